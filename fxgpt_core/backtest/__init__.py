@@ -1,0 +1,1 @@
+"""Backtests of out-of-sample forecasts behind one seam."""

@@ -1,0 +1,1 @@
+"""Conformal calibration of any forecast."""

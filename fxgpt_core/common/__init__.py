@@ -1,0 +1,1 @@
+"""Errors and small types that every layer shares; imports nothing of ours."""

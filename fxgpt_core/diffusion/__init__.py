@@ -1,0 +1,1 @@
+"""Noise schedules, samplers, denoiser wrappers and heads, shared by the diffusion families."""

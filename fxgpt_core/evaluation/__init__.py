@@ -1,0 +1,1 @@
+"""Splits, proper scores, significance tests and effective sample sizes."""

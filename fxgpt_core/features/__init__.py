@@ -1,0 +1,1 @@
+"""Features: registry and indicators, volatility yardstick, alignment across timeframes, scaling, leakage checks."""

@@ -1,0 +1,1 @@
+"""Registry, drift and audit: executes what `policy` decides."""

@@ -1,0 +1,1 @@
+"""Candles, instruments, the FX calendar, resampling, data quality, the lake and its providers."""

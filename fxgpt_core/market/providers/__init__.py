@@ -1,0 +1,1 @@
+"""Sources of candles, one file each."""

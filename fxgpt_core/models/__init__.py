@@ -1,0 +1,1 @@
+"""Model families, one package each, behind one `Forecaster` contract and one registry line."""

@@ -1,0 +1,1 @@
+"""Honest baselines: random walks with forecast volatility."""

@@ -1,0 +1,57 @@
+"""The contract that every model family fulfils."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fxgpt_core.common.forecast import Forecast
+from fxgpt_core.common.progress import Progress, silent
+from fxgpt_core.features.dataset import Dataset
+from fxgpt_core.training.plan import TrainingPlan
+
+
+@dataclass(frozen=True)
+class FitReport:
+    """What a fit did: rows used, seconds, scalar metrics and curves by epoch (name -> values)."""
+
+    rows: int
+    seconds: float
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    curves: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Stamped into every forecast row: version name, time of making and origin (`fold`, `backfill`, `live`)."""
+
+    model_version: str
+    made_at: np.datetime64
+    origin: str = "fold"
+
+
+class Forecaster(Protocol):
+    """A model of one symbol.
+
+    `fit` reads `dataset.split` (train and validation labels only). `forecast` gives the distribution at the chosen
+    base bars (`rows`: increasing indices whose yardstick is known), in log returns. `save`/`load` round-trip through
+    a folder of safetensors, JSON and, for scikit-learn members, skops; never pickle.
+    """
+
+    family: str
+
+    def fit(self, dataset: Dataset, plan: TrainingPlan, progress: Progress = silent) -> FitReport: ...
+
+    def forecast(
+        self, dataset: Dataset, rows: NDArray[np.int64], provenance: Provenance, seed: int = 0
+    ) -> Forecast: ...
+
+    def save(self, folder: Path) -> None: ...
+
+    def load(self, folder: Path) -> None: ...

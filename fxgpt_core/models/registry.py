@@ -1,0 +1,57 @@
+"""The list of model families: a new family is one package and one line here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from fxgpt_core.common.errors import BadInputError
+from fxgpt_core.models.forecaster import Forecaster
+
+
+@dataclass(frozen=True)
+class FamilyEntry:
+    """One family: `name` as in configuration, `label` for people, `module` with `Config` and `create(config)`.
+
+    The module is imported only when the family is used, so that listing families stays free of torch.
+    """
+
+    name: str
+    label: str
+    module: str
+    baseline: bool = False
+    code_version: str = "1"
+
+    def config(self, values: dict[str, Any]) -> Any:
+        """Return the family's validated configuration (a Pydantic model)."""
+        return import_module(self.module).Config.model_validate(values)
+
+    def create(self, config: Any) -> Forecaster:
+        """Return an unfitted forecaster."""
+        forecaster: Forecaster = import_module(self.module).create(config)
+        return forecaster
+
+
+FAMILIES: dict[str, FamilyEntry] = {
+    entry.name: entry
+    for entry in (
+        FamilyEntry("ewma", "Random walk, EWMA volatility", "fxgpt_core.models.baselines.ewma", baseline=True),
+        FamilyEntry(
+            "seasonal_ewma",
+            "Random walk, seasonal EWMA volatility",
+            "fxgpt_core.models.baselines.seasonal_ewma",
+            baseline=True,
+        ),
+        FamilyEntry("ridge", "Ridge", "fxgpt_core.models.tabular.ridge"),
+        FamilyEntry("lightgbm", "LightGBM", "fxgpt_core.models.tabular.lightgbm"),
+        FamilyEntry("sssd", "SSSD", "fxgpt_core.models.sssd.family"),
+    )
+}
+
+
+def family(name: str) -> FamilyEntry:
+    """Return the entry named `name`; raises BadInputError listing the known families."""
+    if name not in FAMILIES:
+        raise BadInputError(f"Unknown model family {name!r}: known are {', '.join(FAMILIES)}.")
+    return FAMILIES[name]

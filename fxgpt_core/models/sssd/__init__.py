@@ -1,0 +1,1 @@
+"""SSSD: state-space encoders per timeframe, cross-timeframe attention, a joint diffusion head."""

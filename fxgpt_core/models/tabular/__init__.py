@@ -1,0 +1,1 @@
+"""Regressions on the flat feature table, made probabilistic by calibrated residuals."""

@@ -1,0 +1,1 @@
+"""Pure rules: state in, decision with reasons out."""

@@ -1,0 +1,1 @@
+"""State-space layers in convolutional and recurrent form."""

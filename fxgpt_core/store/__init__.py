@@ -1,0 +1,1 @@
+"""Paths, clock, settings and the operational database."""

@@ -1,0 +1,1 @@
+"""How training runs on the machine at hand: plan, Lightning glue, checkpoints."""

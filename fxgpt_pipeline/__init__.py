@@ -1,0 +1,1 @@
+"""Orchestration: Dagster assets, checks, jobs, schedules and sensors, and the `fxgpt` command."""

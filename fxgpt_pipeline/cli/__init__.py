@@ -1,0 +1,1 @@
+"""The `fxgpt` command, one file per verb group."""
