@@ -103,7 +103,7 @@ class Forecast:
         return np.asarray(self.quantiles[..., right - 1] * (1 - weight) + self.quantiles[..., right] * weight)
 
     def probability_up(self) -> Floats:
-        """Return P(log return > 0) by interpolating the quantile function: (rows, horizons), within the outer levels."""
+        """Return P(log return > 0) read off the quantile function, within its outer levels: (rows, horizons)."""
         grid = np.asarray(self.levels)
         above = self.quantiles > 0  # (rows, horizons, levels)
         first = np.where(above.any(-1), above.argmax(-1), len(grid))
@@ -162,7 +162,7 @@ class Forecast:
         first = frame.iloc[:: len(horizons)]
 
         def times(name: str) -> Times:
-            return first[name].dt.tz_convert("UTC").dt.tz_localize(None).to_numpy(dtype="datetime64[ns]")
+            return np.asarray(first[name].dt.tz_convert("UTC").dt.tz_localize(None), dtype="datetime64[ns]")
 
         return cls(
             symbol=str(first["symbol"].iloc[0]),

@@ -30,7 +30,7 @@ class Timeframe:
     @property
     def duration(self) -> np.timedelta64:
         """Time from a bar's open to its close, as timedelta64[ns]."""
-        return np.timedelta64(self.minutes, "m").astype("timedelta64[ns]")
+        return np.timedelta64(self.minutes * 60_000_000_000, "ns")
 
     @property
     def new_york_aligned(self) -> bool:

@@ -93,7 +93,7 @@ class Dataset:
     @property
     def usable(self) -> Bools:
         """Bars on which a forecast can be made (yardstick known for every horizon): (bars,)."""
-        return np.isfinite(self.yardstick).all(axis=1)
+        return np.asarray(np.isfinite(self.yardstick).all(axis=1))
 
     def returns(self) -> NDArray[np.float64]:
         """Realised log returns, NaN where not known: (bars, horizons)."""
