@@ -1,0 +1,228 @@
+"""`AssetConfig`: one file of `configs/assets/` says everything that is particular to one currency pair."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import Field, field_validator, model_validator
+
+from fxgpt_core.common.config import Config
+from fxgpt_core.common.errors import BadInputError, ConfigError
+from fxgpt_core.common.hashing import stable_hash
+from fxgpt_core.common.symbols import normalise_symbol
+from fxgpt_core.common.timeframes import Timeframe, horizon_minutes, horizon_name, timeframe
+from fxgpt_core.store.config import load_yaml, suggestion, validate
+
+SECTIONS = ("walk_forward", "calibration", "backtest", "drift", "retraining", "gate")
+"""Parts of the pipeline whose configuration an asset may override."""
+
+DEFAULT_MODELS: dict[str, dict[str, Any]] = {
+    "ewma": {},
+    "seasonal_ewma": {},
+    "ridge": {},
+    "lightgbm": {},
+    "sssd": {"preset": "small"},
+}
+
+_OPERATING = ("enabled", "priority", "retraining_cron")
+"""Fields that steer when work runs but not what it computes; left out of the hash."""
+
+_T = TypeVar("_T")
+
+_CRON_RANGES = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
+
+
+class Costs(Config):
+    """What trading the pair costs."""
+
+    spread_pips: float = Field(
+        default=1.0,
+        gt=0,
+        le=1000,
+        allow_inf_nan=False,
+        description="Bid-ask spread where the bars carry none, in pips.",
+    )
+    commission_per_million: float = Field(
+        default=30.0,
+        ge=0,
+        le=10_000,
+        allow_inf_nan=False,
+        description="Commission in account currency per million of account currency traded, per side.",
+    )
+    slippage_pips: float = Field(
+        default=0.0, ge=0, le=1000, allow_inf_nan=False, description="Extra cost of every fill, in pips, per side."
+    )
+
+
+class AssetConfig(Config):
+    """One asset (SPEC 22, asset fields). Timeframes and horizons are kept sorted, finest first."""
+
+    symbol: str = Field(description="Currency pair, six letters; the file is named after it.")
+    enabled: bool = Field(default=True, description="Whether schedules and sensors work on this asset.")
+    priority: int = Field(default=0, ge=-100, le=100, description="Higher runs first where assets queue.")
+    source: Literal["sample", "import"] = Field(
+        default="import",
+        description="`sample`: hourly EURUSD bars shipped with backtesting.py; `import`: `fxgpt import`.",
+    )
+    timeframes: tuple[str, ...] = Field(min_length=1, description="Bar lengths; the finest one is the base.")
+    horizons: tuple[str, ...] = Field(
+        min_length=1, max_length=10, description="Forecast horizons, as 5m, 1h, 1d or minutes of trading time."
+    )
+    price_side: Literal["mid", "bid", "ask"] = Field(default="mid", description="Price side of the candles.")
+    costs: Costs = Field(default=Costs(), description="Trading costs of backtests.")
+    features: str = Field(default="default", pattern=r"^[\w-]+$", description="Name of a file in `configs/features/`.")
+    models: dict[str, dict[str, Any]] = Field(
+        default_factory=lambda: {name: dict(overlay) for name, overlay in DEFAULT_MODELS.items()},
+        min_length=1,
+        description="Enabled families, each with values laid over `configs/<family>/<preset>.yaml`.",
+    )
+    overrides: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description=f"Values per pipeline section: {', '.join(SECTIONS)}."
+    )
+    retraining_cron: str = Field(default="0 22 * * *", description="When the retraining schedule looks, cron in UTC.")
+    acknowledged_alarm: str | None = Field(
+        default=None, description="Identifier of a `suspect leakage` alarm that a person has looked into."
+    )
+
+    @field_validator("symbol")
+    @classmethod
+    def _symbol(cls, value: str) -> str:
+        return _said(normalise_symbol, value)
+
+    @field_validator("timeframes", mode="before")
+    @classmethod
+    def _timeframes(cls, values: Any) -> Any:
+        found = sorted(_said(timeframe, value) for value in _listed(values))
+        _distinct([bar.code for bar in found])
+        return tuple(bar.code for bar in found)
+
+    @field_validator("horizons", mode="before")
+    @classmethod
+    def _horizons(cls, values: Any) -> Any:
+        minutes = sorted(_said(horizon_minutes, value) for value in _listed(values))
+        _distinct([horizon_name(value) for value in minutes])
+        return tuple(horizon_name(value) for value in minutes)
+
+    @field_validator("models", "overrides", mode="before")
+    @classmethod
+    def _empty_sections(cls, values: Any) -> Any:
+        # `ridge:` without anything below it reads as null and means "with its defaults".
+        if isinstance(values, dict):
+            return {key: {} if value is None else value for key, value in values.items()}
+        return values
+
+    @field_validator("overrides")
+    @classmethod
+    def _known_sections(cls, values: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        for name in values:
+            if name not in SECTIONS:
+                raise ValueError(f"unknown section {name!r}{suggestion(name, SECTIONS)}")
+        return values
+
+    @field_validator("retraining_cron")
+    @classmethod
+    def _cron(cls, value: str) -> str:
+        parts = value.split()
+        if len(parts) != 5:
+            raise ValueError(f"{value!r} is no cron expression of five fields such as '0 22 * * *'")
+        for part, (low, high) in zip(parts, _CRON_RANGES, strict=True):
+            if not re.fullmatch(r"(\*|\d+(-\d+)?)(/[1-9]\d*)?(,(\*|\d+(-\d+)?)(/[1-9]\d*)?)*", part):
+                raise ValueError(f"{value!r}: field {part!r} is not understood, write numbers, *, a-b, a,b or */n")
+            for number in re.findall(r"(?<![/\d])\d+", part):
+                if not low <= int(number) <= high:
+                    raise ValueError(f"{value!r}: {number} lies outside {low}..{high}")
+        return " ".join(parts)
+
+    @model_validator(mode="after")
+    def _multiples(self) -> AssetConfig:
+        for name, minutes in zip(self.horizons, self.horizon_minutes, strict=True):
+            if minutes % self.base.minutes:
+                raise ValueError(f"horizon {name} is not a whole number of bars of the base timeframe {self.base}")
+        return self
+
+    @property
+    def base(self) -> Timeframe:
+        """The finest timeframe; decisions are made at its closes."""
+        return timeframe(self.timeframes[0])
+
+    @property
+    def horizon_minutes(self) -> tuple[int, ...]:
+        """Horizons in minutes of trading time, increasing."""
+        return tuple(horizon_minutes(value) for value in self.horizons)
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        """Names of the enabled model families, in the order of the file."""
+        return tuple(self.models)
+
+    @property
+    def config_hash(self) -> str:
+        """Hash of everything that changes results; equal for equal meaning (`60` and `1h`)."""
+        return stable_hash(self.model_dump(mode="json", exclude=set(_OPERATING)))
+
+
+def check_families(asset: AssetConfig, known: Iterable[str], where: str) -> None:
+    """Raise ConfigError if `asset` names a model family that is not among `known`, with the nearest spelling."""
+    names = list(known)
+    for name in asset.models:
+        if name not in names:
+            raise ConfigError(f"{where}: unknown model family {name!r} under models{suggestion(name, names)}")
+
+
+def load_asset(path: Path, families: Iterable[str] | None = None) -> AssetConfig:
+    """Read one asset file; the file name must be the symbol. `families` are checked where given."""
+    asset = validate(AssetConfig, load_yaml(path), str(path))
+    if path.stem != asset.symbol:
+        raise ConfigError(
+            f"{path}: the symbol inside is {asset.symbol}, so the file must be named {asset.symbol}.yaml."
+        )
+    if families is not None:
+        check_families(asset, families, str(path))
+    return asset
+
+
+def load_assets(config_dir: Path, families: Iterable[str] | None = None) -> dict[str, AssetConfig]:
+    """Return every asset of `config_dir/assets/*.yaml` by symbol, sorted, disabled ones included.
+
+    Raises ConfigError for the first file that is wrong; a missing folder gives no assets.
+    """
+    known = None if families is None else list(families)
+    assets = [load_asset(path, known) for path in sorted((config_dir / "assets").glob("*.yaml"))]
+    return {asset.symbol: asset for asset in sorted(assets, key=lambda asset: asset.symbol)}
+
+
+def asset_for(symbol: str, config_dir: Path, families: Iterable[str] | None = None) -> AssetConfig:
+    """Return the asset that `symbol` (any spelling) names; raises BadInputError listing the assets there are."""
+    name = normalise_symbol(symbol)
+    path = config_dir / "assets" / f"{name}.yaml"
+    if not path.is_file():
+        there = sorted(file.stem for file in (config_dir / "assets").glob("*.yaml"))
+        raise BadInputError(
+            f"Asset {name} is not configured in {config_dir / 'assets'}; "
+            f"add it with `fxgpt assets add {name}` or name one of: {', '.join(there) or 'none yet'}."
+        )
+    return load_asset(path, families)
+
+
+def _listed(values: Any) -> list[Any]:
+    if not isinstance(values, list | tuple):
+        raise ValueError(f"{values!r} is not a list; write [{values}]")
+    return list(values)
+
+
+def _distinct(names: list[str]) -> None:
+    for left, right in pairwise(names):
+        if left == right:
+            raise ValueError(f"{left} appears twice")
+
+
+def _said(parse: Callable[[Any], _T], value: Any) -> _T:
+    """Call a parser of the common layer and hand its sentence to Pydantic, which adds the key."""
+    try:
+        return parse(value)
+    except BadInputError as error:
+        raise ValueError(str(error)) from error
