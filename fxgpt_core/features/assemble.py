@@ -1,0 +1,100 @@
+"""From candles to `Dataset`, in memory (live, tests) or through the lake (pipeline), with the same values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fxgpt_core.common.errors import BadInputError, DataError
+from fxgpt_core.common.timeframes import Timeframe
+from fxgpt_core.features.alignment import last_known
+from fxgpt_core.features.blocks import compute_table
+from fxgpt_core.features.dataset import Dataset
+from fxgpt_core.features.spec import FeatureSpec, check_layout
+from fxgpt_core.features.standardised import Targets, make_targets
+from fxgpt_core.features.table import FeatureTable
+from fxgpt_core.market.candles import Candles
+
+if TYPE_CHECKING:
+    from fxgpt_core.market.lake import Lake
+
+
+def build_dataset(
+    candles: Candles | Mapping[str, Candles],
+    timeframes: Sequence[Timeframe],
+    horizons: Sequence[int],
+    spec: FeatureSpec | None = None,
+) -> Dataset:
+    """Return the dataset of one symbol's candles.
+
+    `candles`: base bars, or bars by timeframe code; timeframes that are not given are resampled from the base.
+    `timeframes`: finest first; `horizons`: minutes of trading time, whole base bars. `spec` defaults to every
+    indicator. Raises BadInputError for timeframes or horizons that do not fit, DataError without bars.
+    """
+    spec = spec or FeatureSpec()
+    timeframes, horizons = check_layout(timeframes, horizons)
+    by_code = candles_by_timeframe(candles, timeframes)
+    base = by_code[timeframes[0].code]
+    tables = {code: compute_table(bars, spec) for code, bars in by_code.items()}
+    return assemble(base, tables, horizons, make_targets(base, horizons, spec.yardstick), spec)
+
+
+def load_dataset(
+    lake: Lake, symbol: str, timeframes: Sequence[Timeframe], horizons: Sequence[int], spec: FeatureSpec
+) -> Dataset:
+    """Return the dataset that `stored.update_tables` and `stored.update_targets` left in the lake.
+
+    Raises DataError when something is missing or was computed with another configuration or from other bars.
+    """
+    from fxgpt_core.features.stored import read_table, read_targets
+    from fxgpt_core.market.history import load_candles
+
+    timeframes, horizons = check_layout(timeframes, horizons)
+    base = load_candles(lake, symbol, timeframes[0])
+    tables = {bar.code: read_table(lake, symbol, bar, spec) for bar in timeframes}
+    return assemble(base, tables, horizons, read_targets(lake, base, horizons, spec), spec)
+
+
+def assemble(
+    base: Candles,
+    tables: Mapping[str, FeatureTable],
+    horizons: tuple[int, ...],
+    targets: Targets,
+    spec: FeatureSpec,
+) -> Dataset:
+    """Join base bars, tables (base first) and targets; raises DataError when they cover different bars."""
+    timeframes = tuple(table.timeframe for table in tables.values())
+    first = next(iter(tables.values()))
+    if len(first) != len(base) or (first.ts_utc != base.ts_utc).any():
+        raise DataError(
+            f"Features of {base.symbol} {first.timeframe} cover {len(first)} bars, the candles are {len(base)}: "
+            "materialise the features again."
+        )
+    return Dataset(
+        symbol=base.symbol,
+        candles=base,
+        timeframes=timeframes,
+        horizons=horizons,
+        tables=dict(tables),
+        last_known=np.stack([last_known(base.known_at, table.known_at) for table in tables.values()], axis=1),
+        yardstick=targets.yardstick,
+        targets=targets.target,
+        label_end=targets.label_end,
+        mask=targets.mask,
+        definition_hash=spec.dataset_hash(timeframes, horizons),
+    )
+
+
+def candles_by_timeframe(
+    candles: Candles | Mapping[str, Candles], timeframes: Sequence[Timeframe]
+) -> dict[str, Candles]:
+    """Return the candles of every timeframe, base first, resampling from the base what is not given."""
+    from fxgpt_core.market.resampling import resample
+
+    given = {candles.timeframe.code: candles} if isinstance(candles, Candles) else dict(candles)
+    base = given.get(timeframes[0].code)
+    if base is None:
+        raise BadInputError(f"Candles are given for {', '.join(given) or 'nothing'}, not for the base {timeframes[0]}.")
+    return {bar.code: given[bar.code] if bar.code in given else resample(base, bar) for bar in timeframes}

@@ -1,0 +1,66 @@
+"""Rolling sums and recursive averages whose value at t is the same bits however the series is cut after t.
+
+Running sums drift with where they start. These sums add the same bars in the same order for every window, so a value
+depends on its window alone (DESIGN, "Canonical blocks").
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+def rolling_sum(values: Floats, window: int) -> Floats:
+    """Return the sum over the last `window` values, NaN until the window is full or where it holds a NaN: (n,).
+
+    Sums of 1, 2, 4 … values are doubled up and joined by the binary digits of `window`: O(n log window), and every
+    window is added in the same order.
+    """
+    if len(values) < window:
+        return np.full(len(values), np.nan)
+    block, size, covered = values, 1, 0
+    total: Floats | None = None
+    while True:
+        if window & size:
+            part = _shifted(block, covered)
+            total = part if total is None else total + part
+            covered += size
+        if covered == window:
+            return total if total is not None else np.full(len(values), np.nan)
+        block = block + _shifted(block, size)
+        size *= 2
+
+
+def rolling_mean(values: Floats, window: int) -> Floats:
+    """Return the mean over the last `window` values: (n,)."""
+    return rolling_sum(values, window) / window
+
+
+def rolling_std(values: Floats, window: int) -> Floats:
+    """Return the population standard deviation over the last `window` values: (n,)."""
+    mean = rolling_mean(values, window)
+    return np.asarray(np.sqrt(np.maximum(rolling_mean(values * values, window) - mean * mean, 0.0)))
+
+
+def ewma(values: Floats, half_life: float) -> Floats:
+    """Return the exponentially weighted mean since the first value, weights normalised to one: (n,).
+
+    `half_life` in bars. Values must be finite; evaluated in order, hence independent of what follows.
+    """
+    from scipy.signal import lfilter
+
+    decay = 0.5 ** (1.0 / half_life)
+    weighted = lfilter([1.0 - decay], [1.0, -decay], values)
+    weights = lfilter([1.0 - decay], [1.0, -decay], np.ones(len(values)))
+    return np.asarray(weighted / weights, dtype=np.float64)
+
+
+def _shifted(values: Floats, by: int) -> Floats:
+    """Return values moved `by` bars later, NaN in front: (n,)."""
+    if by == 0:
+        return values
+    out = np.full(len(values), np.nan)
+    out[by:] = values[:-by]
+    return out

@@ -1,0 +1,155 @@
+"""Configuration of features and yardstick: which indicators on which timeframes, with which parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+from pydantic import Field, field_validator, model_validator
+
+from fxgpt_core.common.config import Config
+from fxgpt_core.common.errors import BadInputError, ConfigError
+from fxgpt_core.common.hashing import stable_hash
+from fxgpt_core.common.timeframes import Timeframe, horizon_name, timeframe
+from fxgpt_core.features.registry import Indicator, indicators
+
+DEFAULT_GROUPS = ("ohlc", "time", "volatility", "returns", "oscillators", "trend", "volume")
+LAYOUT = 1
+"""Rises when the way tables, yardstick or targets are computed changes, so that stored ones are recomputed."""
+
+
+class YardstickConfig(Config):
+    """The volatility forecast that standardises targets (see `yardstick`)."""
+
+    seasonal: bool = Field(default=True, description="Learn the time-of-week shape of volatility; off: plain EWMA.")
+    bucket_minutes: int = Field(
+        default=30, ge=1, le=1440, description="Width of a time-of-week bucket, at least one base bar."
+    )
+    shrink_observations: float = Field(
+        default=24.0,
+        ge=0,
+        le=10_000,
+        description="Weight of the coarser average (time of day, then overall) in each bucket.",
+    )
+    weekend_minutes: float = Field(
+        default=60.0, ge=0, le=1440, description="Prior variance of the weekend gap, in minutes of ordinary trading."
+    )
+    weekend_weeks: float = Field(default=8.0, ge=0, le=1000, description="Weight of that prior, in weeks.")
+    memory_days: float = Field(
+        default=250.0, gt=0, le=10_000, description="Half-life of what was learned from the past, in trading days."
+    )
+    half_lives: tuple[float, ...] = Field(
+        default=(60.0, 240.0, 720.0, 1440.0, 2880.0),
+        min_length=1,
+        description="Half-lives of the fast level to choose from per horizon, in minutes of trading; the middle one "
+        "holds until enough is known. Those below one base bar are left out.",
+    )
+    slow_half_life: float = Field(
+        default=14_400.0, gt=0, description="Half-life of the slow level, in minutes of trading."
+    )
+    fast_weights: tuple[float, ...] = Field(
+        default=(0.3, 0.5, 0.7, 0.85, 1.0),
+        min_length=1,
+        description="Weights of the fast level against the slow one to choose from; the middle one holds until enough "
+        "is known.",
+    )
+    seasonal_days: float = Field(
+        default=10.0, ge=1, le=1000, description="Trading days before a seasonal shape is used."
+    )
+    learning_days: float = Field(
+        default=30.0, ge=1, le=1000, description="Trading days before half-life and weight are chosen."
+    )
+    first_days: float = Field(default=20.0, ge=1, le=1000, description="Trading days before the first forecast.")
+
+    @model_validator(mode="after")
+    def _ranges(self) -> YardstickConfig:
+        if not all(h > 0 for h in self.half_lives):
+            raise ValueError(f"half_lives {self.half_lives} must be positive")
+        if not all(0 < w <= 1 for w in self.fast_weights):
+            raise ValueError(f"fast_weights {self.fast_weights} must lie within 0..1")
+        return self
+
+
+class FeatureSpec(Config):
+    """Which features are computed (SPEC 2). By default every indicator of `groups` on every timeframe."""
+
+    groups: tuple[str, ...] = Field(default=DEFAULT_GROUPS, description="Indicator groups that are on.")
+    indicators: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict,
+        description="Indicator -> timeframes, overriding `groups` for it; an empty list switches it off.",
+    )
+    parameters: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="Indicator -> parameter -> value, laid over its defaults."
+    )
+    warm_up: int = Field(
+        default=512, ge=0, le=100_000, description="Own bars before a month at which its computation starts."
+    )
+    whole_history_minutes: int = Field(
+        default=240, ge=1, description="Timeframes from this length on are always computed from the start of history."
+    )
+    min_share: float = Field(default=0.15, ge=0, le=1, description="Share of training rows a column needs to be used.")
+    yardstick: YardstickConfig = Field(default=YardstickConfig(), description="The volatility forecast.")
+
+    @field_validator("groups")
+    @classmethod
+    def _known_groups(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+        known = {indicator.group for indicator in indicators().values()}
+        for value in values:
+            if value not in known:
+                raise ValueError(f"unknown indicator group {value!r}; known are {', '.join(sorted(known))}")
+        return values
+
+    @model_validator(mode="after")
+    def _known_indicators(self) -> FeatureSpec:
+        known = indicators()
+        for name in (*self.indicators, *self.parameters):
+            if name not in known:
+                raise ValueError(f"unknown indicator {name!r}; known are {', '.join(known)}")
+        try:
+            for codes in self.indicators.values():
+                [timeframe(code) for code in codes]
+            for name, values in self.parameters.items():
+                known[name].resolved(values)
+        except (BadInputError, ConfigError) as error:
+            raise ValueError(str(error)) from error
+        return self
+
+    def chosen(self, bar: Timeframe) -> list[tuple[Indicator, dict[str, Any]]]:
+        """Return the indicators computed on a timeframe, each with its parameters, in registry order."""
+        out = []
+        for name, indicator in indicators().items():
+            on = bar.code in self.indicators[name] if name in self.indicators else indicator.group in self.groups
+            if on:
+                out.append((indicator, indicator.resolved(self.parameters.get(name, {}))))
+        return out
+
+    def definition_hash(self, bar: Timeframe) -> str:
+        """Return the hash of everything that decides the values of one timeframe's table."""
+        chosen = [(i.name, i.version, i.source, parameters) for i, parameters in self.chosen(bar)]
+        return stable_hash(["table", LAYOUT, bar.code, self.warm_up, self.whole_history_minutes, chosen])
+
+    def target_hash(self, base: Timeframe, horizons: tuple[int, ...]) -> str:
+        """Return the hash of everything that decides yardstick and targets."""
+        return stable_hash(["targets", LAYOUT, base.code, list(horizons), self.yardstick.model_dump(mode="json")])
+
+    def dataset_hash(self, timeframes: tuple[Timeframe, ...], horizons: tuple[int, ...]) -> str:
+        """Return the hash of everything that decides a dataset made from given candles."""
+        return stable_hash([*(self.definition_hash(t) for t in timeframes), self.target_hash(timeframes[0], horizons)])
+
+
+def check_layout(
+    timeframes: Sequence[Timeframe], horizons: Sequence[int]
+) -> tuple[tuple[Timeframe, ...], tuple[int, ...]]:
+    """Return both as tuples; raises BadInputError where they are empty, unsorted or no whole number of base bars."""
+    if not timeframes or any(a >= b for a, b in pairwise(timeframes)):
+        names = ", ".join(t.code for t in timeframes)
+        raise BadInputError(f"Timeframes ({names}) must be given finest first, each once.")
+    for horizon in horizons:
+        if horizon <= 0 or horizon % timeframes[0].minutes:
+            raise BadInputError(
+                f"Horizon {horizon_name(horizon)} is not a whole number of bars of the base timeframe {timeframes[0]}."
+            )
+    if not horizons or len(set(horizons)) != len(horizons):
+        raise BadInputError(f"Horizons {tuple(horizons)} must be at least one, each once.")
+    return tuple(timeframes), tuple(horizons)

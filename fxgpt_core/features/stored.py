@@ -1,0 +1,200 @@
+"""Features and targets in the lake: months whose inputs and definition did not change are left alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fxgpt_core.common.errors import DataError
+from fxgpt_core.common.hashing import bytes_hash, stable_hash
+from fxgpt_core.common.progress import Progress, silent
+from fxgpt_core.common.timeframes import Timeframe
+from fxgpt_core.features.blocks import block_input, compute_block, months
+from fxgpt_core.features.spec import FeatureSpec, check_layout
+from fxgpt_core.features.standardised import Targets, make_targets
+from fxgpt_core.features.table import FeatureTable
+from fxgpt_core.market.candles import Candles
+from fxgpt_core.market.history import load_candles
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from fxgpt_core.market.lake import Lake, PartEntry
+
+FEATURES, TARGETS = "features", "targets"
+
+
+@dataclass(frozen=True)
+class FeaturesSummary:
+    """What `update_tables` did: per timeframe code rows, columns, months computed and months left as they were."""
+
+    symbol: str
+    rows: Mapping[str, int]
+    columns: Mapping[str, int]
+    computed: Mapping[str, int]
+    skipped: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class TargetsSummary:
+    """What `update_targets` did: rows, those with a yardstick, labels per horizon, months written and skipped."""
+
+    symbol: str
+    rows: int
+    usable: int
+    labels: Mapping[int, int]
+    written: int
+    skipped: int
+
+
+def update_tables(
+    lake: Lake, symbol: str, timeframes: Sequence[Timeframe], spec: FeatureSpec, progress: Progress = silent
+) -> FeaturesSummary:
+    """Bring the feature tables of all timeframes up to the stored candles, month by month.
+
+    A month is recomputed when the bars that its block is computed from (its own and its warm-up), or the definition of
+    the features, changed. Raises DataError where candles are missing.
+    """
+    rows, columns, computed, skipped = {}, {}, {}, {}
+    for bar in timeframes:
+        candles = load_candles(lake, symbol, bar)
+        sources = {
+            _part(month): (month, _candles_hash(block_input(candles, bars, spec))) for month, bars in months(candles)
+        }
+        keys = {"symbol": symbol, "timeframe": bar.code}
+        done = _trusted(lake, FEATURES, keys, spec.definition_hash(bar), {p: s for p, (_, s) in sources.items()})
+        todo = [part for part in sources if part not in done]
+        names: tuple[str, ...] = ()
+        for index, part in enumerate(todo):
+            progress(f"features {symbol} {bar}", index, len(todo), part)
+            block = compute_block(candles, sources[part][0], spec)
+            names = block.names
+            done[part] = _write(lake, FEATURES, keys, part, block.to_arrow(), sources[part][1])
+        progress(f"features {symbol} {bar}", len(todo), len(todo))
+        if todo:
+            _finish(lake, FEATURES, keys, spec.definition_hash(bar), done, {"columns": list(names)})
+        manifest = lake.read_manifest(FEATURES, keys)
+        columns[bar.code] = len(manifest.extra["columns"]) if manifest else 0
+        rows[bar.code], computed[bar.code] = len(candles), len(todo)
+        skipped[bar.code] = len(sources) - len(todo)
+    return FeaturesSummary(symbol, rows, columns, computed, skipped)
+
+
+def update_targets(
+    lake: Lake, symbol: str, timeframes: Sequence[Timeframe], horizons: Sequence[int], spec: FeatureSpec
+) -> TargetsSummary:
+    """Bring yardstick and targets of the base bars up to the stored candles.
+
+    All months are computed in one pass, because the yardstick's levels run through; only parts that changed are
+    written. Raises DataError where candles are missing.
+    """
+    timeframes, horizons = check_layout(timeframes, horizons)
+    candles = load_candles(lake, symbol, timeframes[0])
+    definition = spec.target_hash(timeframes[0], horizons)
+    targets = make_targets(candles, horizons, spec.yardstick)
+    keys = {"symbol": symbol, "timeframe": timeframes[0].code}
+    tables = {}
+    for month, bars in months(candles):
+        tables[_part(month)] = targets.take(bars).to_arrow(candles.take(bars), horizons)
+    sources = {part: _table_hash(table) for part, table in tables.items()}
+    done = _trusted(lake, TARGETS, keys, definition, sources)
+    todo = [part for part in tables if part not in done]
+    for part in todo:
+        done[part] = _write(lake, TARGETS, keys, part, tables[part], sources[part])
+    if todo:
+        _finish(lake, TARGETS, keys, definition, done, {"horizons": list(horizons)})
+    labels = {h: int(targets.mask[:, i].sum()) for i, h in enumerate(horizons)}
+    usable = int(np.isfinite(targets.yardstick).all(axis=1).sum())
+    return TargetsSummary(symbol, len(candles), usable, labels, len(todo), len(tables) - len(todo))
+
+
+def read_table(lake: Lake, symbol: str, bar: Timeframe, spec: FeatureSpec) -> FeatureTable:
+    """Read the stored features of one timeframe; raises DataError when they are missing or of another definition."""
+    table = _read(lake, FEATURES, symbol, bar, spec.definition_hash(bar))
+    return FeatureTable.from_arrow(table, bar, spec.definition_hash(bar))
+
+
+def read_targets(lake: Lake, candles: Candles, horizons: tuple[int, ...], spec: FeatureSpec) -> Targets:
+    """Read the stored targets of base `candles`; raises DataError when they are missing or belong to other bars."""
+    bar = candles.timeframe
+    table = _read(lake, TARGETS, candles.symbol, bar, spec.target_hash(bar, horizons))
+    stamps = table["ts_utc"].to_numpy().astype("datetime64[ns]")
+    if len(stamps) != len(candles) or (stamps != candles.ts_utc).any():
+        raise DataError(
+            f"Targets of {candles.symbol} {bar} cover {len(stamps)} bars, the candles are {len(candles)}: "
+            "materialise the targets again."
+        )
+    return Targets.from_arrow(table, horizons)
+
+
+def _read(lake: Lake, dataset: str, symbol: str, bar: Timeframe, definition: str) -> pa.Table:
+    keys = {"symbol": symbol, "timeframe": bar.code}
+    manifest = lake.read_manifest(dataset, keys)
+    if manifest is None or manifest.definition != definition:
+        state = "missing" if manifest is None else "of another configuration"
+        raise DataError(f"The {dataset} of {symbol} {bar} are {state}: materialise them again.")
+    return lake.read(dataset, keys, sorted(manifest.parts))
+
+
+def _trusted(
+    lake: Lake, dataset: str, keys: Mapping[str, str], definition: str, sources: Mapping[str, str]
+) -> dict[str, PartEntry]:
+    """Return the parts that are still right, after striking all others from the manifest and the lake.
+
+    The manifest is written before parts change, so that a crash in between leaves no part that is wrongly trusted.
+    """
+    manifest = lake.read_manifest(dataset, keys)
+    present = set(lake.parts(dataset, keys))
+    if manifest is None:
+        lake.remove(dataset, keys, sorted(present - set(sources)))
+        return {}
+    same = manifest.definition == definition
+    kept = {
+        part: entry
+        for part, entry in manifest.parts.items()
+        if same and part in present and sources.get(part) == entry.source
+    }
+    if kept != manifest.parts:
+        lake.write_manifest(dataset, keys, replace(manifest, parts=kept, fingerprint=""))
+    lake.remove(dataset, keys, sorted(present - set(sources)))
+    return kept
+
+
+def _write(lake: Lake, dataset: str, keys: Mapping[str, str], part: str, table: pa.Table, source: str) -> PartEntry:
+    from fxgpt_core.market.lake import PartEntry
+
+    lake.write(dataset, keys, part, table)
+    return PartEntry(_table_hash(table), table.num_rows, source)
+
+
+def _finish(
+    lake: Lake,
+    dataset: str,
+    keys: Mapping[str, str],
+    definition: str,
+    parts: Mapping[str, PartEntry],
+    extra: dict[str, object],
+) -> None:
+    from fxgpt_core.market.lake import Manifest
+
+    ordered = {part: parts[part] for part in sorted(parts)}
+    fingerprint = stable_hash([definition, {part: entry.checksum for part, entry in ordered.items()}])
+    inputs = {part: entry.source for part, entry in ordered.items()}
+    lake.write_manifest(dataset, keys, Manifest(fingerprint, definition, inputs, ordered, extra))
+
+
+def _part(month: np.datetime64) -> str:
+    return f"month={month}"
+
+
+def _candles_hash(candles: Candles) -> str:
+    names = ("ts_utc", "open", "high", "low", "close", "volume")
+    return bytes_hash(b"".join(np.ascontiguousarray(getattr(candles, name)).tobytes() for name in names))
+
+
+def _table_hash(table: pa.Table) -> str:
+    columns = (table[name].to_numpy(zero_copy_only=False) for name in table.column_names)
+    return bytes_hash(b"".join(np.ascontiguousarray(column).tobytes() for column in columns))
