@@ -1,0 +1,107 @@
+"""A seeded market for tests and scale runs: stochastic volatility, a daily rhythm, jumps and weekend gaps (SPEC 1).
+
+It is not a model of any real pair: it has the features that code must survive (fat tails, clustering, a daily rhythm,
+gaps over weekends), and no direction that could be forecast.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fxgpt_core.common.timeframes import Timeframe
+from fxgpt_core.common.timeframes import timeframe as parse_timeframe
+from fxgpt_core.market import calendar
+from fxgpt_core.market.candles import Candles
+from fxgpt_core.market.instruments import Instrument, instrument
+
+_MINUTES_PER_YEAR = 52 * calendar.WEEK_MINUTES
+_STEPS = 8  # price steps inside a bar, from which its high and low are read
+# Relative activity by hour since 17:00 New York: quiet rollover, Asia, London's morning, the overlap, the fade.
+_RHYTHM = np.array(
+    [0.4, 0.5, 0.7, 0.8, 0.8, 0.7, 0.6, 0.6, 0.7, 1.0, 1.3, 1.4, 1.3, 1.1, 1.1, 1.5, 1.8, 1.8, 1.6, 1.3, 1.0, 0.8,
+     0.7, 0.5]
+)  # fmt: skip
+
+
+def simulate(
+    symbol: str = "EURUSD",
+    timeframe: str | Timeframe = "1h",
+    *,
+    start: np.datetime64,
+    bars: int,
+    seed: int,
+    volatility: float = 0.08,
+    clustering: float = 0.6,
+    jumps_per_week: float = 0.5,
+    jump_scale: float = 0.004,
+    weekend_gap: float = 0.001,
+    price: float | None = None,
+) -> Candles:
+    """Return `bars` mid candles from the first market-hour bar at or after `start` (UTC).
+
+    `volatility`: yearly standard deviation of the log price; `clustering`: standard deviation of log volatility, which
+    reverts within about two days; `jump_scale` and `weekend_gap`: standard deviations of single log jumps; `price`:
+    the first price, by default 1.1 (110 for quotes in yen). Same arguments, same bars, on every machine.
+    """
+    frame, pair = parse_timeframe(timeframe), instrument(symbol)
+    rng = np.random.default_rng(seed)
+    opens = _opens(start, bars, frame)
+    first_of_week = np.r_[False, calendar.week_open(opens[1:]) != calendar.week_open(opens[:-1])]
+
+    sigma = volatility * np.sqrt(frame.minutes / _MINUTES_PER_YEAR)
+    sigma = sigma * _rhythm(opens, frame) * np.exp(_log_volatility(rng, bars, frame, clustering))  # (bars,)
+    steps = rng.standard_normal((bars, _STEPS)) * sigma[:, None] / np.sqrt(_STEPS)  # (bars, steps)
+    jumps = rng.random(bars) < jumps_per_week * frame.minutes / calendar.WEEK_MINUTES
+    steps[np.arange(bars), rng.integers(0, _STEPS, bars)] += jumps * rng.standard_normal(bars) * jump_scale
+    gaps = first_of_week * rng.standard_normal(bars) * weekend_gap
+
+    total = steps.sum(axis=1)
+    start_price = price if price is not None else (110.0 if pair.quote == "JPY" else 1.1)
+    open_log = np.log(start_price) + np.cumsum(total + gaps) - total  # (bars,)
+    path = open_log[:, None] + np.concatenate([np.zeros((bars, 1)), np.cumsum(steps, axis=1)], axis=1)
+    prices = np.round(np.exp(path), pair.digits)  # rounding keeps order, so highs and lows still enclose
+    volume = rng.poisson(np.maximum(sigma / sigma.mean(), 0.05) * 20 * frame.minutes).astype(np.float64) + 1
+    return Candles(
+        symbol=pair.symbol,
+        timeframe=frame,
+        side="mid",
+        ts_utc=opens,
+        open=prices[:, 0],
+        high=prices.max(axis=1),
+        low=prices.min(axis=1),
+        close=prices[:, -1],
+        volume=volume,
+        spread=_spread(opens, frame, pair),
+    )
+
+
+def _opens(start: np.datetime64, bars: int, frame: Timeframe) -> NDArray[np.datetime64]:
+    span = np.timedelta64((bars * frame.minutes * 168 // 120 + 2 * 10080) * 60, "s")
+    first = np.datetime64(start, "ns")
+    return calendar.bar_opens(first, first + span, frame)[:bars]
+
+
+def _rhythm(opens: NDArray[np.datetime64], frame: Timeframe) -> NDArray[np.float64]:
+    """Return the seasonal factor of each bar, 1 on average over a day: (bars,)."""
+    if frame.minutes >= 1440:
+        return np.ones(len(opens))
+    hour = np.arange(-(-frame.minutes // 60)) + calendar.hour_of_week(opens)[:, None]
+    factor = np.sqrt(np.mean(_RHYTHM[hour % 24] ** 2, axis=1))
+    return np.asarray(factor / np.sqrt(np.mean(_RHYTHM**2)))
+
+
+def _log_volatility(rng: np.random.Generator, bars: int, frame: Timeframe, clustering: float) -> NDArray[np.float64]:
+    """Return a first-order autoregression with standard deviation `clustering` and mean variance factor 1: (bars,)."""
+    from scipy.signal import lfilter
+
+    keep = float(np.exp(-frame.minutes / 2880))
+    shocks = rng.standard_normal(bars) * clustering * np.sqrt(1 - keep**2)
+    first = rng.standard_normal() * clustering
+    values, _ = lfilter([1.0], [1.0, -keep], shocks, zi=np.array([keep * first]))
+    return np.asarray(values - clustering**2)
+
+
+def _spread(opens: NDArray[np.datetime64], frame: Timeframe, pair: Instrument) -> NDArray[np.float64]:
+    """Return a spread of half a pip that widens where the market is quiet: (bars,) price units."""
+    return np.asarray(np.round(0.5 * pair.pip / np.clip(_rhythm(opens, frame), 0.4, 1.5), pair.digits + 1))
