@@ -99,6 +99,7 @@ def bar_opens(start: np.datetime64, end: np.datetime64, bar: str | Timeframe) ->
     first, last = _times(start), _times(end)
     if first >= last:
         return np.empty(0, dtype="datetime64[ns]")
+    grid: Times
     if not frame.new_york_aligned:
         grid = np.arange(bar_open(first, frame), last, frame.duration)
     else:

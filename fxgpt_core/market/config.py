@@ -11,21 +11,23 @@ class QualityConfig(Config):
     """Limits of the data-quality report and of the check that blocks what comes after it."""
 
     max_missing_share: float = Field(
-        0.05, ge=0, le=1, description="Share of market-hour bars (holidays left out) that may be missing."
+        default=0.05, ge=0, le=1, description="Share of market-hour bars (holidays left out) that may be missing."
     )
     max_quarantined_share: float = Field(
-        0.02, ge=0, le=1, description="Share of the rows given that may be quarantined."
+        default=0.02, ge=0, le=1, description="Share of the rows given that may be quarantined."
     )
     outlier_scales: float = Field(
-        30.0, gt=1, description="A bar-to-bar log return above this many mean absolute returns is reported as a jump."
+        default=30.0,
+        gt=1,
+        description="A bar-to-bar log return above this many mean absolute returns is reported as a jump.",
     )
     stale_bars: int = Field(
-        12, ge=2, description="This many bars in a row without any movement of the price are reported as stale."
+        default=12, ge=2, description="This many bars in a row without any movement of the price are reported as stale."
     )
     holidays: tuple[str, ...] = Field(
-        ("01-01", "12-25"),
+        default=("01-01", "12-25"),
         description="Month and day (New York sessions) on which missing bars are expected.",
     )
     block_on_suspect_time_zone: bool = Field(
-        True, description="Block when the weekly open and close do not fit the time zone of the stamps."
+        default=True, description="Block when the weekly open and close do not fit the time zone of the stamps."
     )

@@ -176,7 +176,7 @@ class Lake:
                 statements = connection.extract_statements(sql)
                 if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
                     raise DataError(f"The lake answers one SELECT at a time, not {sql!r}.")
-                return connection.execute(sql).to_arrow_table()
+                return connection.sql(sql).to_arrow_table()
             except duckdb.Error as error:
                 raise DataError(f"The lake cannot answer {sql!r}: {str(error).splitlines()[0]}") from error
 
@@ -242,7 +242,7 @@ def _merge(old: pa.Table, new: pa.Table, on: str, where: str) -> tuple[pa.Table,
     replaced = rows >= len(old)
     known = np.isin(reversed_keys, old[on].to_numpy(zero_copy_only=False))
     touched = np.flatnonzero(replaced & known)
-    before = old.take(pc.index_in(pa.array(merged[on].take(touched)).combine_chunks(), old[on].combine_chunks()))
+    before = old.take(pc.index_in(merged[on].take(touched), value_set=old[on]))
     after = merged.take(touched)
     same = np.ones(len(touched), dtype=bool)
     for name in old.column_names:

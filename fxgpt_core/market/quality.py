@@ -38,9 +38,9 @@ class QualityReport:
 
     `rows` given = `usable` + sum of `quarantined` (by reason). `unsorted` rows were sorted, not lost. `expected` are
     the market-hour bars from the first to the last usable one, `missing` those without a row (holidays left out),
-    `gaps` the runs of missing bars, `coverage` = 1 - missing / expected. `week_edges` are the share of weekly opens and closes
-    that lie within the first and last hour of the FX week; `time_zone_suspect` says that too few do. `months`: per
-    month of known_at its usable, missing, quarantined, outlier and stale counts.
+    `gaps` the runs of missing bars, `coverage` = 1 - missing / expected. `week_edges` are the share of weekly
+    opens and closes that lie within the first and last hour of the FX week; `time_zone_suspect` says that too few
+    do. `months`: per month of known_at its usable, missing, quarantined, outlier and stale counts.
     """
 
     symbol: str
@@ -166,7 +166,7 @@ def _reasons(
             ~calendar.holds_trading(safe, length),
             calendar.bar_open(safe, length) != safe,
         ]
-    reason = np.select(tests, np.arange(len(tests)), -1)
+    reason = np.select(tests, list(range(len(tests))), -1)
     good = np.flatnonzero(reason < 0)
     repeated = pd.Series(stamps[good]).duplicated(keep="last").to_numpy()  # the latest row of a bar wins
     reason[good[repeated]] = REASONS.index("duplicate")
