@@ -14,18 +14,23 @@ from fxgpt_core.models.forecaster import Forecaster
 class FamilyEntry:
     """One family: `name` as in configuration, `label` for people, `module` with `Config` and `create(config)`.
 
-    The module is imported only when the family is used, so that listing families stays free of torch.
+    `baseline`: honest reference that others must beat. `accelerated`: trains on the device that torch finds. The module is imported only when the family is used, so that listing families stays free of torch.
     """
 
     name: str
     label: str
     module: str
     baseline: bool = False
+    accelerated: bool = False
     code_version: str = "1"
 
+    def config_type(self) -> Any:
+        """Return the family's configuration type (a Pydantic model)."""
+        return import_module(self.module).Config
+
     def config(self, values: dict[str, Any]) -> Any:
-        """Return the family's validated configuration (a Pydantic model)."""
-        return import_module(self.module).Config.model_validate(values)
+        """Return the family's validated configuration."""
+        return self.config_type().model_validate(values)
 
     def create(self, config: Any) -> Forecaster:
         """Return an unfitted forecaster."""
@@ -45,7 +50,7 @@ FAMILIES: dict[str, FamilyEntry] = {
         ),
         FamilyEntry("ridge", "Ridge", "fxgpt_core.models.tabular.ridge"),
         FamilyEntry("lightgbm", "LightGBM", "fxgpt_core.models.tabular.lightgbm"),
-        FamilyEntry("sssd", "SSSD", "fxgpt_core.models.sssd.family"),
+        FamilyEntry("sssd", "SSSD", "fxgpt_core.models.sssd.family", accelerated=True),
     )
 }
 

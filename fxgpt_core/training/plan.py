@@ -23,11 +23,16 @@ class TrainingPlan:
     reasons: tuple[str, ...] = ()
 
 
-def plan_training(seed: int, checkpoints: Path | None = None) -> TrainingPlan:
-    """Return the plan for this machine: one CUDA device where torch finds one, else every CPU core (SPEC 17)."""
+def plan_training(seed: int, checkpoints: Path | None = None, accelerated: bool = True) -> TrainingPlan:
+    """Return the plan for this machine: one CUDA device where torch finds one, else every CPU core (SPEC 17).
+
+    `accelerated=False` is for families that never use a device: torch is not even imported.
+    """
+    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if not accelerated:
+        return TrainingPlan(seed, "cpu", "32-true", threads, checkpoints, (f"{threads} CPU threads",))
     import torch
 
-    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if torch.cuda.is_available():
         major, minor = torch.cuda.get_device_capability()
         precision = "bf16-mixed" if (major, minor) >= (8, 0) else "16-mixed" if (major, minor) >= (7, 0) else "32-true"

@@ -1,0 +1,50 @@
+"""A forecast for right now: from a bundle and the candles known at this moment."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from fxgpt_core.common.errors import BadInputError, ModelError
+from fxgpt_core.common.forecast import Forecast
+from fxgpt_core.common.timeframes import timeframe
+from fxgpt_core.features.assemble import build_dataset
+from fxgpt_core.features.dataset import Dataset
+from fxgpt_core.features.spec import FeatureSpec
+from fxgpt_core.lifecycle.bundle import Bundle
+from fxgpt_core.market.candles import Candles
+from fxgpt_core.models.forecaster import Provenance
+
+
+def forecast_latest(bundle: Bundle, dataset: Dataset, provenance: Provenance, seed: int = 0) -> Forecast:
+    """Return the calibrated forecast made at the close of the last base bar: one row.
+
+    Raises ModelError when that bar is still in warm-up.
+    """
+    if not len(dataset) or not dataset.usable[-1]:
+        raise ModelError(
+            f"{bundle.card.symbol}: the volatility yardstick is not known at the last of {len(dataset)} bars; "
+            "give about 20 trading days of history or more."
+        )
+    return bundle.forecast(dataset, np.array([len(dataset) - 1]), provenance, seed)
+
+
+def forecast_candles(bundle: Bundle, frame: pd.DataFrame, made_at: np.datetime64 | None, seed: int = 0) -> Forecast:
+    """Forecast from raw base candles (`ts_utc` ISO text or times, OHLC, optional volume), oldest first.
+
+    `made_at` defaults to the decision time. Raises BadInputError when columns are missing or times cannot be read.
+    """
+    missing = {"ts_utc", "open", "high", "low", "close"} - set(frame.columns)
+    if missing:
+        raise BadInputError(f"Candles lack the columns {', '.join(sorted(missing))}.")
+    card = bundle.card
+    try:
+        stamps = pd.to_datetime(frame["ts_utc"], utc=True)
+    except (ValueError, TypeError) as error:
+        raise BadInputError(f"Column ts_utc cannot be read as times ({error}); write 2024-03-01T12:00:00Z.") from error
+    candles = Candles.from_frame(frame.assign(ts_utc=stamps), card.symbol, card.timeframes[0], card.price_side)
+    spec = FeatureSpec.model_validate(dict(card.features))
+    dataset = build_dataset(candles, tuple(timeframe(t) for t in card.timeframes), card.horizons, spec)
+    moment = dataset.known_at[-1] if made_at is None else made_at
+    version = str(card.extra.get("version", card.fingerprint))
+    return forecast_latest(bundle, dataset, Provenance(version, moment, "live"), seed)

@@ -1,0 +1,110 @@
+"""Whether to retrain a symbol's models: a pure function of what is known (SPEC 13)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+
+from fxgpt_core.policy.config import RetrainingConfig
+from fxgpt_core.policy.decision import Decision
+
+
+@dataclass(frozen=True)
+class DriftNews:
+    """A drift verdict that nobody has acted on yet; `event_id` identifies it, `judged_at` carries a time zone."""
+
+    event_id: int
+    drifted: bool
+    onset: bool
+    judged_at: datetime
+    summary: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-able values."""
+        return {**asdict(self), "judged_at": self.judged_at.isoformat()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> DriftNews:
+        """Rebuild from `to_dict`."""
+        return cls(**{**values, "judged_at": datetime.fromisoformat(values["judged_at"])})
+
+
+@dataclass(frozen=True)
+class RetrainingState:
+    """What the rule looks at: times are datetime64[ns] UTC; `last_trained_at` is None before the first training."""
+
+    symbol: str
+    now: np.datetime64
+    last_trained_at: np.datetime64 | None
+    news: DriftNews | None = None
+    running: bool = False
+    manual: bool = False
+
+
+def decide_retraining(state: RetrainingState, config: RetrainingConfig) -> Decision:
+    """Return `retrain`, `wait` (nothing calls for it) or `postpone` (something does, but not now) with reasons.
+
+    A manual request or a drift onset calls for retraining at once, age after `every_days`. Nothing starts while a
+    retraining runs, and none but a manual one within `cooldown_hours` of the last training. A symbol that was never
+    trained is left to its first full run.
+    """
+    calls = _calls(state, config)
+    evidence = {
+        "last_trained_at": None if state.last_trained_at is None else str(state.last_trained_at),
+        "drift": None if state.news is None else state.news.to_dict(),
+        "running": state.running,
+        "every_days": config.every_days,
+        "cooldown_hours": config.cooldown_hours,
+    }
+
+    def decision(what: str, *reasons: str) -> Decision:
+        cause = f"drift:{state.news.event_id}" if state.news is not None and _is_onset(state.news) else ""
+        return Decision(state.symbol, what, reasons, state.now, cause, evidence)
+
+    if not calls:
+        return decision("wait", _calm(state, config))
+    if state.running:
+        return decision("postpone", *calls, "A retraining is running already.")
+    age = _age(state)
+    if age is None and not state.manual:
+        return decision("wait", *calls, "There is no model yet; materialise the lineage once.")
+    if age is not None and not state.manual and age < np.timedelta64(round(config.cooldown_hours * 3600), "s"):
+        return decision(
+            "postpone", *calls, f"The last training is {_hours(age):.1f} h ago, cooldown {config.cooldown_hours:g} h."
+        )
+    return decision("retrain", *calls)
+
+
+def _calls(state: RetrainingState, config: RetrainingConfig) -> list[str]:
+    calls = []
+    if state.manual:
+        calls.append("Asked for by a person.")
+    if state.news is not None and _is_onset(state.news) and config.on_drift:
+        calls.append(f"Drift began: {state.news.summary}" if state.news.summary else "Drift began.")
+    age = _age(state)
+    if age is not None and age >= np.timedelta64(round(config.every_days * 86400), "s"):
+        calls.append(f"The last training is {_hours(age) / 24:.1f} days ago, limit {config.every_days:g}.")
+    return calls
+
+
+def _calm(state: RetrainingState, config: RetrainingConfig) -> str:
+    age = _age(state)
+    if age is None:
+        return "There is no model yet; materialise the lineage once."
+    return f"Nothing calls for it: trained {_hours(age) / 24:.1f} days ago, limit {config.every_days:g}."
+
+
+def _is_onset(news: DriftNews) -> bool:
+    return news.drifted and news.onset
+
+
+def _age(state: RetrainingState) -> np.timedelta64 | None:
+    return None if state.last_trained_at is None else state.now - state.last_trained_at
+
+
+def _hours(age: np.timedelta64) -> float:
+    return float(age / np.timedelta64(1, "h"))

@@ -1,0 +1,54 @@
+"""Running stages of one symbol from the command line; what `demo`, `materialize` and `retrain` share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from fxgpt_core.common.errors import BadInputError
+from fxgpt_pipeline.cli.output import console
+
+if TYPE_CHECKING:
+    from fxgpt_pipeline.lineage import Lineage
+    from fxgpt_pipeline.stages import Key
+    from fxgpt_pipeline.workspace import Workspace
+
+
+def run_stages(
+    workspace: Workspace, lineage: Lineage, chosen: Sequence[Key], *, force: bool = False, cause: str = "manual"
+) -> str:
+    """Materialise what is stale among `chosen`; return the sentence about a failure, or an empty one."""
+    from dagster import DagsterInstance
+
+    from fxgpt_pipeline.definitions import build_definitions
+    from fxgpt_pipeline.runs import close_dead_runs, execute, stale_stages
+
+    with DagsterInstance.get() as instance:
+        for run in close_dead_runs(instance):
+            console().print(f"Run {run[:8]} was interrupted earlier; carrying on where it stopped.")
+        stale = set(chosen if force else stale_stages(lineage, instance))
+        todo = [key for key in chosen if key in stale]
+        if not todo:
+            console().print(f"{lineage.symbol}: nothing changed, all {len(chosen)} stages are up to date.")
+            return ""
+        console().print(f"{lineage.symbol}: {len(todo)} of {len(chosen)} stages to do.")
+        outcome = execute(build_definitions(workspace), lineage, todo, instance, cause)
+    if not outcome.success:
+        return f"{lineage.symbol}: run {outcome.run_id[:8]} failed at {outcome.error}"
+    console().print(f"{lineage.symbol}: done, run {outcome.run_id[:8]}.")
+    return ""
+
+
+def choose(lineage: Lineage, selection: str) -> list[Key]:
+    """Return the stages that the comma-separated patterns of `selection` name, in order of dependency.
+
+    Raises BadInputError listing the stages when a pattern names none.
+    """
+    patterns = [part.strip() for part in selection.split(",") if part.strip()]
+    names = {key: stage.name for key, stage in lineage.stages.items()}
+    for pattern in patterns or [selection]:
+        if not any(fnmatchcase(name, pattern) for name in names.values()):
+            known = ", ".join(names.values())
+            raise BadInputError(f"Selection {pattern!r} names no stage of {lineage.symbol}: known are {known}.")
+    return [key for key, name in names.items() if any(fnmatchcase(name, pattern) for pattern in patterns)]

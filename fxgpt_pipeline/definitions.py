@@ -1,0 +1,53 @@
+"""The Dagster code location: everything is built by one function, so that tests can build it over their own home."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+from fxgpt_core.models.registry import FAMILIES
+from fxgpt_pipeline.defs import (
+    automation,
+    backtests,
+    calibration,
+    evaluation,
+    features,
+    lifecycle,
+    market,
+    models,
+    monitoring,
+    reports,
+)
+from fxgpt_pipeline.defs.common import Parts
+from fxgpt_pipeline.stages import build_stages
+from fxgpt_pipeline.workspace import Workspace
+
+
+def build_definitions(workspace: Workspace | None = None, resources: Mapping[str, Any] | None = None) -> dg.Definitions:
+    """Return all definitions over `workspace` (default: the environment's).
+
+    `resources` replaces resources by name; tests use it. Symbols are the files of `configs/assets/`: a new file is a
+    new partition after a reload.
+    """
+    space = workspace or Workspace.from_environment()
+    enabled = sorted(symbol for symbol, asset in space.assets.items() if asset.enabled)
+    parts = Parts(dg.StaticPartitionsDefinition(enabled), build_stages(FAMILIES), space)
+    concerns = (market, features, models, calibration, evaluation, backtests, monitoring, lifecycle, reports)
+    assets, checks = [], []
+    for concern in concerns:
+        for made in concern.build(parts):
+            (checks if isinstance(made, dg.AssetChecksDefinition) else assets).append(made)
+    jobs, schedules, sensors = automation.build(parts)
+    return dg.Definitions(
+        assets=assets,
+        asset_checks=checks,
+        jobs=jobs,
+        schedules=schedules,
+        sensors=sensors,
+        resources={"workspace": space, **(resources or {})},
+    )
+
+
+defs = build_definitions()

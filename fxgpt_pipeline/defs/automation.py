@@ -1,0 +1,169 @@
+"""Jobs, schedules and sensors: they read what assets have computed and execute what `policy` decides."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+
+from fxgpt_core.policy.decision import Decision
+from fxgpt_core.policy.retraining import DriftNews, RetrainingState, decide_retraining
+from fxgpt_core.store.clock import to_datetime64
+from fxgpt_pipeline.defs.common import Parts
+from fxgpt_pipeline.lineage import Lineage
+from fxgpt_pipeline.runs import CAUSE_TAG, LINEAGE_JOB
+from fxgpt_pipeline.settings import load_settings
+from fxgpt_pipeline.stages import CANDLES, DRIFT, TABLES, TARGETS
+from fxgpt_pipeline.workspace import Workspace
+
+RETRAIN_JOB = "retrain"
+_RUNNING = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+]
+_PAGE = 100
+
+
+def build(
+    parts: Parts,
+) -> tuple[list[Any], list[dg.ScheduleDefinition], list[dg.SensorDefinition]]:
+    """Return (jobs, schedules, sensors)."""
+    everything = dg.AssetSelection.all()
+    retrained = everything - dg.AssetSelection.assets(dg.AssetKey(CANDLES), dg.AssetKey(DRIFT))
+    jobs = [
+        dg.define_asset_job(
+            LINEAGE_JOB,
+            everything,
+            description="Everything for one symbol, from bars to report, in one process.",
+            partitions_def=parts.symbols,
+            executor_def=dg.in_process_executor,
+        ),
+        dg.define_asset_job(
+            RETRAIN_JOB,
+            retrained,
+            description="New features, forecasts and a new candidate for one symbol; its champion keeps serving.",
+            partitions_def=parts.symbols,
+            executor_def=dg.in_process_executor,
+        ),
+    ]
+    symbols = parts.symbols.get_partition_keys()
+    schedules = [_retraining_schedule(parts.workspace, symbol) for symbol in symbols]
+    sensors: list[dg.SensorDefinition] = [_drift_sensor(parts.workspace)]
+    sensors.append(
+        dg.AutomationConditionSensorDefinition(
+            "fresh_features",
+            target=dg.AssetSelection.assets(dg.AssetKey(TABLES), dg.AssetKey(TARGETS), dg.AssetKey(DRIFT)),
+            default_status=dg.DefaultSensorStatus.RUNNING,
+            description="New candles bring new features, targets and a drift verdict; models wait for a decision.",
+        )
+    )
+    return jobs, schedules, sensors
+
+
+def _retraining_schedule(workspace: Workspace, symbol: str) -> dg.ScheduleDefinition:
+    @dg.schedule(
+        name=f"retrain_{symbol.lower()}",
+        job_name=RETRAIN_JOB,
+        cron_schedule=workspace.assets[symbol].retraining_cron,
+        execution_timezone="UTC",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description=f"Looks whether {symbol} is due for retraining (every 14 days by default) and starts it.",
+    )
+    def retraining(context: dg.ScheduleEvaluationContext, workspace: dg.ResourceParam[Workspace]) -> Any:
+        tick = context.scheduled_execution_time.astimezone(UTC)
+        decision = decide(workspace.lineage(symbol), context.instance, tick, None)
+        if decision.what != "retrain":
+            return dg.SkipReason("; ".join(decision.reasons))
+        return request(decision, f"schedule:{symbol}:{tick:%Y-%m-%d}")
+
+    return retraining
+
+
+def _drift_sensor(workspace: Workspace) -> dg.SensorDefinition:
+    @dg.sensor(
+        name="drift_retraining",
+        job_name=RETRAIN_JOB,
+        minimum_interval_seconds=load_settings(workspace.config_dir).automation.verdict_interval_seconds,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Reads new drift verdicts and starts one retraining for each that calls for it.",
+    )
+    def drift_retraining(context: dg.SensorEvaluationContext, workspace: dg.ResourceParam[Workspace]) -> Any:
+        cursor, verdicts = _new_verdicts(context)
+        requests, reasons = [], []
+        for symbol, news in sorted(verdicts.items()):
+            if symbol not in workspace.assets:
+                continue
+            decision = decide(workspace.lineage(symbol), context.instance, workspace.clock.now(), news)
+            reasons.append(f"{symbol}: {'; '.join(decision.reasons)}")
+            if decision.what == "retrain":
+                requests.append(request(decision, f"drift:{symbol}:{news.event_id}"))
+            elif decision.what == "postpone":
+                # A verdict that came during a run or a cooldown is kept until it can be acted on.
+                cursor["pending"][symbol] = news.to_dict()
+        skip = None if requests else dg.SkipReason(" | ".join(reasons) or "No new drift verdicts.")
+        return dg.SensorResult(run_requests=requests, skip_reason=skip, cursor=json.dumps(cursor))
+
+    return drift_retraining
+
+
+def _new_verdicts(context: dg.SensorEvaluationContext) -> tuple[dict[str, Any], dict[str, DriftNews]]:
+    """Return the next cursor and the newest verdict by symbol since the last one, postponed verdicts included."""
+    cursor = json.loads(context.cursor) if context.cursor else {"after": 0, "pending": {}}
+    verdicts = {symbol: DriftNews.from_dict(value) for symbol, value in cursor["pending"].items()}
+    page = context.instance.fetch_materializations(
+        dg.AssetRecordsFilter(asset_key=dg.AssetKey(DRIFT), after_storage_id=cursor["after"]),
+        limit=_PAGE,
+        ascending=True,
+    )
+    for record in page.records:
+        materialisation = record.asset_materialization
+        if materialisation is None or record.partition_key is None:
+            continue
+        values = {name: value.value for name, value in materialisation.metadata.items()}
+        news = DriftNews(
+            event_id=record.storage_id,
+            drifted=bool(values.get("drifted", False)),
+            onset=bool(values.get("onset", False)),
+            judged_at=datetime.fromtimestamp(record.timestamp, UTC),
+            summary=str(values.get("summary", "")),
+        )
+        waiting = verdicts.get(record.partition_key)
+        # A calm verdict does not take back an alarm that still waits for its retraining.
+        if waiting is None or news.onset or not waiting.drifted:
+            verdicts[record.partition_key] = news
+    after = page.records[-1].storage_id if page.records else cursor["after"]
+    return {"after": after, "pending": {}}, verdicts
+
+
+def decide(
+    lineage: Lineage, instance: dg.DagsterInstance, now: datetime, news: DriftNews | None, manual: bool = False
+) -> Decision:
+    """Ask `policy` whether to retrain, with what the stores know about the symbol at `now`."""
+    from fxgpt_core.store.records import last_retraining
+
+    last = last_retraining(lineage.workspace.database, lineage.symbol)
+    running = instance.get_runs(
+        dg.RunsFilter(job_name=RETRAIN_JOB, statuses=_RUNNING, tags={"dagster/partition": lineage.symbol}), limit=1
+    )
+    state = RetrainingState(
+        symbol=lineage.symbol,
+        now=to_datetime64(now),
+        last_trained_at=to_datetime64(last.at) if last else None,
+        news=news,
+        running=bool(running),
+        manual=manual,
+    )
+    return decide_retraining(state, lineage.settings.retraining)
+
+
+def request(decision: Decision, cause: str) -> dg.RunRequest:
+    """Return the run request for a decision; the cause is the run key, so that one cause starts one run."""
+    return dg.RunRequest(
+        run_key=cause,
+        partition_key=decision.symbol,
+        tags={CAUSE_TAG: cause, "fxgpt/reason": "; ".join(decision.reasons)[:200]},
+    )

@@ -1,0 +1,79 @@
+"""What all asset definitions share: partitions, the decorator made from a stage, results and progress."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import dagster as dg
+
+from fxgpt_core.common.progress import Progress
+from fxgpt_pipeline.lineage import Lineage
+from fxgpt_pipeline.stages import Key, Stage
+from fxgpt_pipeline.workspace import Workspace
+
+OWNERS = ["team:fxgpt"]
+TRAINING_POOL = "training"
+_LOG_EVERY_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What every definition is built from: the symbols as partitions, the stages, and the workspace."""
+
+    symbols: dg.StaticPartitionsDefinition
+    stages: Mapping[Key, Stage]
+    workspace: Workspace
+
+    def asset(
+        self, key: Key, *, description: str, kinds: set[str], **options: Any
+    ) -> Callable[..., dg.AssetsDefinition]:
+        """Return `@asset` for a stage: key, dependencies and code version come from the stage."""
+        stage = self.stages[key]
+        return dg.asset(
+            key=dg.AssetKey(stage.key),
+            deps=[dg.AssetKey(dep) for dep in stage.deps],
+            partitions_def=self.symbols,
+            group_name=stage.key[0],
+            code_version=stage.code_version,
+            owners=OWNERS,
+            kinds=kinds,
+            description=description,
+            **options,
+        )
+
+    def check(self, key: Key, name: str, *, description: str, blocking: bool = False) -> Callable[..., Any]:
+        """Return `@asset_check` on a stage, partitioned like the stage."""
+        return dg.asset_check(
+            asset=dg.AssetKey(key), name=name, description=description, blocking=blocking, partitions_def=self.symbols
+        )
+
+
+def finished(lineage: Lineage, key: Key, metadata: Mapping[str, Any]) -> dg.MaterializeResult[Any]:
+    """Return a stage's result: its fingerprint becomes Dagster's data version, so that the UI knows what is stale."""
+    return dg.MaterializeResult(
+        metadata={name: value for name, value in metadata.items() if value is not None},
+        data_version=dg.DataVersion(lineage.fingerprint(key)),
+    )
+
+
+def switched_off(family: str) -> dg.MaterializeResult[Any]:
+    """Return the result of a stage whose model family the asset's configuration leaves out."""
+    return dg.MaterializeResult(metadata={"status": f"{family} is switched off for this symbol"})
+
+
+def reporter(context: dg.AssetExecutionContext, workspace: Workspace) -> Progress:
+    """Return where this step reports: the terminal that started it, else its Dagster log, a line every 10 s."""
+    if workspace.progress is not None:
+        return workspace.progress
+    last = 0.0
+
+    def report(what: str, done: int, total: int, note: str = "") -> None:
+        nonlocal last
+        if done >= total or time.monotonic() - last >= _LOG_EVERY_SECONDS:
+            last = time.monotonic()
+            context.log.info(f"{what} {done}/{total} {note}".rstrip())
+
+    return report

@@ -1,0 +1,84 @@
+"""Features and targets by symbol, and the check that nothing looks ahead."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dagster as dg
+
+from fxgpt_pipeline.defs.common import Parts, finished, reporter
+from fxgpt_pipeline.stages import TABLES, TARGETS
+from fxgpt_pipeline.workspace import Workspace
+
+_FRESH = dg.AutomationCondition.eager() & dg.AutomationCondition.all_deps_blocking_checks_passed()
+
+
+def build(parts: Parts) -> list[Any]:
+    """Return the feature assets and their checks."""
+
+    @parts.asset(
+        TABLES,
+        description="Multi-timeframe features, one table a timeframe; each row is usable from its bar's close on. "
+        "Months whose bars and definitions did not change are kept.",
+        kinds={"parquet", "numpy"},
+        automation_condition=_FRESH,
+    )
+    def tables(context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult[Any]:
+        from fxgpt_core.features.stored import update_tables
+
+        lineage = workspace.lineage(context.partition_key)
+        summary = update_tables(
+            workspace.lake, lineage.symbol, lineage.timeframes, lineage.spec, reporter(context, workspace)
+        )
+        return finished(
+            lineage,
+            TABLES,
+            {
+                "dagster/row_count": sum(summary.rows.values()),
+                "columns": sum(summary.columns.values()),
+                "rows_by_timeframe": dict(summary.rows),
+                "months_computed": dict(summary.computed),
+            },
+        )
+
+    @parts.asset(
+        TARGETS,
+        description="Log returns over each horizon in units of the volatility yardstick, with the true end of every "
+        "label; horizons count trading time.",
+        kinds={"parquet", "numpy"},
+        automation_condition=_FRESH,
+    )
+    def targets(context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult[Any]:
+        from fxgpt_core.features.stored import update_targets
+
+        lineage = workspace.lineage(context.partition_key)
+        summary = update_targets(workspace.lake, lineage.symbol, lineage.timeframes, lineage.horizons, lineage.spec)
+        labels = {f"{minutes}m": count for minutes, count in summary.labels.items()}
+        return finished(
+            lineage,
+            TARGETS,
+            {"dagster/row_count": summary.rows, "usable_bars": summary.usable, "labels_by_horizon": labels},
+        )
+
+    @parts.check(
+        TABLES,
+        "no_look_ahead",
+        description="History is cut off at random and at adversarial points and everything computed again: no value "
+        "known before the cut may change.",
+        blocking=True,
+    )
+    def no_look_ahead(
+        context: dg.AssetCheckExecutionContext, workspace: dg.ResourceParam[Workspace]
+    ) -> dg.AssetCheckResult:
+        from fxgpt_core.features.leakage import check_leakage
+
+        lineage = workspace.lineage(context.partition_key)
+        settings = lineage.settings
+        report = check_leakage(
+            lineage.candles(), lineage.timeframes, lineage.horizons, lineage.spec, settings.leakage.cuts, settings.seed
+        )
+        return dg.AssetCheckResult(
+            passed=report.passed, description=report.sentence, metadata={"cuts": report.cuts, "values": report.values}
+        )
+
+    return [tables, targets, no_look_ahead]

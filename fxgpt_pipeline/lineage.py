@@ -1,0 +1,117 @@
+"""`Lineage`: configuration and provenance of one symbol's chain of stages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from fxgpt_core.common.hashing import stable_hash
+from fxgpt_core.common.timeframes import Timeframe, timeframe
+from fxgpt_core.features.spec import FeatureSpec
+from fxgpt_core.models.registry import FAMILIES, family
+from fxgpt_core.store.asset_config import AssetConfig
+from fxgpt_core.store.config import family_values, feature_values, validate
+from fxgpt_pipeline.settings import Settings, load_settings
+from fxgpt_pipeline.stages import CANDLES, Key, Stage, build_stages
+
+if TYPE_CHECKING:
+    from fxgpt_core.features.dataset import Dataset
+    from fxgpt_core.market.candles import Candles
+    from fxgpt_pipeline.workspace import Workspace
+
+
+class Lineage:
+    """One symbol: its settings, model configurations, stages and the fingerprint of each stage's result.
+
+    A fingerprint hashes a stage's code version, its settings and the fingerprints below it, down to the checksums
+    of the bars: equal fingerprints mean that computing again would give the same result.
+    """
+
+    def __init__(self, workspace: Workspace, asset: AssetConfig) -> None:
+        self.workspace, self.asset, self.symbol = workspace, asset, asset.symbol
+        self._fingerprints: dict[Key, str] = {}
+
+    @cached_property
+    def settings(self) -> Settings:
+        """Pipeline settings with this asset's overrides."""
+        return load_settings(self.workspace.config_dir, self.asset)
+
+    @cached_property
+    def spec(self) -> FeatureSpec:
+        values = feature_values(self.asset.features, self.workspace.config_dir)
+        return validate(FeatureSpec, values, f"configs/features/{self.asset.features}.yaml")
+
+    @cached_property
+    def timeframes(self) -> tuple[Timeframe, ...]:
+        return tuple(timeframe(t) for t in self.asset.timeframes)
+
+    @property
+    def horizons(self) -> tuple[int, ...]:
+        return self.asset.horizon_minutes
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        """Families switched on for this symbol, in registry order."""
+        return tuple(name for name in FAMILIES if name in self.asset.models)
+
+    @property
+    def baselines(self) -> tuple[str, ...]:
+        return tuple(name for name in self.families if FAMILIES[name].baseline)
+
+    @cached_property
+    def stages(self) -> Mapping[Key, Stage]:
+        """The stages of the families that are switched on."""
+        return build_stages(self.families)
+
+    def family_config(self, name: str) -> Any:
+        """Return the validated configuration of a family for this symbol."""
+        values = family_values(name, self.asset, self.workspace.config_dir)
+        return validate(family(name).config_type(), values, f"configs/{name}")
+
+    def fingerprint(self, key: Key) -> str:
+        """Return the fingerprint that the result of a stage has, or would have, right now."""
+        if key not in self._fingerprints:
+            stage = self.stages[key]
+            parts: dict[str, Any] = {
+                "code": stage.code_version,
+                "settings": {name: self._setting(name) for name in stage.settings},
+                "deps": [self.fingerprint(dep) for dep in stage.deps],
+            }
+            if stage.family:
+                parts["family"] = self.family_config(stage.family).model_dump(mode="json")
+                parts["family_code"] = family(stage.family).code_version
+            if key == CANDLES:
+                parts["bars"] = self._source_fingerprint()
+            self._fingerprints[key] = stable_hash(parts)
+        return self._fingerprints[key]
+
+    def _setting(self, name: str) -> Any:
+        own = {
+            "source": (self.asset.source, self.asset.price_side),
+            "timeframes": list(self.asset.timeframes),
+            "horizons": list(self.horizons),
+            "features": self.spec.model_dump(mode="json"),
+            "costs": self.asset.costs.model_dump(mode="json"),
+        }
+        if name in own:
+            return own[name]
+        value = getattr(self.settings, name)
+        return value.model_dump(mode="json") if hasattr(value, "model_dump") else value
+
+    def _source_fingerprint(self) -> str:
+        from fxgpt_core.market.history import source_fingerprint
+
+        return source_fingerprint(self.workspace.lake, self.symbol, self.timeframes[0], self.asset.source)
+
+    def candles(self, bar: Timeframe | None = None) -> Candles:
+        """Read the stored candles of one timeframe, the base by default."""
+        from fxgpt_core.market.history import load_candles
+
+        return load_candles(self.workspace.lake, self.symbol, bar or self.timeframes[0])
+
+    def dataset(self) -> Dataset:
+        """Read candles, features and targets as one dataset."""
+        from fxgpt_core.features.assemble import load_dataset
+
+        return load_dataset(self.workspace.lake, self.symbol, self.timeframes, self.horizons, self.spec)

@@ -1,0 +1,116 @@
+"""Running a symbol's lineage from a program: what is stale, start it through Dagster, clean up after dead processes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fxgpt_core.common.errors import BadInputError, FxgptError
+from fxgpt_pipeline.lineage import Lineage
+from fxgpt_pipeline.stages import Key
+
+if TYPE_CHECKING:
+    from dagster import DagsterInstance, Definitions, ExecuteInProcessResult
+
+PROCESS_TAG = "fxgpt/process"
+CAUSE_TAG = "fxgpt/cause"
+LINEAGE_JOB = "lineage"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended: its id, whether it succeeded, and the error of the first step that failed."""
+
+    run_id: str
+    success: bool
+    error: str = ""
+
+
+def stale_stages(lineage: Lineage, instance: DagsterInstance) -> list[Key]:
+    """Return the stages whose recorded result is missing or was made from other inputs, settings or code."""
+    from dagster import AssetKey
+
+    from fxgpt_pipeline.outputs import present
+
+    stale: list[Key] = []
+    for key in lineage.stages:
+        record = instance.get_latest_data_version_record(AssetKey(key), partition_key=lineage.symbol)
+        event = record.asset_event if record is not None else None
+        made = (event.tags or {}).get("dagster/data_version") if event is not None else None
+        if made != lineage.fingerprint(key) or not present(lineage, key):
+            stale.append(key)
+    return stale
+
+
+def execute(
+    definitions: Definitions,
+    lineage: Lineage,
+    stages: Sequence[Key],
+    instance: DagsterInstance,
+    cause: str = "manual",
+    job: str = LINEAGE_JOB,
+) -> Outcome:
+    """Materialise `stages` of one symbol in this process as one Dagster run, in the order of their dependencies."""
+    from dagster import AssetKey
+
+    keys = [AssetKey(key) for key in lineage.stages if key in set(stages)]
+    if not keys:
+        raise BadInputError(f"Nothing to materialise for {lineage.symbol}: the selection is empty.")
+    tags = {PROCESS_TAG: _this_process(), CAUSE_TAG: cause}
+    result = definitions.resolve_job_def(job).execute_in_process(
+        instance=instance, partition_key=lineage.symbol, asset_selection=keys, tags=tags, raise_on_error=False
+    )
+    return Outcome(result.run_id, result.success, "" if result.success else _first_error(result))
+
+
+def close_dead_runs(instance: DagsterInstance) -> list[str]:
+    """Mark runs failed whose process was killed, so that nothing waits for them; returns their ids."""
+    from dagster import DagsterRunStatus, RunsFilter
+
+    closed = []
+    for run in instance.get_runs(RunsFilter(statuses=[DagsterRunStatus.STARTED, DagsterRunStatus.STARTING])):
+        process = run.tags.get(PROCESS_TAG)
+        if process is not None and not _alive(process):
+            instance.report_run_failed(run, f"The process {process} that executed this run is gone.")
+            closed.append(run.run_id)
+    return closed
+
+
+def _first_error(result: ExecuteInProcessResult) -> str:
+    for event in result.all_events:
+        if event.is_step_failure:
+            error = event.step_failure_data.error
+            while error is not None and error.cause is not None:
+                error = error.cause
+            if error is not None:
+                name, _, text = error.message.partition(": ")
+                known = name.rsplit(".", 1)[-1] in {c.__name__ for c in _subclasses(FxgptError)}
+                return f"{event.step_key}: {text.strip() if known else error.message.strip()}"
+    for check in result.get_asset_check_evaluations():
+        if not check.passed:
+            return f"{check.asset_key.to_user_string()}: the check {check.check_name} failed: {check.description or ''}"
+    return "the run failed before its first step"
+
+
+def _subclasses(kind: type) -> list[type]:
+    return [kind, *(deeper for child in kind.__subclasses__() for deeper in _subclasses(child))]
+
+
+def _this_process() -> str:
+    import psutil
+
+    return f"{os.uname().nodename}:{os.getpid()}:{psutil.Process().create_time():.0f}"
+
+
+def _alive(process: str) -> bool:
+    import psutil
+
+    host, pid, started = process.rsplit(":", 2)
+    if host != os.uname().nodename:
+        return True
+    try:
+        return abs(psutil.Process(int(pid)).create_time() - float(started)) < 2
+    except psutil.NoSuchProcess:
+        return False

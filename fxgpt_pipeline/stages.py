@@ -1,0 +1,83 @@
+"""The lineage of one symbol as data: every stage, what it stands on and what its result depends on.
+
+The Dagster assets take their keys, dependencies and code versions from here, and so do the fingerprints that tell
+whether a stored result is still valid: one graph, two readers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+Key = tuple[str, ...]
+
+CANDLES: Key = ("market", "candles")
+TABLES: Key = ("features", "tables")
+TARGETS: Key = ("features", "targets")
+SCORES: Key = ("evaluation", "scores")
+DRIFT: Key = ("monitoring", "drift")
+CHAMPION: Key = ("lifecycle", "champion")
+REPORT: Key = ("reports", "overview")
+
+
+def walk_forward(family: str) -> Key:
+    """Key of a family's out-of-sample forecasts."""
+    return ("models", family, "walk_forward")
+
+
+def calibrated(family: str) -> Key:
+    """Key of a family's calibrated forecasts."""
+    return ("calibration", family, "forecasts")
+
+
+def backtest(family: str) -> Key:
+    """Key of a family's backtest."""
+    return ("backtests", family, "result")
+
+
+def candidate(family: str) -> Key:
+    """Key of a family's model trained on everything known, registered as a version."""
+    return ("models", family, "candidate")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage: `settings` names the configuration sections that its result depends on, `family` its model family."""
+
+    key: Key
+    deps: tuple[Key, ...]
+    settings: tuple[str, ...] = ()
+    family: str | None = None
+    code_version: str = "1"
+
+    @property
+    def name(self) -> str:
+        """The key as Dagster and people write it: `models/ridge/walk_forward`."""
+        return "/".join(self.key)
+
+
+def build_stages(families: Iterable[str]) -> Mapping[Key, Stage]:
+    """Return every stage by key, each after the stages that it stands on."""
+    names = tuple(families)
+    stages = [
+        Stage(CANDLES, (), ("source", "timeframes", "quality")),
+        Stage(TABLES, (CANDLES,), ("features",)),
+        Stage(TARGETS, (CANDLES,), ("features", "horizons")),
+    ]
+    for name in names:
+        stages += [
+            Stage(walk_forward(name), (TABLES, TARGETS), ("walk_forward", "seed"), name),
+            Stage(calibrated(name), (walk_forward(name),), ("calibration",), name),
+            Stage(backtest(name), (calibrated(name), CANDLES), ("backtest", "costs"), name),
+        ]
+    stages += [
+        Stage(SCORES, tuple(calibrated(n) for n in names), ("evaluation",)),
+        Stage(DRIFT, (TABLES, TARGETS), ("drift", "seed")),
+    ]
+    stages += [Stage(candidate(n), (calibrated(n),), ("walk_forward", "seed"), n) for n in names]
+    evidence = tuple(key(n) for n in names for key in (candidate, backtest))
+    stages += [
+        Stage(CHAMPION, (SCORES, *evidence), ("gate",)),
+        Stage(REPORT, (CHAMPION, DRIFT), ()),
+    ]
+    return {stage.key: stage for stage in stages}

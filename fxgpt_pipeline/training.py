@@ -1,0 +1,128 @@
+"""Training steps of the lineage: out-of-sample folds and the candidate that is registered."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from fxgpt_core.calibration.conformal import ConformalCalibrator
+from fxgpt_core.store.records import record_training
+
+from fxgpt_core.common.hashing import stable_hash
+from fxgpt_core.common.progress import Progress
+from fxgpt_core.evaluation.splits import final_split, walk_forward
+from fxgpt_core.features.dataset import Dataset
+from fxgpt_core.lifecycle.bundle import Bundle, Card, save_bundle
+from fxgpt_core.lifecycle.registry import ModelVersion, TrainingRecord
+from fxgpt_core.models.forecaster import FitReport
+from fxgpt_core.models.registry import FamilyEntry
+from fxgpt_core.models.walk_forward import FoldStore, WalkForward, run_walk_forward
+from fxgpt_core.training.plan import TrainingPlan, plan_training
+from fxgpt_pipeline.lineage import Lineage
+from fxgpt_pipeline.stages import candidate
+from fxgpt_pipeline.stages import walk_forward as walk_forward_key
+
+
+def walk_forward_forecasts(lineage: Lineage, entry: FamilyEntry, progress: Progress) -> WalkForward:
+    """Forecast every fold of a symbol by one family; finished folds of the same fingerprint are kept."""
+    dataset = lineage.dataset()
+    fingerprint = lineage.fingerprint(walk_forward_key(entry.name))
+    return run_walk_forward(
+        dataset,
+        entry,
+        lineage.family_config(entry.name),
+        walk_forward(dataset, lineage.settings.walk_forward),
+        FoldStore(lineage.workspace.lake, lineage.symbol, entry.name, fingerprint),
+        _plan(lineage, entry, fingerprint),
+        lineage.workspace.clock,
+        progress,
+    )
+
+
+def train_candidate(
+    lineage: Lineage, entry: FamilyEntry, run_id: str, progress: Progress
+) -> tuple[ModelVersion, FitReport | None]:
+    """Train on everything known and register the result; a version that exists already is returned without a fit."""
+    workspace, fingerprint = lineage.workspace, lineage.fingerprint(candidate(entry.name))
+    known = workspace.registry.find(lineage.symbol, fingerprint)
+    if known is not None:
+        return known, None
+    dataset = lineage.dataset()
+    split = final_split(dataset, lineage.settings.walk_forward)
+    plan = _plan(lineage, entry, fingerprint)
+    forecaster = entry.create(lineage.family_config(entry.name))
+    started = workspace.clock.now()
+    fit = forecaster.fit(dataset.with_split(split), plan, progress)
+    saved = workspace.documents.read(f"calibrator_{entry.name}", lineage.symbol)
+    calibrator = None if saved is None else ConformalCalibrator.from_dict(saved)
+    card = _card(lineage, entry, dataset, fingerprint, split.trained_until)
+    folder = _scratch(lineage, entry, fingerprint) / "bundle"
+    shutil.rmtree(folder, ignore_errors=True)
+    save_bundle(Bundle(card, forecaster, calibrator), folder)
+    made = workspace.registry.register(lineage.symbol, entry.name, folder, _record(lineage, card, fit, run_id))
+    record_training(
+        workspace.database,
+        symbol=lineage.symbol,
+        family=entry.name,
+        mlflow_version=made.version,
+        trained_until=np.datetime64(card.trained_until),
+        started_at=started,
+        seconds=fit.seconds,
+        dagster_run_id=run_id,
+        config=dict(card.config),
+    )
+    shutil.rmtree(_scratch(lineage, entry, fingerprint), ignore_errors=True)
+    return made, fit
+
+
+def _plan(lineage: Lineage, entry: FamilyEntry, fingerprint: str) -> TrainingPlan:
+    seed, checkpoints = lineage.settings.seed, _scratch(lineage, entry, fingerprint)
+    return plan_training(seed, checkpoints, accelerated=entry.accelerated)
+
+
+def _scratch(lineage: Lineage, entry: FamilyEntry, fingerprint: str) -> Path:
+    return lineage.workspace.home.scratch / lineage.symbol / entry.name / fingerprint
+
+
+def _card(
+    lineage: Lineage, entry: FamilyEntry, dataset: Dataset, fingerprint: str, trained_until: np.datetime64
+) -> Card:
+    return Card(
+        symbol=lineage.symbol,
+        family=entry.name,
+        fingerprint=fingerprint,
+        trained_until=str(trained_until),
+        timeframes=tuple(t.code for t in lineage.timeframes),
+        horizons=lineage.horizons,
+        price_side=lineage.asset.price_side,
+        config=lineage.family_config(entry.name).model_dump(mode="json"),
+        features=lineage.spec.model_dump(mode="json"),
+        feature_hash=dataset.definition_hash,
+        extra={"data_start": str(dataset.candles.ts_utc[0]), "bars": len(dataset), "seed": lineage.settings.seed},
+    )
+
+
+def _record(lineage: Lineage, card: Card, fit: FitReport, run_id: str) -> TrainingRecord:
+    tags = {
+        "fingerprint": card.fingerprint,
+        "trained_until": card.trained_until,
+        "data_start": str(card.extra["data_start"]),
+        "feature_hash": card.feature_hash,
+        "config_hash": stable_hash(dict(card.config)),
+        "dagster_run": run_id,
+        "code_version": lineage.stages[candidate(card.family)].code_version,
+    }
+    params = {**_flat(dict(card.config)), "seed": card.extra["seed"], "rows": fit.rows, "bars": card.extra["bars"]}
+    return TrainingRecord(params, {**fit.metrics, "fit_seconds": fit.seconds}, dict(fit.curves), tags)
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            out.update(_flat(value, f"{prefix}{name}."))
+        else:
+            out[f"{prefix}{name}"] = value
+    return out

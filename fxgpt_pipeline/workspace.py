@@ -1,0 +1,76 @@
+"""`Workspace`: where one process works: state directory, configuration, clock, and the stores they lead to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fxgpt_core.common.errors import BadInputError
+from fxgpt_core.common.progress import Progress
+from fxgpt_core.common.symbols import normalise_symbol
+from fxgpt_core.store.asset_config import AssetConfig, load_assets
+from fxgpt_core.store.clock import Clock, SystemClock
+from fxgpt_core.store.documents import Documents
+from fxgpt_core.store.paths import Home, config_dir
+
+if TYPE_CHECKING:
+    from fxgpt_core.store.database import Database
+
+    from fxgpt_core.lifecycle.registry import ModelRegistry
+    from fxgpt_core.market.lake import Lake
+    from fxgpt_pipeline.lineage import Lineage
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Locations and clock of one process; `progress` is where long work reports (None: the run's log)."""
+
+    home: Home
+    config_dir: Path
+    clock: Clock = field(default_factory=SystemClock)
+    progress: Progress | None = None
+
+    @classmethod
+    def from_environment(cls, progress: Progress | None = None) -> Workspace:
+        """Return the workspace named by `FXGPT_HOME` and `FXGPT_CONFIG_DIR`."""
+        return cls(Home.from_environment(), config_dir(), progress=progress)
+
+    @cached_property
+    def lake(self) -> Lake:
+        from fxgpt_core.market.lake import Lake
+
+        return Lake(self.home.lake)
+
+    @cached_property
+    def documents(self) -> Documents:
+        return Documents(self.home.lake)
+
+    @cached_property
+    def database(self) -> Database:
+        from fxgpt_core.store.database import Database
+
+        return Database(self.home.database_url)
+
+    @cached_property
+    def registry(self) -> ModelRegistry:
+        from fxgpt_core.lifecycle.registry import ModelRegistry
+
+        return ModelRegistry(self.home.mlflow_uri, self.home.artifacts)
+
+    @cached_property
+    def assets(self) -> Mapping[str, AssetConfig]:
+        """Every configured asset by symbol."""
+        return load_assets(self.config_dir)
+
+    def lineage(self, symbol: str) -> Lineage:
+        """Return the lineage of `symbol`; raises BadInputError with what to do when it is not configured."""
+        from fxgpt_pipeline.lineage import Lineage
+
+        name = normalise_symbol(symbol)
+        if name not in self.assets:
+            known = ", ".join(self.assets) or "none"
+            raise BadInputError(f"{name} is not configured (known: {known}): run `fxgpt assets add {name}`.")
+        return Lineage(self, self.assets[name])
