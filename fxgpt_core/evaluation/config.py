@@ -1,0 +1,67 @@
+"""Configuration of walk-forward splits and of what an evaluation reports."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from fxgpt_core.common.config import Config
+
+
+class WalkForwardConfig(Config):
+    """How history is cut into training spans and the out-of-sample folds that follow them (SPEC 3 and 9)."""
+
+    first_train: float = Field(
+        0.5, ge=0.1, le=0.95, description="share of the usable bars before the first test fold begins"
+    )
+    folds: int = Field(5, ge=1, le=100, description="number of consecutive test folds over the rest")
+    mode: Literal["expanding", "rolling"] = Field(
+        "expanding",
+        description="expanding: train on everything before; rolling: on a window as long as the first training span",
+    )
+    embargo_days: float = Field(
+        2.0, ge=0.0, le=60.0, description="calendar days between the end of the last label used and the first test row"
+    )
+    purge_days: float = Field(
+        1.0, ge=0.0, le=60.0, description="calendar days between the last training label's end and the validation part"
+    )
+    validation_share: float = Field(
+        0.15, ge=0.0, le=0.5, description="last share of the training rows kept for early stopping and shrinkage"
+    )
+    min_train_rows: int = Field(250, ge=1, description="fewest training labels that every horizon must have")
+
+
+class EvaluationConfig(Config):
+    """Levels, confidence and alarms of an evaluation (SPEC 9; DESIGN, "Honest numbers")."""
+
+    coverages: tuple[float, ...] = Field(
+        (0.5, 0.8, 0.9), description="central intervals whose coverage and width are reported"
+    )
+    confidence: float = Field(0.95, gt=0.5, lt=1.0, description="two-sided confidence of every printed interval")
+    terms: int = Field(8, ge=2, le=64, description="cosine terms of the long-run variance")
+    horizon_weights: tuple[float, ...] | None = Field(
+        None,
+        description="weights over horizons in pooled figures; none: linearly decreasing, 0.4/0.3/0.2/0.1 for four",
+    )
+    leakage_skill: float = Field(
+        0.05, gt=0.0, lt=1.0, description="a lower bound of CRPS skill above this raises the leakage alarm"
+    )
+    leakage_direction: float = Field(
+        0.54, gt=0.5, lt=1.0, description="a lower bound of directional accuracy above this raises the leakage alarm"
+    )
+
+    @model_validator(mode="after")
+    def _within_range(self) -> EvaluationConfig:
+        if not self.coverages or not all(0.02 <= c <= 0.98 for c in self.coverages):
+            raise ValueError(f"coverages {self.coverages} must lie within 0.02..0.98, the span of the stored levels")
+        if self.horizon_weights is not None and not all(w > 0 for w in self.horizon_weights):
+            raise ValueError(f"horizon_weights {self.horizon_weights} must be positive")
+        return self
+
+    def weights(self, horizons: int) -> tuple[float, ...]:
+        """Return weights that sum to one, one per horizon in increasing order; ValueError where counts differ."""
+        raw = self.horizon_weights or tuple(range(horizons, 0, -1))
+        if len(raw) != horizons:
+            raise ValueError(f"horizon_weights has {len(raw)} entries for {horizons} horizons")
+        return tuple(w / sum(raw) for w in raw)
