@@ -1,6 +1,6 @@
 """YAML configuration: loading, layering and one-sentence errors (DESIGN, "Configuration").
 
-Layers, weakest first: the family's (or section's) file under `configs/`, the asset's overlay, the caller's override.
+Layers, weakest first: the family's file under `configs/`, the asset's overlay, the caller's override.
 """
 
 from __future__ import annotations
@@ -106,16 +106,6 @@ def family_values(
 ) -> dict[str, Any]:
     """Return the values of a model family for an asset: `configs/<family>/<preset>.yaml` <- asset <- `override`."""
     return layered_values(config_dir / family, asset.models.get(family, {}), override or {})
-
-
-def section_values(
-    section: str, asset: AssetConfig, config_dir: Path, override: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
-    """Return the values of a pipeline section for an asset: `configs/<section>/<preset>.yaml` <- asset <- `override`.
-
-    `section` is one of `asset_config.SECTIONS`, for example `walk_forward`.
-    """
-    return layered_values(config_dir / section, asset.overrides.get(section, {}), override or {})
 
 
 def feature_values(name: str, config_dir: Path) -> dict[str, Any]:

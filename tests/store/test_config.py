@@ -9,7 +9,7 @@ import pytest
 
 from fxgpt_core.common.errors import BadInputError, ConfigError
 from fxgpt_core.store.asset_config import AssetConfig, asset_for, check_families, load_assets
-from fxgpt_core.store.config import family_values, feature_values, load_yaml, merge, section_values, validate
+from fxgpt_core.store.config import family_values, feature_values, load_yaml, merge, validate
 from fxgpt_core.store.paths import CHECKOUT
 
 GOOD: dict[str, Any] = {"symbol": "eur/usd", "timeframes": ["1d", "1h", "4h"], "horizons": ["1d", 60, "4h"]}
@@ -100,11 +100,10 @@ def test_layers_family_file_then_asset_then_override(tmp_path: Path) -> None:
         family_values("sssd", one, tmp_path, {"preset": "../secret"})
 
 
-def test_section_and_feature_values(tmp_path: Path) -> None:
+def test_feature_values(tmp_path: Path) -> None:
     (tmp_path / "features").mkdir()
     (tmp_path / "features" / "lean.yaml").write_text("rsi: [1h]\n")
     assert feature_values("lean", tmp_path) == {"rsi": ["1h"]}
-    assert section_values("gate", asset(overrides={"gate": {"alpha": 0.1}}), tmp_path) == {"alpha": 0.1}
 
 
 @pytest.mark.parametrize(

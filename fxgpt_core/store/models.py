@@ -1,0 +1,156 @@
+"""Tables of the operational database (SPEC 16): an index into MLflow, live forecasts and the audit of decisions.
+
+The registry of models is MLflow; rows here point to its versions and never replace it.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import JSON, CheckConstraint, DateTime, ForeignKey, Index, MetaData, String, UniqueConstraint
+from sqlalchemy.engine import Dialect
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+from sqlalchemy.types import TypeDecorator
+
+from fxgpt_core.common.errors import StoreError
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment with its time zone: stored in UTC, read back aware; a naive datetime is refused."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None or value.utcoffset() is None:
+            raise StoreError(
+                f"The time {value} has no time zone: the database takes aware times only, for example UTC."
+            )
+        moment = value.astimezone(UTC)
+        return moment.replace(tzinfo=None) if dialect.name == "sqlite" else moment
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Base(DeclarativeBase):
+    """Names every constraint, so that migrations can drop them on both databases."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {datetime: UtcDateTime, dict[str, Any]: JSON, list[str]: JSON}  # noqa: RUF012
+
+
+class Model(Base):
+    """One version of the registered MLflow model `fxgpt.<SYMBOL>`."""
+
+    __tablename__ = "models"
+    __table_args__ = (UniqueConstraint("symbol", "mlflow_version"), Index(None, "symbol", "trained_until"))
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    symbol: Mapped[str] = mapped_column(String(6))
+    family: Mapped[str] = mapped_column(String(64))
+    mlflow_version: Mapped[str] = mapped_column(String(32))
+    trained_until: Mapped[datetime]
+    config: Mapped[dict[str, Any]]
+
+
+class TrainingRun(Base):
+    """One fit that ended in a registered model."""
+
+    __tablename__ = "training_runs"
+    __table_args__ = (UniqueConstraint("model_id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    model_id: Mapped[int] = mapped_column(ForeignKey("models.id", ondelete="CASCADE"))
+    dagster_run_id: Mapped[str] = mapped_column(String(64))
+    started_at: Mapped[datetime]
+    seconds: Mapped[float]
+
+    model: Mapped[Model] = relationship(lazy="joined")
+
+
+class LiveForecast(Base):
+    """What a model said at one decision time about one horizon (minutes), in log-return units."""
+
+    __tablename__ = "forecasts"
+    __table_args__ = (
+        UniqueConstraint("model_id", "decided_at", "horizon"),
+        CheckConstraint("horizon > 0", name="horizon_positive"),
+        CheckConstraint("std >= 0", name="std_not_negative"),
+        Index(None, "decided_at"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    model_id: Mapped[int] = mapped_column(ForeignKey("models.id", ondelete="CASCADE"))
+    decided_at: Mapped[datetime]
+    made_at: Mapped[datetime]
+    horizon: Mapped[int]
+    mean: Mapped[float]
+    std: Mapped[float]
+    quantiles: Mapped[dict[str, Any]]  # level as text -> log return
+    latency_ms: Mapped[float]
+
+    model: Mapped[Model] = relationship(lazy="joined")
+
+
+class DecisionRow(Base):
+    """One decision of `policy` with its evidence; `cause` makes a repeated record of the same decision harmless."""
+
+    __tablename__ = "decisions"
+    __table_args__ = (UniqueConstraint("symbol", "kind", "cause"), Index(None, "symbol", "at"))
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    symbol: Mapped[str] = mapped_column(String(6))
+    kind: Mapped[str] = mapped_column(String(32))
+    cause: Mapped[str] = mapped_column(String(255))
+    what: Mapped[str] = mapped_column(String(64))
+    reasons: Mapped[list[str]]
+    evidence: Mapped[dict[str, Any]]
+    at: Mapped[datetime]
+
+
+class RetrainingEvent(Base):
+    """One retraining that was asked for; a cause starts at most one per symbol."""
+
+    __tablename__ = "retraining_events"
+    __table_args__ = (
+        UniqueConstraint("symbol", "cause"),
+        CheckConstraint("status IN ('requested', 'done', 'failed')", name="status_known"),
+        Index(None, "symbol", "at"),
+        Index(None, "status"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    symbol: Mapped[str] = mapped_column(String(6))
+    cause: Mapped[str] = mapped_column(String(255))
+    at: Mapped[datetime]
+    status: Mapped[str] = mapped_column(String(16))
+    dagster_run_id: Mapped[str | None] = mapped_column(String(64))
+
+
+class Promotion(Base):
+    """One move of an alias (`champion`, `shadow`, `previous`); `from_version` is None where nobody held it."""
+
+    __tablename__ = "promotions"
+    __table_args__ = (Index(None, "symbol", "at"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    symbol: Mapped[str] = mapped_column(String(6))
+    alias: Mapped[str] = mapped_column(String(32))
+    from_version: Mapped[str | None] = mapped_column(String(32))
+    to_version: Mapped[str] = mapped_column(String(32))
+    at: Mapped[datetime]
+    evidence: Mapped[dict[str, Any]]

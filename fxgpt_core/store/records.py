@@ -1,0 +1,224 @@
+"""Writing and reading rows of the operational database, each call one transaction.
+
+Every recording is idempotent: a step that is repeated after a crash finds its row and changes nothing. Times are
+aware datetimes, or datetime64 meaning UTC as in arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import numpy as np
+from sqlalchemy import select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from fxgpt_core.common.errors import StoreError
+from fxgpt_core.common.forecast import Forecast
+from fxgpt_core.store.database import Database
+from fxgpt_core.store.models import Base, DecisionRow, LiveForecast, Model, Promotion, RetrainingEvent, TrainingRun
+
+_Row = TypeVar("_Row", bound=Base)
+
+
+def record_training(
+    database: Database,
+    *,
+    symbol: str,
+    family: str,
+    mlflow_version: str,
+    trained_until: datetime | np.datetime64,
+    started_at: datetime | np.datetime64,
+    seconds: float,
+    dagster_run_id: str = "",
+    config: Mapping[str, Any] | None = None,
+) -> TrainingRun:
+    """Index a registered version and the fit that made it; returns the row that is there afterwards."""
+    with database.session() as session:
+        model = _model(session, symbol, family, mlflow_version, trained_until, config or {})
+        values = {
+            "model_id": model.id,
+            "dagster_run_id": dagster_run_id,
+            "started_at": _aware(started_at),
+            "seconds": seconds,
+        }
+        return _once(session, TrainingRun, values, ("model_id",))[0]
+
+
+def last_training(database: Database, symbol: str, family: str | None = None) -> TrainingRun | None:
+    """Return the training of `symbol` that started last, or None; its `model` says which version came out."""
+    query = select(TrainingRun).join(TrainingRun.model).where(Model.symbol == symbol)
+    if family is not None:
+        query = query.where(Model.family == family)
+    with database.reading() as session:
+        return session.scalars(query.order_by(TrainingRun.started_at.desc(), TrainingRun.id.desc())).first()
+
+
+def record_retraining(
+    database: Database, *, symbol: str, cause: str, at: datetime | np.datetime64, dagster_run_id: str | None = None
+) -> tuple[RetrainingEvent, bool]:
+    """Record that `cause` asks for a retraining; returns the row and whether this call made it.
+
+    False means that the same cause was recorded before: nothing is to be started.
+    """
+    values = {
+        "symbol": symbol,
+        "cause": cause,
+        "at": _aware(at),
+        "status": "requested",
+        "dagster_run_id": dagster_run_id,
+    }
+    with database.session() as session:
+        return _once(session, RetrainingEvent, values, ("symbol", "cause"))
+
+
+def finish_retraining(database: Database, *, symbol: str, cause: str, status: str, dagster_run_id: str) -> None:
+    """Set what became of a retraining: `done` or `failed`; raises StoreError when it was never recorded."""
+    change = (
+        update(RetrainingEvent)
+        .where(RetrainingEvent.symbol == symbol, RetrainingEvent.cause == cause)
+        .values(status=status, dagster_run_id=dagster_run_id)
+        .returning(RetrainingEvent.id)
+    )
+    with database.session() as session:
+        if session.scalar(change) is None:
+            raise StoreError(f"No retraining of {symbol} for cause {cause!r} was recorded, so it cannot be {status}.")
+
+
+def last_retraining(database: Database, symbol: str) -> RetrainingEvent | None:
+    """Return the newest retraining of `symbol` that was asked for, or None."""
+    newest = select(RetrainingEvent).where(RetrainingEvent.symbol == symbol).order_by(RetrainingEvent.at.desc())
+    with database.reading() as session:
+        return session.scalars(newest).first()
+
+
+def record_decision(
+    database: Database,
+    *,
+    kind: str,
+    symbol: str,
+    what: str,
+    reasons: Sequence[str],
+    at: datetime | np.datetime64,
+    cause: str,
+    evidence: Mapping[str, Any] | None = None,
+) -> tuple[DecisionRow, bool]:
+    """Record a decision of `policy` with its evidence; `cause` names it uniquely within (symbol, kind).
+
+    Returns the row and whether this call made it.
+    """
+    values = {
+        "kind": kind,
+        "symbol": symbol,
+        "what": what,
+        "reasons": list(reasons),
+        "at": _aware(at),
+        "cause": cause,
+        "evidence": dict(evidence or {}),
+    }
+    with database.session() as session:
+        return _once(session, DecisionRow, values, ("symbol", "kind", "cause"))
+
+
+def recent_decisions(database: Database, symbol: str, limit: int = 20) -> list[DecisionRow]:
+    """Return the newest decisions about `symbol`, newest first."""
+    newest = select(DecisionRow).where(DecisionRow.symbol == symbol)
+    newest = newest.order_by(DecisionRow.at.desc(), DecisionRow.id.desc()).limit(limit)
+    with database.reading() as session:
+        return list(session.scalars(newest))
+
+
+def record_promotion(
+    database: Database,
+    *,
+    symbol: str,
+    alias: str,
+    from_version: str | None,
+    to_version: str,
+    at: datetime | np.datetime64,
+    evidence: Mapping[str, Any] | None = None,
+) -> Promotion | None:
+    """Record that `alias` moved; None when the last move of this alias already led to `to_version`."""
+    last = select(Promotion).where(Promotion.symbol == symbol, Promotion.alias == alias)
+    with database.session() as session:
+        newest = session.scalars(last.order_by(Promotion.id.desc())).first()
+        if newest is not None and newest.to_version == to_version:
+            return None
+        moved = Promotion(
+            symbol=symbol,
+            alias=alias,
+            from_version=from_version,
+            to_version=to_version,
+            at=_aware(at),
+            evidence=dict(evidence or {}),
+        )
+        session.add(moved)
+    return moved
+
+
+def save_forecast(
+    database: Database, forecast: Forecast, latency_ms: float, config: Mapping[str, Any] | None = None
+) -> int:
+    """Log live forecasts, one row per decision and horizon; returns how many rows were new.
+
+    The model version is indexed where it was not yet; `EURUSD/3` and `3` name the same version.
+    """
+    frame = forecast.to_frame()
+    levels = [name for name in frame.columns if name.startswith("q")]
+    new = 0
+    with database.session() as session:
+        for row in frame.to_dict("records"):
+            version = str(row["model_version"]).rpartition("/")[2]
+            model = _model(session, forecast.symbol, forecast.family, version, row["trained_until"], config or {})
+            values = {
+                "model_id": model.id,
+                "decided_at": _aware(row["decided_at"]),
+                "made_at": _aware(row["made_at"]),
+                "horizon": int(row["horizon"]),
+                "mean": float(row["mean"]),
+                "std": float(row["std"]),
+                "quantiles": {name[1:]: float(row[name]) for name in levels},
+                "latency_ms": latency_ms,
+            }
+            new += _once(session, LiveForecast, values, ("model_id", "decided_at", "horizon"))[1]
+    return new
+
+
+def _model(
+    session: Session,
+    symbol: str,
+    family: str,
+    version: str,
+    trained_until: datetime | np.datetime64,
+    config: Mapping[str, Any],
+) -> Model:
+    values = {
+        "symbol": symbol,
+        "family": family,
+        "mlflow_version": str(version),
+        "trained_until": _aware(trained_until),
+        "config": dict(config),
+    }
+    model = _once(session, Model, values, ("symbol", "mlflow_version"))[0]
+    if model.family != family:
+        raise StoreError(f"Version {version} of {symbol} is indexed as {model.family}, not {family}: MLflow was reset?")
+    return model
+
+
+def _once(session: Session, table: type[_Row], values: dict[str, Any], key: Sequence[str]) -> tuple[_Row, bool]:
+    """Insert a row unless its key is there; return the row and whether it is new. Safe against a concurrent twin."""
+    dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
+    adding = dialect.insert(table).values(**values).on_conflict_do_nothing(index_elements=list(key))
+    made = session.scalar(adding.returning(table.id))  # type: ignore[attr-defined]
+    found = select(table).where(*(getattr(table, name) == values[name] for name in key))
+    return session.scalars(found).one(), made is not None
+
+
+def _aware(moment: datetime | np.datetime64) -> datetime:
+    """Return array time (UTC by convention) as an aware datetime; a naive datetime passes on and is refused."""
+    if isinstance(moment, np.datetime64):
+        made: datetime = moment.astype("datetime64[us]").astype(datetime)
+        return made.replace(tzinfo=UTC)
+    return moment

@@ -1,0 +1,123 @@
+"""Migrations on SQLite and on real PostgreSQL: up, down, equal to the models, safe together."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from fxgpt_core.common.errors import ConfigError, StoreError
+from fxgpt_core.store.database import Database, make_engine
+from fxgpt_core.store.migrate import VERSION_TABLE, current, downgrade, head, upgrade
+from fxgpt_core.store.models import Base
+
+
+def tables(url: str) -> set[str]:
+    engine = make_engine(url)
+    with engine.connect() as connection:
+        names = set(sa.inspect(connection).get_table_names())
+    engine.dispose()
+    return names
+
+
+def test_up_down_up(url: str) -> None:
+    assert current(url) is None
+    upgrade(url)
+    assert current(url) == head()
+    assert tables(url) == {*Base.metadata.tables, VERSION_TABLE}
+    upgrade(url)  # done already: nothing to do
+    downgrade(url, "base")
+    assert current(url) is None
+    assert tables(url) == {VERSION_TABLE}
+    upgrade(url)
+    assert current(url) == head()
+
+
+def test_schema_equals_the_models(url: str) -> None:
+    upgrade(url)
+    engine = make_engine(url)
+    with engine.connect() as connection:
+        options = {"compare_type": True, "version_table": VERSION_TABLE}
+        assert compare_metadata(MigrationContext.configure(connection, opts=options), Base.metadata) == []
+        inspector = sa.inspect(connection)
+        for name, table in Base.metadata.tables.items():
+            wanted = {check.name for check in table.constraints if isinstance(check, sa.CheckConstraint)}
+            assert {check["name"] for check in inspector.get_check_constraints(name)} == wanted
+            foreign = {key.name: key.ondelete for key in table.foreign_key_constraints}
+            found = {key["name"]: key["options"].get("ondelete") for key in inspector.get_foreign_keys(name)}
+            assert found == foreign
+    engine.dispose()
+
+
+def test_foreign_alembic_tables_are_left_alone(url: str) -> None:
+    engine = make_engine(url)
+    Path(engine.url.database or "").parent.mkdir(parents=True, exist_ok=True) if "sqlite" in url else None
+    with engine.begin() as connection:
+        connection.execute(sa.text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)"))
+        connection.execute(sa.text("INSERT INTO alembic_version VALUES ('of another application')"))
+    upgrade(url)
+    downgrade(url, "base")
+    with engine.connect() as connection:
+        assert connection.scalar(sa.text("SELECT version_num FROM alembic_version")) == "of another application"
+    engine.dispose()
+
+
+def test_failed_migration_changes_nothing(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from alembic import op
+
+    def fail(*_args: object, **_options: object) -> None:
+        raise StoreError("the power went out")
+
+    # The first table is made, its index is not.
+    monkeypatch.setattr(op, "create_index", fail)
+    with pytest.raises(StoreError, match="power"):
+        upgrade(url)
+    assert "models" not in tables(url)
+    monkeypatch.undo()
+    upgrade(url)
+    assert current(url) == head()
+
+
+def test_processes_that_migrate_together_all_succeed(url: str) -> None:
+    code = f"from fxgpt_core.store.migrate import upgrade; upgrade({url!r})"
+    children = [subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE) for _ in range(3)]
+    results = [(child.communicate(timeout=60)[1].decode(), child.returncode) for child in children]
+    assert [code for _, code in results] == [0, 0, 0], results
+    assert current(url) == head()
+
+
+def test_sqlite_writes_ahead_and_current_creates_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "fxgpt.db"
+    assert current(f"sqlite:///{path}") is None
+    assert not path.exists()
+    upgrade(f"sqlite:///{path}")
+    with Database(f"sqlite:///{path}").engine.connect() as connection:
+        assert connection.scalar(sa.text("PRAGMA journal_mode")) == "wal"
+        assert connection.scalar(sa.text("PRAGMA foreign_keys")) == 1
+
+
+@pytest.mark.parametrize(
+    ("url", "part"),
+    [
+        ("nonsense", "not a URL"),
+        ("mysql://root:secret@host/db", "use sqlite:///FILE or postgresql"),
+        ("sqlite://", "has no file"),
+    ],
+)
+def test_unusable_urls_are_refused_without_the_password(url: str, part: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        upgrade(url)
+    assert part in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.services
+def test_unreachable_server_is_a_sentence() -> None:
+    with pytest.raises(StoreError, match=r"postgresql.*\*\*\*.*cannot be used") as caught:
+        upgrade("postgresql://someone:secret@127.0.0.1:1/fxgpt")
+    assert "secret" not in str(caught.value)
