@@ -1,0 +1,15 @@
+"""Random walk whose volatility is the dataset's yardstick: the strongest honest baseline, and the one to beat."""
+
+from __future__ import annotations
+
+from fxgpt_core.common.config import Config as BaseConfig
+from fxgpt_core.models.baselines.student import StudentWalk
+
+
+class Config(BaseConfig):
+    """Nothing to set: the volatility is the yardstick, which the feature configuration steers."""
+
+
+def create(config: Config) -> StudentWalk:
+    """Return an unfitted baseline."""
+    return StudentWalk("seasonal_ewma", lambda dataset: dataset.yardstick)
