@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 from fxgpt_core.common.timeframes import Timeframe, timeframe
 from fxgpt_core.market import calendar
 from fxgpt_core.market.config import QualityConfig
+from fxgpt_core.market.time_zones import week_edges
 from fxgpt_core.market.zones import to_local
 
 PRICES = ("open", "high", "low", "close")
 REASONS = (
+    "malformed",
     "bad_time",
     "non_numeric",
     "not_positive",
@@ -39,7 +41,7 @@ class QualityReport:
     `rows` given = `usable` + sum of `quarantined` (by reason). `unsorted` rows were sorted, not lost. `expected` are
     the market-hour bars from the first to the last usable one, `missing` those without a row (holidays left out),
     `gaps` the runs of missing bars, `coverage` = 1 - missing / expected. `week_edges` are the share of weekly
-    opens and closes that lie within the first and last hour of the FX week; `time_zone_suspect` says that too few
+    opens and closes that fit the FX week; `time_zone_suspect` says that too few
     do. `months`: per month of known_at its usable, missing, quarantined, outlier and stale counts.
     """
 
@@ -117,7 +119,8 @@ def assess(frame: pd.DataFrame, symbol: str, bar: str | Timeframe, config: Quali
     stamps = pd.to_datetime(frame["ts_utc"], utc=True).dt.tz_localize(None).to_numpy(dtype="datetime64[ns]")
     values = {name: _numbers(frame[name]) for name in (*PRICES, *optional)}
     unsorted = _unsorted(stamps)
-    reason = _reasons(stamps, values, length)
+    malformed = frame["malformed"].to_numpy(dtype=bool) if "malformed" in frame.columns else np.zeros(len(frame), bool)
+    reason = _reasons(stamps, values, malformed, length)
     good = reason < 0
     order = np.flatnonzero(good)[np.argsort(stamps[good], kind="stable")]
     clean = pd.DataFrame({name: numbers[order] for name, numbers in values.items()})
@@ -148,7 +151,10 @@ def _unsorted(stamps: NDArray[np.datetime64]) -> int:
 
 
 def _reasons(
-    stamps: NDArray[np.datetime64], values: dict[str, NDArray[np.float64]], length: Timeframe
+    stamps: NDArray[np.datetime64],
+    values: dict[str, NDArray[np.float64]],
+    malformed: NDArray[np.bool_],
+    length: Timeframe,
 ) -> NDArray[np.int64]:
     """Return the index into REASONS of each row, -1 for usable rows: (rows,)."""
     prices = np.stack([values[name] for name in PRICES])  # (4, rows)
@@ -158,6 +164,7 @@ def _reasons(
     finite = np.isfinite(prices).all(axis=0)
     with np.errstate(invalid="ignore"):
         tests = [
+            malformed,
             ~in_calendar,
             ~finite,
             (prices <= 0).any(axis=0),
@@ -256,20 +263,11 @@ def _stale_starts(clean: pd.DataFrame, config: QualityConfig) -> NDArray[np.date
 
 
 def week_edge_share(opens: NDArray[np.datetime64], length: Timeframe) -> float | None:
-    """Return the share of weekly opens and closes in the data that fit the FX week within an hour (or a bar).
-
-    Only weekends inside the data count; None when there is none. `opens` are UTC bar opens, ascending.
-    """
-    if length.minutes >= 1440 or len(opens) < 2:
+    """Return the share of weekly opens and closes that fit the FX week; None without a weekend or for long bars."""
+    if length.minutes > 240 or len(opens) < 2:
         return None
-    breaks = np.flatnonzero(np.diff(opens) > np.timedelta64(30, "h"))
-    if not len(breaks):
-        return None
-    near = max(np.timedelta64(59, "m"), length.duration - np.timedelta64(1, "m"))
-    late_open = opens[breaks + 1] - calendar.week_open(opens[breaks + 1])
-    early_close = calendar.week_close(opens[breaks]) - (opens[breaks] + length.duration)
-    fits = np.r_[late_open <= near, np.abs(early_close) <= near]
-    return float(fits.mean())
+    fits, edges = week_edges(opens, length)
+    return fits / edges if edges else None
 
 
 def _by_month(length: Timeframe, **events: NDArray[np.datetime64]) -> dict[str, dict[str, int]]:

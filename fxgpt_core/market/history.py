@@ -1,0 +1,259 @@
+"""An asset's candles: given base bars in the lake, and every slower timeframe derived from them, month by month."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from fxgpt_core.common.errors import BadInputError, DataError
+from fxgpt_core.common.hashing import stable_hash
+from fxgpt_core.common.timeframes import TIMEFRAMES, Timeframe, timeframe
+from fxgpt_core.market.bars import (
+    CANDLES,
+    Source,
+    bar_keys,
+    by_month,
+    checksum,
+    fingerprint,
+    origin,
+    read_bars,
+    store_given,
+)
+from fxgpt_core.market.candles import Candles
+from fxgpt_core.market.config import QualityConfig
+from fxgpt_core.market.lake import Lake, Manifest, PartEntry
+from fxgpt_core.market.quality import QualityReport, assess, merge_quarantined
+from fxgpt_core.market.resampling import resample
+
+CandleSource = Literal["sample", "import"]
+_RESAMPLING_VERSION, _QUALITY_VERSION = 1, 1
+_REPORTS, _SUPERSEDED = "quality", "candles_superseded"
+
+
+@dataclass(frozen=True)
+class CandlesSummary:
+    """What `update_candles` found and did.
+
+    `rows`: bars per timeframe; `months_written`, `months_kept`: per timeframe derived; `fingerprint`: content hash of
+    the base bars; `first`: open of the first base bar, `last`: close of the last (UTC, ISO 8601); `failures`: sentences of
+    the quality limits exceeded, empty when the bars may be used.
+    """
+
+    symbol: str
+    base: str
+    side: str
+    fingerprint: str
+    rows: dict[str, int]
+    months_written: dict[str, int]
+    months_kept: dict[str, int]
+    first: str | None
+    last: str | None
+    gaps: int
+    quality: QualityReport
+    failures: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the summary as JSON-able values."""
+        return {**asdict(self), "failures": list(self.failures)}
+
+
+def update_candles(
+    lake: Lake,
+    symbol: str,
+    timeframes: Sequence[Timeframe],
+    source: CandleSource,
+    quality: QualityConfig,
+) -> CandlesSummary:
+    """Bring an asset's candles up to date; doing it again changes nothing.
+
+    The finest of `timeframes` is the base: the sample's bars (`source="sample"`) or imported ones. Every other
+    timeframe is derived from the given bars, rewriting only months whose base bars changed; where faster bars than the
+    base were imported, the base is derived too. Raises DataError when the base bars are missing, BadInputError when the
+    sample is asked for what it does not have.
+    """
+    frames = sorted({timeframe(bar) for bar in timeframes})
+    if source == "sample":
+        _store_sample(lake, symbol, frames[0])
+    feed, given = _feed(lake, symbol, frames[0])
+    written, kept = {}, {}
+    for bar in frames:
+        if bar != feed:
+            written[bar.code], kept[bar.code] = _derive(lake, symbol, given, feed, bar)
+    manifests = {bar: _manifest(lake, symbol, bar) for bar in frames}
+    report = _quality(lake, symbol, frames[0], manifests[frames[0]], given, quality)
+    return CandlesSummary(
+        symbol=symbol,
+        base=frames[0].code,
+        side=str(given.extra["side"]),
+        fingerprint=manifests[frames[0]].fingerprint,
+        rows={bar.code: manifest.rows for bar, manifest in manifests.items()},
+        months_written=written,
+        months_kept=kept,
+        first=report.first,
+        last=report.last,
+        gaps=report.gaps,
+        quality=report,
+        failures=tuple(report.failures(quality)),
+    )
+
+
+def load_candles(lake: Lake, symbol: str, bar: str | Timeframe) -> Candles:
+    """Return all bars of one timeframe; raises DataError saying what to import or materialise when there are none."""
+    manifest = _manifest(lake, symbol, timeframe(bar))
+    return read_bars(lake, symbol, timeframe(bar), str(manifest.extra["side"]), sorted(manifest.parts))
+
+
+def source_fingerprint(lake: Lake, symbol: str, bar: str | Timeframe, source: CandleSource) -> str:
+    """Return what identifies the given bars behind base timeframe `bar`, read from manifests alone.
+
+    For a sample that is not in the lake yet it is what the fingerprint will be. Raises DataError without given bars.
+    """
+    base = timeframe(bar)
+    if source == "sample" and lake.read_manifest(CANDLES, bar_keys(symbol, base)) is None:
+        candles = _sample(symbol, base)
+        parts = {name: PartEntry(checksum(bars), len(bars)) for name, bars in by_month(candles).items()}
+        return fingerprint(symbol, base, candles.side, parts)
+    return _feed(lake, symbol, base)[1].fingerprint
+
+
+def _sample(symbol: str, base: Timeframe) -> Candles:
+    from fxgpt_core.market.providers import sample
+
+    if (symbol, base.code) != (sample.SYMBOL, sample.TIMEFRAME):
+        raise BadInputError(
+            f"The sample holds {sample.SYMBOL} {sample.TIMEFRAME} bars, not {symbol} {base}: "
+            "import a file and set the asset's source to import."
+        )
+    return sample.sample_candles()
+
+
+def _store_sample(lake: Lake, symbol: str, base: Timeframe) -> None:
+    from fxgpt_core.market.providers import sample
+
+    candles, check = _sample(symbol, base), sample.sample_checksum()
+    manifest = lake.read_manifest(CANDLES, bar_keys(symbol, base))
+    if manifest is not None:
+        if check in manifest.extra.get("files", {}):
+            return
+        raise DataError(
+            f"The lake holds {symbol} {base} bars that are not the sample: to use them set the asset's source to import."
+        )
+    facts = {"layout": "sample", "side": f"{sample.SIDE} (verified)", "time_zone": "UTC (verified)"}
+    name = "EURUSD.csv of the backtesting package"
+    store_given(lake, candles, sample.sample_assessment(), Source(name, check, facts))
+
+
+def _manifest(lake: Lake, symbol: str, bar: Timeframe) -> Manifest:
+    manifest = lake.read_manifest(CANDLES, bar_keys(symbol, bar))
+    if manifest is None:
+        raise DataError(
+            f"{symbol} has no {bar} candles in {lake.root}: import a file of {bar} or faster bars "
+            "(fxgpt import FILE), then materialise the symbol's candles."
+        )
+    return manifest
+
+
+def _feed(lake: Lake, symbol: str, base: Timeframe) -> tuple[Timeframe, Manifest]:
+    """Return the slowest given timeframe from which `base` can be had, and its manifest."""
+    present = {bar: lake.read_manifest(CANDLES, bar_keys(symbol, bar)) for bar in sorted(TIMEFRAMES.values())}
+    given = {bar: manifest for bar, manifest in present.items() if manifest is not None and origin(manifest) == "given"}
+    usable = [bar for bar in given if bar <= base]
+    if not usable:
+        has = f"the lake has only {', '.join(map(str, given))} bars of it" if given else "the lake has no bars of it"
+        raise DataError(
+            f"{symbol} needs {base} bars and {has}: import a file of {base} or faster bars (fxgpt import FILE), "
+            "or name slower timeframes in the asset's configuration."
+        )
+    return usable[-1], given[usable[-1]]
+
+
+def _derive(lake: Lake, symbol: str, given: Manifest, feed: Timeframe, target: Timeframe) -> tuple[int, int]:
+    """Bring one derived timeframe up to date; returns how many of its months were written and how many kept."""
+    keys, side = bar_keys(symbol, target), str(given.extra["side"])
+    definition = stable_hash({"resampling": _RESAMPLING_VERSION, "feed": feed.code, "side": side})
+    with lake.lock(CANDLES, keys):
+        old = lake.read_manifest(CANDLES, keys)
+        if old is not None and origin(old) == "given":
+            _supersede(lake, keys, old)
+            old = None
+        known = old.extra["sources"] if old is not None and old.definition == definition else {}
+        parts = dict(old.parts) if old is not None and known else {}
+        sources = _month_sources(given)
+        present = set(lake.parts(CANDLES, keys))
+        stale = [
+            part for part, source in sources.items()
+            if known.get(part) != source or (part in parts and part not in present)
+        ]  # fmt: skip
+        if not stale and set(known) == set(sources):
+            return 0, len(parts)
+        parts = {part: entry for part, entry in parts.items() if part not in stale}
+        for part, bars in _resampled(lake, symbol, given, feed, target, stale).items():
+            lake.write(CANDLES, keys, part, bars.to_arrow())
+            parts[part] = PartEntry(checksum(bars), len(bars), sources[part])
+        gone = [part for part in {*parts, *present} if part not in sources or parts.get(part) is None]
+        lake.remove(CANDLES, keys, gone)
+        parts = {part: parts[part] for part in sorted(parts) if part not in gone}
+        extra = {"origin": "derived", "feed": feed.code, "side": side, "sources": sources}
+        inputs = {feed.code: given.fingerprint}
+        lake.write_manifest(
+            CANDLES, keys, Manifest(fingerprint(symbol, target, side, parts), definition, inputs, parts, extra)
+        )
+    return len(stale), len(parts) - len(set(stale) & set(parts))
+
+
+def _month_sources(given: Manifest) -> dict[str, str]:
+    """Return what each month's slow bars are made from: month -> hash.
+
+    A slow bar (at most a week) known in a month holds fast bars of that month and the one before; and whether the last
+    one is over depends on whether any month follows.
+    """
+    months = np.array(sorted(part.removeprefix("month=") for part in given.parts), dtype="datetime64[M]")
+    out = {}
+    for month in np.arange(months[0], months[-1] + 1):
+        entries = [given.parts.get(f"month={m}") for m in (month - 1, month)]
+        made_from = [entry.checksum if entry else "" for entry in entries]
+        out[f"month={month}"] = stable_hash([*made_from, bool(month == months[-1])])
+    return out
+
+
+def _resampled(
+    lake: Lake, symbol: str, given: Manifest, feed: Timeframe, target: Timeframe, stale: list[str]
+) -> dict[str, Candles]:
+    """Return the slow bars of the stale months, made from the fast bars since the month before the first of them."""
+    if not stale:
+        return {}
+    before = np.datetime64(min(stale).removeprefix("month="), "M") - 1
+    needed = [part for part in sorted(given.parts) if np.datetime64(part.removeprefix("month="), "M") >= before]
+    fast = read_bars(lake, symbol, feed, str(given.extra["side"]), needed)
+    return {part: bars for part, bars in by_month(resample(fast, target)).items() if part in stale}
+
+
+def _supersede(lake: Lake, keys: dict[str, str], old: Manifest) -> None:
+    """Move given bars of a timeframe that is now derived from faster ones aside; nothing given is ever deleted."""
+    for part in lake.parts(CANDLES, keys):
+        lake.write(_SUPERSEDED, keys, part, lake.read(CANDLES, keys, [part]))
+    lake.write_manifest(_SUPERSEDED, keys, old)
+    lake.remove(CANDLES, keys, lake.parts(CANDLES, keys))
+
+
+def _quality(
+    lake: Lake, symbol: str, base: Timeframe, manifest: Manifest, given: Manifest, config: QualityConfig
+) -> QualityReport:
+    """Return the report of the base bars, from the lake when neither they nor the limits changed."""
+    files = given.extra["files"]
+    definition = stable_hash([_QUALITY_VERSION, config.model_dump(mode="json"), sorted(files)])
+    keys = bar_keys(symbol, base)
+    stored = lake.read_manifest(_REPORTS, keys)
+    if stored is not None and (stored.fingerprint, stored.definition) == (manifest.fingerprint, definition):
+        return QualityReport.from_dict(stored.extra["report"])
+    frame = load_candles(lake, symbol, base).to_frame().reset_index()
+    quarantined: dict[str, int] = {}
+    for facts in files.values():
+        for reason, count in facts["quarantined"].items():
+            quarantined[reason] = quarantined.get(reason, 0) + count
+    report = merge_quarantined(assess(frame, symbol, base, config).report, quarantined)
+    lake.write_manifest(_REPORTS, keys, Manifest(manifest.fingerprint, definition, extra={"report": report.to_dict()}))
+    return report
