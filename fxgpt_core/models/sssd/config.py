@@ -1,0 +1,122 @@
+"""Configuration of the SSSD family (SPEC section 4); light: no torch here."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field, model_validator
+
+from fxgpt_core.common.config import Config
+from fxgpt_core.common.errors import ConfigError
+from fxgpt_core.store.paths import config_dir
+
+
+class EncoderConfig(Config):
+    """State-space stacks per timeframe, attention across them, context."""
+
+    channels: int = Field(128, ge=4, le=1024, description="Width of each timeframe's stack.")
+    state: int = Field(128, ge=2, le=512, multiple_of=2, description="Real state dimensions per channel.")
+    layers: int = Field(4, ge=1, le=8, description="S4D blocks per timeframe.")
+    initialisation: Literal["legs", "lin", "inv", "random", "real"] = Field("legs", description="Start of A.")
+    heads: int = Field(4, ge=1, le=16, description="Attention heads across timeframes; divides channels.")
+    context: int = Field(512, ge=8, le=1024, description="Width of the context vector.")
+    dropout: float = Field(0.1, ge=0, le=0.6, description="Dropout in stacks, context and head.")
+    input_clip: float = Field(8.0, gt=0, le=50, description="Standardised features are clipped to +- this.")
+    chunk: int = Field(256, ge=16, le=8192, description="Bars per FFT chunk.")
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> EncoderConfig:
+        if self.channels % self.heads:
+            raise ValueError(f"channels {self.channels} is not a multiple of heads {self.heads}")
+        return self
+
+
+class DiffusionConfig(Config):
+    """Schedule, head and sampler."""
+
+    prediction: Literal["velocity", "noise"] = Field("velocity", description="Which error the loss measures.")
+    steps: int = Field(1000, ge=50, le=4000, description="Noise levels T in training.")
+    offset: float = Field(0.008, ge=0.001, le=0.05, description="Offset s of the cosine schedule.")
+    clip: float = Field(1e-12, gt=0, le=1e-3, description="Floor of the signal power.")
+    latent: int = Field(256, ge=8, le=512, description="Width of the head.")
+    layers: int = Field(3, ge=1, le=5, description="Hidden blocks of the head.")
+    embedding: int = Field(128, ge=2, le=512, description="Width of the learned horizon embeddings.")
+    activation: Literal["relu", "gelu", "silu"] = Field("silu", description="Activation of the head.")
+    sampler: Literal["ddim", "ddpm", "dpm++"] = Field("ddim", description="Sampler of forecasts.")
+    sampling_steps: int = Field(20, ge=4, le=1000, description="Steps of the sampler.")
+    samples: int = Field(100, ge=10, le=2000, description="Draws per forecast.")
+    noises: int = Field(4, ge=1, le=64, description="Noise levels drawn per target and training step.")
+
+
+class TrainingConfig(Config):
+    """Optimiser, segments, early stopping."""
+
+    epochs: int = Field(100, ge=1, le=2000, description="Upper limit of epochs.")
+    patience: int = Field(15, ge=1, le=500, description="Epochs without a better validation CRPS before stopping.")
+    min_delta: float = Field(1e-4, ge=0, le=0.1, description="Smallest CRPS gain that counts.")
+    lr: float = Field(1e-4, gt=0, le=0.1, description="Learning rate of AdamW.")
+    dynamics_lr: float = Field(1e-3, gt=0, le=0.1, description="Learning rate of A and dt (never decayed).")
+    lr_min: float = Field(1e-6, ge=0, le=0.1, description="End of the cosine annealing.")
+    weight_decay: float = Field(0.01, ge=0, le=10, description="AdamW weight decay of matrices.")
+    betas: tuple[float, float] = Field((0.9, 0.999), description="AdamW betas.")
+    gradient_clip: float = Field(1.0, gt=0, le=100, description="Largest gradient norm.")
+    average_decay: float = Field(0.999, ge=0, lt=1, description="Decay of the averaged weights.")
+    segment: int = Field(1024, ge=16, le=65536, description="Supervised base bars per segment.")
+    burn_in: int = Field(512, ge=0, le=65536, description="Own bars of each timeframe before a segment.")
+    batch: int = Field(4, ge=1, le=256, description="Segments per step.")
+    horizon_weights: tuple[float, ...] | None = Field(None, description="Loss weights; default n, n-1, ..., 1.")
+    scale_weight: float = Field(1.0, ge=0, le=100, description="Weight of the scale likelihood beside the diffusion.")
+    checkpoint_every: int = Field(10, ge=1, le=1000, description="Epochs between kept checkpoints.")
+    validation_rows: int = Field(400, ge=20, le=100_000, description="Validation rows sampled after each epoch.")
+    validation_samples: int = Field(32, ge=8, le=1000, description="Draws per row after each epoch.")
+    validation_steps: int = Field(10, ge=4, le=1000, description="Sampler steps after each epoch.")
+
+
+class AdjustmentConfig(Config):
+    """Post-hoc shrinkage fitted on validation rows."""
+
+    prior: float = Field(50.0, ge=0, le=10_000, description="Effective rows at which a correction counts half.")
+
+
+class SSSDConfig(Config):
+    """Everything of one SSSD model.
+
+    A mapping may name a `preset` (a file `configs/sssd/<preset>.yaml`): its values come first, the others override it.
+    """
+
+    encoder: EncoderConfig = EncoderConfig()
+    diffusion: DiffusionConfig = DiffusionConfig()
+    training: TrainingConfig = TrainingConfig()
+    adjustment: AdjustmentConfig = AdjustmentConfig()
+    rows_per_pass: int = Field(256, ge=1, le=100_000, description="Forecast rows sampled together.")
+    bars_per_pass: int = Field(32_768, ge=64, description="Bars encoded together when going over a whole history.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_preset(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or "preset" not in values:
+            return values
+        return merge(read_preset(str(values["preset"])), {k: v for k, v in values.items() if k != "preset"})
+
+
+def read_preset(name: str) -> dict[str, Any]:
+    """Return the values of `configs/sssd/<name>.yaml`; raises ConfigError naming the known presets."""
+    folder = config_dir() / "sssd"
+    path = folder / f"{name}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in folder.glob("*.yaml"))) or "none"
+        raise ConfigError(f"Unknown SSSD preset {name!r}: presets in {folder} are {known}.")
+    values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"SSSD preset {path} must hold keys and values.")
+    return values
+
+
+def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """Return `base` with `over` laid on top, section by section."""
+    out = dict(base)
+    for key, value in over.items():
+        both = isinstance(out.get(key), dict) and isinstance(value, dict)
+        out[key] = merge(out[key], value) if both else value
+    return out
