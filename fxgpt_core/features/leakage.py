@@ -40,13 +40,30 @@ class Leak:
 
 @dataclass(frozen=True)
 class LeakageReport:
-    """What was compared and what changed; no leaks mean that nothing known by a cut depended on what came after."""
+    """What was compared and what changed; no leaks mean that nothing known by a cut depended on what came after.
+
+    `moments`: where history was cut; `columns`: features compared; `values`: how many numbers were compared in all.
+    """
 
     symbol: str
-    cuts: tuple[np.datetime64, ...]
+    moments: tuple[np.datetime64, ...]
     columns: int
-    rows_compared: int
+    values: int
     leaks: tuple[Leak, ...]
+
+    @property
+    def cuts(self) -> int:
+        """How often history was cut."""
+        return len(self.moments)
+
+    @property
+    def sentence(self) -> str:
+        """The result in one sentence."""
+        what = f"{self.values} values at {self.cuts} cuts of {self.symbol}"
+        if self.passed:
+            return f"None of {what} depends on what came after."
+        names = ", ".join(self.leaking[:5]) + (" and more" if len(self.leaking) > 5 else "")
+        return f"Of {what} some change when the future is cut off: {names}."
 
     @property
     def passed(self) -> bool:
@@ -82,13 +99,13 @@ def check_leakage(
     whole = make(candles)
     moments = cut_points(candles, cuts, seed)
     leaks: list[Leak] = []
-    rows = 0
+    values = 0
     for cut in moments:
         part = make(candles.until(cut))
-        rows += len(part)
+        values += sum(table.values.size for table in part.tables.values()) + 2 * part.yardstick.size
         leaks += _compare(whole, part, cut)
     columns = sum(len(table.names) for table in whole.tables.values())
-    return LeakageReport(candles.symbol, tuple(moments), columns, rows, tuple(leaks))
+    return LeakageReport(candles.symbol, tuple(moments), columns, values, tuple(leaks))
 
 
 def cut_points(candles: Candles, count: int, seed: int) -> list[np.datetime64]:

@@ -70,6 +70,17 @@ class Outcomes:
         label_end[here] = self.label_end[there][:, columns]
         return Outcomes(self.symbol, decided_at, tuple(horizons), returns, label_end)
 
+    def known_at(self, moment: np.datetime64) -> Outcomes:
+        """Return the same rows as they were known at `moment`: later outcomes count as not known."""
+        known = self.label_end <= moment  # NaT compares false
+        return Outcomes(
+            self.symbol,
+            self.decided_at,
+            self.horizons,
+            np.where(known, self.returns, np.nan),
+            np.where(known, self.label_end, np.datetime64("NaT", "ns")),
+        )
+
     def overlap(self, column: int) -> int:
         """Return how many consecutive decisions a typical label of this column spans (median, at least 1)."""
         known = np.isfinite(self.returns[:, column]) & ~np.isnat(self.label_end[:, column])

@@ -25,8 +25,9 @@ SPEC = FeatureSpec(groups=("ohlc", "volatility"))
 def test_the_shipped_features_do_not_leak() -> None:
     report = check_leakage(CANDLES, LAYOUT, HORIZONS, FeatureSpec(), cuts=9, seed=1)
     assert report.passed, report.leaking
-    assert len(report.cuts) == 9
+    assert report.cuts == 9
     assert report.columns > 120
+    assert "None of" in report.sentence
 
 
 def test_a_slower_bar_joined_on_its_open_is_caught() -> None:
@@ -47,9 +48,12 @@ def test_a_centred_window_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     known = dict(registry.indicators())
     known["centred"] = Indicator("centred", "ohlc", "a mean over two bars to come", centred, lambda p: 0)
     monkeypatch.setattr(registry, "_INDICATORS", known)
-    leaking = check_leakage(CANDLES, LAYOUT, HORIZONS, SPEC, cuts=4).leaking
+    report = check_leakage(CANDLES, LAYOUT, HORIZONS, SPEC, cuts=4)
+    leaking = report.leaking
     assert "centred_1h" in leaking
     assert "close_open_1h" not in leaking
+    assert not report.passed
+    assert "centred_1h" in report.sentence
 
 
 def test_a_seasonality_of_the_whole_sample_is_caught() -> None:

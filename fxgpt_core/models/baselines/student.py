@@ -104,22 +104,24 @@ class StudentWalk:
         """Return zero-mean Student-t forecasts; raises ModelError where the volatility is not known."""
         check_horizons(dataset, self._horizons, self.family)
         path = self._volatility(dataset)[rows]  # (rows, horizons)
-        if not np.isfinite(path).all():
+        unknown = int((~np.isfinite(path)).any(axis=1).sum())
+        if unknown:
             raise ModelError(
-                f"{self.family}: the volatility of {dataset.symbol} is unknown at {int((~np.isfinite(path)).any(1).sum())} "
-                "of the rows asked for; ask for usable rows only."
+                f"{self.family}: the volatility of {dataset.symbol} is unknown at {unknown} of the "
+                "rows asked for; ask for usable rows only."
             )
         shape = np.stack([student.quantiles() for student in self._shapes])  # (horizons, levels)
         std = path * np.array([student.std for student in self._shapes])
+        mean, quantiles = np.zeros(path.shape), path[..., None] * shape
         return to_forecast(
             self.family,
             dataset,
             rows,
             provenance,
             self._trained_until,
-            np.zeros(path.shape),
+            mean,
             std,
-            path[..., None] * shape,
+            quantiles,
         )
 
     def save(self, folder: Path) -> None:

@@ -58,7 +58,7 @@ class LightGBMLearner:
         data = lgb.Dataset(x, np.maximum(size, _FLOOR), free_raw_data=False)
         validated = len(size_validation) > 0
         watched = [lgb.Dataset(x_validation, np.maximum(size_validation, _FLOOR), reference=data)] if validated else []
-        callbacks = [lgb.early_stopping(config.patience, verbose=False)] if validated else []
+        callbacks: list[Any] = [lgb.early_stopping(config.patience, verbose=False)] if validated else []
         rounds = config.rounds if validated else config.default_rounds
         booster = lgb.train(self._parameters(len(x), plan), data, rounds, valid_sets=watched, callbacks=callbacks)
         return [BoostedScale(booster)]

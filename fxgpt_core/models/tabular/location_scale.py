@@ -130,7 +130,8 @@ class LocationScaleForecaster:
             )
         scaler = Standardiser.fit(raw, training, self._config.min_share)
         x = scaler.transform(raw)  # (rows, kept)
-        heads, metrics = [], {}
+        heads: list[Head] = []
+        metrics: dict[str, float] = {}
         for column, horizon in enumerate(dataset.horizons):
             progress(f"{self.family} horizon", column, len(dataset.horizons), f"{horizon} min")
             z = dataset.targets[rows, column]
@@ -183,9 +184,7 @@ class LocationScaleForecaster:
             raise ModelError(f"{self.family} was fitted on other features ({', '.join(changed[:5])}): fit it again.")
         x, yardstick = self._scaler.transform(raw), dataset.yardstick[rows]
         if not np.isfinite(yardstick).all():
-            raise ModelError(
-                f"{self.family}: the yardstick is unknown at some rows asked for; ask for usable rows only."
-            )
+            raise ModelError(f"{self.family}: the yardstick is unknown at some rows; ask for usable rows only.")
         moments = [head.moments(x) for head in self._heads]
         mean = np.stack([location for location, _ in moments], axis=1) * yardstick
         widths = np.array([head.residuals.std for head in self._heads])

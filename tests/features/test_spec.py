@@ -1,0 +1,58 @@
+"""Feature configuration: what is on where, and hashes that change with meaning."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from fxgpt_core.common.timeframes import TIMEFRAMES
+from fxgpt_core.features.spec import FeatureSpec, YardstickConfig
+
+H1, M5 = TIMEFRAMES["1h"], TIMEFRAMES["5m"]
+
+
+def names(spec: FeatureSpec, code: str) -> set[str]:
+    return {indicator.name for indicator, _ in spec.chosen(TIMEFRAMES[code])}
+
+
+def test_the_indicator_map_overrides_groups_per_timeframe() -> None:
+    spec = FeatureSpec(groups=("ohlc",), indicators={"rsi": ("5m", "1h"), "ohlc": ("1h",)})
+    assert names(spec, "5m") == {"rsi"}
+    assert names(spec, "1h") == {"rsi", "ohlc"}
+    assert names(spec, "4h") == set()
+
+
+def test_hashes_follow_the_meaning_and_nothing_else() -> None:
+    plain = FeatureSpec()
+    assert FeatureSpec(parameters={"rsi": {"period": 14}}).definition_hash(H1) == plain.definition_hash(H1)
+    assert FeatureSpec(parameters={"rsi": {"period": 21}}).definition_hash(H1) != plain.definition_hash(H1)
+    only_h1 = FeatureSpec(indicators={"rsi": ("1h",)})
+    assert only_h1.definition_hash(H1) == plain.definition_hash(H1)
+    assert only_h1.definition_hash(M5) != plain.definition_hash(M5)
+    other = FeatureSpec(yardstick=YardstickConfig(first_days=30))
+    assert other.definition_hash(H1) == plain.definition_hash(H1)
+    assert other.target_hash(H1, (60,)) != plain.target_hash(H1, (60,))
+
+
+def test_the_shipped_file_says_what_the_code_does() -> None:
+    path = Path(__file__).parents[2] / "configs" / "features" / "default.yaml"
+    shipped = FeatureSpec.model_validate(yaml.safe_load(path.read_text()))
+    assert shipped.dataset_hash((M5, H1), (5,)) == FeatureSpec().dataset_hash((M5, H1), (5,))
+    assert shipped.min_share == FeatureSpec().min_share
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"groups": ["volatilty"]}, "volatilty"),
+        ({"indicators": {"rsy": ["1h"]}}, "rsy"),
+        ({"indicators": {"rsi": ["7m"]}}, "7m"),
+        ({"parameters": {"rsi": {"perid": 3}}}, "perid"),
+        ({"warm_up": -1}, "warm_up"),
+        ({"yardstick": {"fast_weights": [1.5]}}, "fast_weights"),
+    ],
+)
+def test_mistakes_are_named(values: dict[str, object], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        FeatureSpec.model_validate(values)

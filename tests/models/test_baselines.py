@@ -1,0 +1,108 @@
+"""Baselines: calibrated on what they were fitted to, blind to the future, and round-tripping."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+from tabular_data import dataset, with_split, with_targets
+
+from fxgpt_core.common.errors import ModelError
+from fxgpt_core.common.forecast import LEVELS
+from fxgpt_core.evaluation.scores import crps
+from fxgpt_core.features.assemble import build_dataset
+from fxgpt_core.models.baselines.student import Student, fit_student
+from fxgpt_core.models.forecaster import Forecaster, Provenance
+from fxgpt_core.models.registry import family
+from fxgpt_core.training.plan import TrainingPlan
+
+DATA = dataset()
+PLAN = TrainingPlan(seed=0)
+MADE = Provenance("v1", np.datetime64("2024-01-01", "ns"))
+ROWS = np.flatnonzero(DATA.split.test)  # type: ignore[union-attr]
+
+
+def fitted(name: str) -> Forecaster:
+    entry = family(name)
+    forecaster = entry.create(entry.config({}))
+    forecaster.fit(DATA, PLAN)
+    return forecaster
+
+
+@pytest.mark.parametrize("name", ["ewma", "seasonal_ewma"])
+def test_forecasts_are_centred_symmetric_and_cover(name: str) -> None:
+    made = fitted(name).forecast(DATA, ROWS, MADE)
+    assert (made.mean == 0).all()
+    np.testing.assert_array_equal(made.quantiles, -made.quantiles[..., ::-1])
+    outcome = DATA.returns()[ROWS]
+    inside = (outcome >= made.quantile(0.05)) & (outcome <= made.quantile(0.95))
+    share = [inside[np.isfinite(outcome[:, i]), i].mean() for i in range(2)]
+    np.testing.assert_allclose(share, 0.9, atol=0.05)
+    assert (made.trained_until == DATA.split.trained_until).all()  # type: ignore[union-attr]
+    assert (made.decided_at == DATA.known_at[ROWS]).all()
+
+
+def test_the_seasonal_baseline_beats_the_plain_one() -> None:
+    outcome = DATA.returns()[ROWS]
+    score = [
+        np.nanmean(crps(outcome, fitted(n).forecast(DATA, ROWS, MADE).quantiles)) for n in ("seasonal_ewma", "ewma")
+    ]
+    assert score[0] < score[1] * 0.99
+
+
+@pytest.mark.parametrize("name", ["ewma", "seasonal_ewma"])
+def test_bars_after_the_decision_change_nothing(name: str) -> None:
+    forecaster = fitted(name)
+    last = int(ROWS[100])
+    cut = build_dataset(DATA.candles.take(slice(0, last + 1)), DATA.timeframes, DATA.horizons)
+    alone = forecaster.forecast(cut, np.array([last]), MADE)
+    np.testing.assert_array_equal(alone.quantiles, forecaster.forecast(DATA, ROWS[:101], MADE).quantiles[100:])
+
+
+def test_only_training_labels_are_learned_from() -> None:
+    wild = with_targets(DATA, np.where(DATA.split.train, DATA.targets, 50.0))  # type: ignore[union-attr]
+    entry = family("seasonal_ewma")
+    other = entry.create(entry.config({}))
+    other.fit(wild, PLAN)
+    ours = fitted("seasonal_ewma").forecast(DATA, ROWS[:5], MADE)
+    np.testing.assert_array_equal(other.forecast(DATA, ROWS[:5], MADE).quantiles, ours.quantiles)
+
+
+@pytest.mark.parametrize("name", ["ewma", "seasonal_ewma"])
+def test_saved_and_loaded_forecasts_are_equal(name: str, tmp_path: Path) -> None:
+    forecaster, entry = fitted(name), family(name)
+    forecaster.save(tmp_path / "model")
+    loaded = entry.create(entry.config({}))
+    loaded.load(tmp_path / "model")
+    left, right = (f.forecast(DATA, ROWS[:50], MADE) for f in (forecaster, loaded))
+    np.testing.assert_array_equal(left.quantiles, right.quantiles)
+    np.testing.assert_array_equal(left.trained_until, right.trained_until)
+
+
+@pytest.mark.parametrize(("degrees", "scale"), [(3.0, 1.0), (5.0, 0.3), (50.0, 2.0)])
+def test_the_student_fit_finds_what_was_drawn(degrees: float, scale: float) -> None:
+    draws = stats.t.rvs(degrees, scale=scale, size=20_000, random_state=0)
+    found = fit_student(draws)
+    expected = stats.t.ppf(np.asarray(LEVELS), degrees, scale=scale)
+    np.testing.assert_allclose(found.quantiles(), expected, rtol=0.06, atol=0.01 * scale)
+
+
+def test_students_deviation_is_that_of_the_distribution() -> None:
+    assert Student(5.0, 2.0).std == pytest.approx(stats.t.std(5, scale=2))
+
+
+def test_misuse_is_refused() -> None:
+    entry = family("seasonal_ewma")
+    forecaster = entry.create(entry.config({}))
+    with pytest.raises(ModelError, match="fitted or loaded"):
+        forecaster.forecast(DATA, ROWS, MADE)
+    with pytest.raises(ModelError, match="no split"):
+        forecaster.fit(replace(DATA, split=None), PLAN)
+    with pytest.raises(ModelError, match="usable rows"):
+        fitted("seasonal_ewma").forecast(DATA, np.array([0]), MADE)
+    other = with_split(build_dataset(DATA.candles, DATA.timeframes, (120,)))
+    with pytest.raises(ModelError, match="120"):
+        fitted("ewma").forecast(other, ROWS, MADE)
+    with pytest.raises(ModelError, match="do not move"):
+        fit_student(np.zeros(10))
