@@ -1,0 +1,125 @@
+"""Calibrate walk-forward forecasts as it would have been done live: each fold with what was known before it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fxgpt_core.calibration.config import CalibrationConfig
+from fxgpt_core.calibration.conformal import ConformalCalibrator, fit_calibrator
+from fxgpt_core.common.errors import DataError
+from fxgpt_core.common.forecast import Forecast, concat
+from fxgpt_core.features.outcomes import Outcomes
+
+
+@dataclass(frozen=True)
+class FoldCalibration:
+    """How one fold was calibrated: `rows` and `effective_rows` per horizon; `version` is "" where it was not."""
+
+    fold: int
+    first_decision: str
+    calibrated: int
+    rows: tuple[int, ...]
+    effective_rows: tuple[float, ...]
+    version: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-able values."""
+        return {
+            "fold": self.fold,
+            "first_decision": self.first_decision,
+            "calibrated": self.calibrated,
+            "rows": list(self.rows),
+            "effective_rows": list(self.effective_rows),
+            "version": self.version,
+        }
+
+
+@dataclass(frozen=True)
+class CalibrationReport:
+    """What a walk-forward calibration did; `dropped` rows had too little before them and were left out."""
+
+    symbol: str
+    family: str
+    horizons: tuple[int, ...]
+    folds: tuple[FoldCalibration, ...]
+    dropped: int
+    warnings: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-able values."""
+        return {
+            "symbol": self.symbol,
+            "family": self.family,
+            "horizons": list(self.horizons),
+            "folds": [fold.to_dict() for fold in self.folds],
+            "dropped": self.dropped,
+            "warnings": list(self.warnings),
+        }
+
+
+def walk_forward_calibration(
+    forecast: Forecast, outcomes: Outcomes, folds: NDArray[np.int64], config: CalibrationConfig | None = None
+) -> tuple[Forecast, CalibrationReport]:
+    """Calibrate each fold with the out-of-sample forecasts of earlier folds whose outcome was known at its start.
+
+    `folds`: (rows,) fold number of each row of the raw `forecast`, not decreasing. The first fold has nothing before
+    it and is left out, as is any fold with fewer than `min_rows` known outcomes of some horizon; the report says so.
+    An earlier fold's forecasts come from an earlier model, so coverage also bears the change from one model to the
+    next, as it does live. Raises DataError when no fold can be calibrated.
+    """
+    config = config or CalibrationConfig()
+    if folds.shape != (len(forecast),) or (np.diff(folds) < 0).any():
+        raise DataError(
+            f"Calibration of {forecast.family} for {forecast.symbol}: fold numbers {folds.shape} must be one per row "
+            f"of {len(forecast)} and must not decrease."
+        )
+    parts, reports = [], []
+    warnings: tuple[str, ...] = ()
+    for fold in np.unique(folds):
+        rows = np.flatnonzero(folds == fold)
+        start = forecast.decided_at[rows[0]]
+        calibrator = _fit_before(forecast, outcomes, int(rows[0]), start, config)
+        if calibrator is None:
+            reports.append(FoldCalibration(int(fold), str(start), 0, (), (), ""))
+            continue
+        parts.append(calibrator.apply(forecast.take(rows)))
+        warnings = calibrator.warnings(config)  # of the last fold, which knows most
+        reports.append(
+            FoldCalibration(
+                int(fold), str(start), len(rows), calibrator.rows, calibrator.effective_rows, calibrator.version
+            )
+        )
+    if not parts:
+        raise DataError(
+            f"Calibration of {forecast.family} for {forecast.symbol}: no fold has {config.min_rows} known outcomes "
+            "before it at every horizon; import more bars or use more folds."
+        )
+    made = concat(parts)
+    dropped = len(forecast) - len(made)
+    report = CalibrationReport(forecast.symbol, forecast.family, forecast.horizons, tuple(reports), dropped, warnings)
+    return made, report
+
+
+def fit_final(
+    forecast: Forecast, outcomes: Outcomes, config: CalibrationConfig | None = None
+) -> ConformalCalibrator | None:
+    """Return the calibrator of the model that goes live, from all out-of-sample forecasts with known outcomes.
+
+    None where some horizon has fewer than `min_rows` of them.
+    """
+    config = config or CalibrationConfig()
+    known = np.isfinite(outcomes.aligned(forecast.decided_at, forecast.horizons).returns)
+    if not len(forecast) or known.sum(axis=0).min() < config.min_rows:
+        return None
+    return fit_calibrator(forecast, outcomes, config)
+
+
+def _fit_before(
+    forecast: Forecast, outcomes: Outcomes, stop: int, moment: np.datetime64, config: CalibrationConfig
+) -> ConformalCalibrator | None:
+    """Fit on the rows before `stop` whose outcome was known at `moment`."""
+    return fit_final(forecast.take(slice(0, stop)), outcomes.known_at(moment), config)

@@ -1,0 +1,160 @@
+"""`Evaluation`: what walk-forward forecasts are worth, with the uncertainty of every figure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from fxgpt_core.common.errors import DataError
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure and its two-sided confidence bounds, computed with the effective number of rows."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Skill:
+    """CRPS skill against one baseline, 1 − CRPS / CRPS of the baseline; `p_value` one-sided, better than it."""
+
+    baseline: str
+    value: float
+    low: float
+    high: float
+    p_value: float
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Share of outcomes inside the central interval of nominal share `nominal`, before and after calibration.
+
+    Widths are means over rows, log-return units.
+    """
+
+    nominal: float
+    raw: Estimate
+    calibrated: Estimate
+    raw_width: float
+    width: float
+
+
+@dataclass(frozen=True)
+class FamilyScores:
+    """One family at one horizon (minutes), on rows that all families share.
+
+    Scores are of the calibrated forecasts, which are what leaves the system; `raw_crps` is before calibration. `best`
+    is the skill against the best baseline of this horizon (None for that baseline itself). `direction` is the hit
+    rate, None where the forecast has no direction. CRPS, `rmse` and `mae` (of the mean) are in log-return units.
+    `pit_ks` is the Kolmogorov–Smirnov distance of the PIT from uniform; `pit_p` its approximate p-value at the
+    effective number of rows.
+    """
+
+    family: str
+    baseline: bool
+    horizon: int
+    rows: int
+    effective_rows: float
+    crps: Estimate
+    raw_crps: float
+    skills: tuple[Skill, ...]
+    best: Skill | None
+    coverage: tuple[Coverage, ...]
+    raw_pit_ks: float
+    pit_ks: float
+    pit_p: float
+    direction: Estimate | None
+    direction_rows: int
+    rmse: float
+    mae: float
+    flags: tuple[str, ...]
+
+    def covered(self, nominal: float) -> Coverage:
+        """Return the coverage of one central interval; raises DataError when it was not computed."""
+        for entry in self.coverage:
+            if abs(entry.nominal - nominal) < 1e-9:
+                return entry
+        known = ", ".join(f"{c.nominal:g}" for c in self.coverage)
+        raise DataError(f"Coverage at {nominal:g} was not evaluated for {self.family}: known are {known}.")
+
+
+@dataclass(frozen=True)
+class PooledScores:
+    """One family over all horizons, weighted.
+
+    `relative_crps`: weighted mean over horizons of CRPS / CRPS of that horizon's best baseline (1 is level with the
+    best baselines, lower is better). `skill`: 1 − `relative_crps` with bounds; `p_value`: one-sided, better than the
+    best baseline of every horizon taken together.
+    """
+
+    family: str
+    baseline: bool
+    relative_crps: float
+    skill: Estimate
+    p_value: float
+    rows: int
+    effective_rows: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores of all families of one symbol on the same out-of-sample rows.
+
+    `start`, `end`: ISO times (UTC) of the first and last decision; `weights`: of the horizons in pooled figures.
+    """
+
+    symbol: str
+    families: tuple[str, ...]
+    baselines: tuple[str, ...]
+    horizons: tuple[int, ...]
+    weights: tuple[float, ...]
+    start: str
+    end: str
+    rows: int
+    confidence: float
+    scores: tuple[FamilyScores, ...]
+    pooled: tuple[PooledScores, ...]
+
+    def of(self, family: str, horizon: int) -> FamilyScores:
+        """Return the scores of one family at one horizon; raises DataError when there are none."""
+        for entry in self.scores:
+            if entry.family == family and entry.horizon == horizon:
+                return entry
+        raise DataError(f"Evaluation of {self.symbol} has no scores of {family} at {horizon} minutes.")
+
+    def pooled_of(self, family: str) -> PooledScores:
+        """Return the pooled scores of one family; raises DataError when there are none."""
+        for entry in self.pooled:
+            if entry.family == family:
+                return entry
+        raise DataError(f"Evaluation of {self.symbol} has no scores of {family}: it holds {', '.join(self.families)}.")
+
+    def best_baseline(self, horizon: int) -> str:
+        """Return the baseline with the lowest CRPS at one horizon."""
+        return min(self.baselines, key=lambda name: self.of(name, horizon).crps.value)
+
+    def flags(self, family: str) -> tuple[str, ...]:
+        """Return all alarms of a family."""
+        return tuple(flag for entry in self.scores if entry.family == family for flag in entry.flags)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-able values."""
+        values: dict[str, Any] = _adapter().dump_python(self, mode="json")
+        return values
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Evaluation:
+        """Rebuild from `to_dict`."""
+        return _adapter().validate_python(dict(values))
+
+
+@cache
+def _adapter() -> TypeAdapter[Evaluation]:
+    return TypeAdapter(Evaluation)

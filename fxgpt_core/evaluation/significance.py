@@ -1,0 +1,49 @@
+"""Is one forecast better than another? Diebold–Mariano with errors that respect overlap and persistence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fxgpt_core.common.dependence import TERMS, MeanEstimate, estimate_mean
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Relative gain of a model over a reference: 1 − mean loss / mean reference loss, with confidence bounds.
+
+    `p_value` is one-sided: how probable such a gain is when the model is no better than the reference.
+    """
+
+    value: float
+    low: float
+    high: float
+    p_value: float
+    effective_rows: float
+
+
+def diebold_mariano(loss: Floats, reference: Floats, overlap: int = 1, terms: int = TERMS) -> MeanEstimate:
+    """Return the estimate of mean(reference − loss) over (rows,); positive means that the model is better.
+
+    Diebold & Mariano (1995) with the equal-weighted cosine long-run variance and Student critical values.
+    """
+    return estimate_mean(reference - loss, overlap, terms)
+
+
+def compare(
+    loss: Floats, reference: Floats, overlap: int = 1, confidence: float = 0.95, terms: int = TERMS
+) -> Comparison:
+    """Return the skill of `loss` against `reference`, both (rows,) positively scaled losses such as CRPS.
+
+    The bounds are those of the loss difference over the mean reference loss, so that bounds and p-value agree.
+    """
+    test = diebold_mariano(loss, reference, overlap, terms)
+    scale = float(reference.mean())
+    if scale <= 0:  # a reference without any loss cannot be beaten
+        return Comparison(0.0, 0.0, 0.0, 1.0, test.effective_rows)
+    low, high = test.interval(confidence)
+    return Comparison(test.mean / scale, low / scale, high / scale, test.p_value_positive(), test.effective_rows)

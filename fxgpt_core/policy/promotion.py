@@ -1,0 +1,146 @@
+"""Which model takes which place after a training: a pure function of its evaluation (SPEC 9, 13)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from fxgpt_core.common.errors import DataError
+from fxgpt_core.common.timeframes import horizon_name
+from fxgpt_core.evaluation.result import Evaluation
+from fxgpt_core.policy.config import GateConfig
+from fxgpt_core.policy.decision import Decision
+
+CHAMPION, SHADOW, KEEP = "champion", "shadow", "keep"
+
+
+@dataclass(frozen=True)
+class GateResult:
+    """What one family showed at the gate.
+
+    `skill`: pooled CRPS skill against the best baselines; `p_value`: one-sided, times the number of challengers
+    (Bonferroni: among three models without skill, one passes 5 % by luck in 14 of 100 cases); `failures`: a sentence
+    for every requirement not met.
+    """
+
+    family: str
+    skill: float
+    p_value: float
+    effective_rows: float
+    coverage: Mapping[str, tuple[float, float, float]]
+    failures: tuple[str, ...]
+
+    @property
+    def passed(self) -> bool:
+        return not self.failures
+
+
+def decide_champion(
+    evaluation: Evaluation,
+    candidates: Sequence[str],
+    current: str | None,
+    at: np.datetime64,
+    config: GateConfig,
+) -> Decision:
+    """Return who becomes what among the newly trained `candidates` (families); `current` is the champion's family.
+
+    Without a champion, the challenger (a family that is no baseline) with the lowest pooled CRPS among those that
+    pass the gate becomes `champion`; when none passes, the best baseline does, and the reasons say so. With a
+    champion, nothing replaces it here: the best challenger without a leakage alarm enters as `shadow`, to be judged
+    on what it forecasts live; with no such challenger the decision is `keep`. `evidence["family"]` is the chosen
+    family (None for `keep`), `evidence["gate"]` every challenger's result.
+
+    Raises DataError when a candidate was not evaluated or there is neither champion nor baseline to fall back on.
+    """
+    challengers = [name for name in candidates if name not in evaluation.baselines]
+    gate = {name: judge(evaluation, name, len(challengers), config) for name in challengers}
+
+    def decision(what: str, family: str | None, *reasons: str) -> Decision:
+        evidence: dict[str, Any] = {
+            "family": family,
+            "current": current,
+            "gate": {name: {**asdict(result), "passed": result.passed} for name, result in gate.items()},
+            "relative_crps": {name: evaluation.pooled_of(name).relative_crps for name in candidates},
+            "limits": config.model_dump(mode="json"),
+        }
+        return Decision(evaluation.symbol, what, reasons, at, evidence=evidence)
+
+    failed = [
+        f"{name} failed the gate: {'; '.join(gate[name].failures)}." for name in challengers if gate[name].failures
+    ]
+    if current is not None:
+        return decision(*_shadow(evaluation, challengers, current, config), *failed)
+    passed = [name for name in challengers if gate[name].passed]
+    if passed:
+        chosen = _best(evaluation, passed)
+        return decision(CHAMPION, chosen, f"{chosen} passed the gate: {_strength(gate[chosen])}.", *failed)
+    baselines = [name for name in candidates if name in evaluation.baselines]
+    if not baselines:
+        raise DataError(
+            f"No candidate of {evaluation.symbol} passed the gate and none of {', '.join(candidates)} is a baseline to "
+            "fall back on: train a baseline too."
+        )
+    chosen = _best(evaluation, baselines)
+    return decision(
+        CHAMPION, chosen, f"No model passed the gate, so the best baseline, {chosen}, is champion.", *failed
+    )
+
+
+def judge(evaluation: Evaluation, family: str, challengers: int, config: GateConfig) -> GateResult:
+    """Return the gate's verdict on one family among `challengers` families tried together."""
+    pooled = evaluation.pooled_of(family)
+    p_value = min(1.0, pooled.p_value * max(1, challengers))
+    entries = [evaluation.of(family, horizon) for horizon in evaluation.horizons]
+    effective = min(entry.effective_rows for entry in entries)
+    failures = []
+    if p_value >= config.p_value:
+        failures.append(
+            f"CRPS skill {pooled.skill.value:+.2%} against the best baselines, p = {p_value:.3f} after correction for "
+            f"{challengers} models, not below {config.p_value:g}"
+        )
+    if effective < config.min_effective_rows:
+        failures.append(f"{effective:.0f} effective rows, fewer than {config.min_effective_rows:g}")
+    coverage = {}
+    for entry in entries:
+        found = entry.covered(config.coverage).calibrated
+        coverage[horizon_name(entry.horizon)] = (found.value, found.low, found.high)
+        if not _reaches(found.low, found.high, config):
+            failures.append(
+                f"{config.coverage:.0%} coverage at {horizon_name(entry.horizon)} is {found.value:.1%} "
+                f"({found.low:.1%} to {found.high:.1%}), off by more than {config.coverage_tolerance:.1%}"
+            )
+    if not config.accept_alarms:
+        failures.extend(evaluation.flags(family))
+    return GateResult(family, pooled.skill.value, p_value, effective, coverage, tuple(failures))
+
+
+def _reaches(low: float, high: float, config: GateConfig) -> bool:
+    """Tell whether the coverage's confidence interval touches nominal ± tolerance."""
+    return high >= config.coverage - config.coverage_tolerance and low <= config.coverage + config.coverage_tolerance
+
+
+def _shadow(
+    evaluation: Evaluation, challengers: Sequence[str], current: str, config: GateConfig
+) -> tuple[str, str | None, str]:
+    sound = [name for name in challengers if config.accept_alarms or not evaluation.flags(name)]
+    if not sound:
+        return KEEP, None, f"{current} stays champion and no challenger is fit to be its shadow."
+    chosen = _best(evaluation, sound)
+    relative = evaluation.pooled_of(chosen).relative_crps
+    return (
+        SHADOW,
+        chosen,
+        f"{current} stays champion; the best challenger, {chosen} (CRPS {relative:.4f} of the best baselines'), "
+        "enters as shadow.",
+    )
+
+
+def _best(evaluation: Evaluation, names: Sequence[str]) -> str:
+    return min(names, key=lambda name: evaluation.pooled_of(name).relative_crps)
+
+
+def _strength(result: GateResult) -> str:
+    return f"CRPS skill {result.skill:+.2%} against the best baselines, p = {result.p_value:.3f}, coverage holds"
