@@ -68,6 +68,13 @@ def head() -> str:
     return str(ScriptDirectory(str(SCRIPTS)).get_current_head())
 
 
+def knows(revision: str) -> bool:
+    """Return whether the code has this revision; a database written by a newer version has one that it lacks."""
+    from alembic.script import ScriptDirectory
+
+    return revision in {script.revision for script in ScriptDirectory(str(SCRIPTS)).walk_revisions()}
+
+
 def _config(connection: Connection) -> Config:
     from alembic.config import Config
 

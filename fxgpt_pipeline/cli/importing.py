@@ -96,7 +96,8 @@ def _next_steps(done: list[ImportResult]) -> None:
     for symbol, result in sorted(finest.items()):
         asset = assets.get(symbol)
         if asset is None:
-            click.echo(f"Next: fxgpt assets add {symbol} --timeframes {result.timeframe},… --side {result.side}")
+            bars = ",".join([result.timeframe, *_slower(result.timeframe)])
+            click.echo(f"Next: fxgpt assets add {symbol} --timeframes {bars} --side {result.side}")
             continue
         if parse_timeframe(result.timeframe) > asset.base:
             click.echo(
@@ -107,3 +108,8 @@ def _next_steps(done: list[ImportResult]) -> None:
         if asset.source != "import":
             click.echo(f"Note: {symbol} is configured with source {asset.source}: set it to import to use these bars.")
         click.echo(f"Next: fxgpt materialize --symbol {symbol}")
+
+
+def _slower(name: str) -> list[str]:
+    """Return up to three usual timeframes above `name`, to propose."""
+    return [bar for bar in ("5m", "15m", "1h", "4h", "1d") if parse_timeframe(bar) > parse_timeframe(name)][:3]

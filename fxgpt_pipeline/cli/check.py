@@ -1,0 +1,176 @@
+"""`fxgpt check`: configuration, stored data and features, each judged without changing anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from fxgpt_core.common.errors import BadInputError, DataError, FxgptError, StoreError
+from fxgpt_core.common.symbols import normalise_symbol
+from fxgpt_core.store.paths import Home, config_dir
+from fxgpt_pipeline.cli.lazy import LazyGroup, Verb
+from fxgpt_pipeline.cli.output import json_option, print_json
+
+if TYPE_CHECKING:
+    from fxgpt_core.common.config import Config
+    from fxgpt_core.market.lake import Lake
+
+_VERBS = {"leakage": Verb("fxgpt_pipeline.cli.leakage:leakage", "Does a feature change when the future is cut off?")}
+
+
+@click.group(cls=LazyGroup, verbs=_VERBS)
+def check() -> None:
+    """Check configuration, stored data and features."""
+
+
+@dataclass
+class ConfigurationReport:
+    """Files that were read, assets that are valid, and a sentence per problem."""
+
+    files: list[str] = field(default_factory=list)
+    assets: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+@check.command("config")
+@json_option
+@click.pass_context
+def config(ctx: click.Context, as_json: bool) -> None:
+    """Check every YAML file: assets, model families, features and pipeline; exit code 2 when one is wrong."""
+    report = check_configuration(config_dir())
+    if as_json:
+        print_json({"files": report.files, "assets": report.assets, "problems": report.problems})
+    else:
+        for problem in report.problems:
+            click.echo(f"Error: {problem}", err=True)
+        click.echo(f"{len(report.files)} files, {len(report.problems)} problems; assets: {' '.join(report.assets)}")
+    if report.problems:
+        ctx.exit(2)
+
+
+def check_configuration(configs: Path) -> ConfigurationReport:
+    """Read every file below `configs` as the pipeline would; one wrong file does not hide the others."""
+    from fxgpt_core.models.registry import FAMILIES
+    from fxgpt_core.store.config import suggestion
+
+    report = ConfigurationReport()
+    if not configs.is_dir():
+        report.problems.append(f"Configuration folder {configs} does not exist: set FXGPT_CONFIG_DIR or restore it.")
+        return report
+    folders = {"assets", "features", *FAMILIES}
+    for path in sorted(configs.rglob("*.y*ml")):
+        name = path.relative_to(configs)
+        report.files.append(str(name))
+        if len(name.parts) == 1 and name.name == "pipeline.yaml":
+            continue
+        if len(name.parts) != 2 or name.parts[0] not in folders or path.suffix != ".yaml":
+            report.problems.append(f"{path} is read by nothing{suggestion(str(name.with_suffix('')), folders)}")
+    for what in _configuration_checks(configs, report):
+        try:
+            what()
+        except FxgptError as error:
+            if str(error) not in report.problems:
+                report.problems.append(str(error))
+    if not report.assets and not report.problems:
+        report.problems.append(f"{configs / 'assets'} holds no asset: add one with `fxgpt assets add EURUSD`.")
+    return report
+
+
+def _configuration_checks(configs: Path, report: ConfigurationReport) -> Iterator[Callable[[], object]]:
+    """Yield one check per file, and per asset with everything that it leads to."""
+    from fxgpt_core.features.spec import FeatureSpec
+    from fxgpt_core.models.registry import FAMILIES
+    from fxgpt_pipeline.settings import load_settings
+
+    yield partial(load_settings, configs)
+    for path in sorted((configs / "features").glob("*.yaml")):
+        yield partial(_check_file, FeatureSpec, path)
+    for entry in FAMILIES.values():
+        for path in sorted((configs / entry.name).glob("*.yaml")):
+            yield partial(_check_file, entry.config_type(), path)
+    for path in sorted((configs / "assets").glob("*.yaml")):
+        yield partial(_check_asset, path, configs, report)
+
+
+def _check_file(model: type[Config], path: Path) -> None:
+    from fxgpt_core.store.config import load_yaml, validate
+
+    validate(model, load_yaml(path), str(path))
+
+
+def _check_asset(path: Path, configs: Path, report: ConfigurationReport) -> None:
+    """Resolve everything that an asset file says, as its lineage would."""
+    from fxgpt_core.features.spec import FeatureSpec
+    from fxgpt_core.models.registry import FAMILIES, family
+    from fxgpt_core.store.asset_config import load_asset
+    from fxgpt_core.store.config import family_values, feature_values, validate
+    from fxgpt_pipeline.settings import load_settings
+
+    asset = load_asset(path, FAMILIES)
+    load_settings(configs, asset)
+    validate(FeatureSpec, feature_values(asset.features, configs), f"{path}, features {asset.features}")
+    for name in asset.models:
+        values = family_values(name, asset, configs)
+        validate(family(name).config_type(), values, f"{path} over {configs / name}")
+    report.assets.append(asset.symbol)
+
+
+@check.command("data")
+@click.argument("symbol")
+@json_option
+@click.pass_context
+def data(ctx: click.Context, symbol: str, as_json: bool) -> None:
+    """Compare every stored bar of SYMBOL with its manifest: checksums, order, duplicates, prices."""
+    from fxgpt_core.market.bars import CANDLES
+    from fxgpt_core.market.lake import Lake
+
+    pair, lake = normalise_symbol(symbol), Lake(Home.from_environment().lake)
+    keys = [found for found in lake.keys(CANDLES) if found["symbol"] == pair]
+    if not keys:
+        raise BadInputError(f"The lake {lake.root} holds no bars of {pair}: import a file or run `fxgpt demo`.")
+    rows = {found["timeframe"]: _check_bars(lake, found) for found in keys}
+    problems = [problem for _, found in rows.values() for problem in found]
+    if as_json:
+        bars = {timeframe: count for timeframe, (count, _) in rows.items()}
+        print_json({"symbol": pair, "bars": bars, "problems": problems})
+    else:
+        for problem in problems:
+            click.echo(f"Error: {problem}", err=True)
+        counts = ", ".join(f"{count} bars of {timeframe}" for timeframe, (count, _) in rows.items())
+        click.echo(f"{pair}: {counts}; {len(problems)} problems.")
+    if problems:
+        ctx.exit(1)
+
+
+def _check_bars(lake: Lake, keys: dict[str, str]) -> tuple[int, list[str]]:
+    """Return the bars counted and a sentence per part that is not what its manifest says."""
+    from fxgpt_core.common.timeframes import timeframe
+    from fxgpt_core.market.bars import CANDLES, by_month, checksum, read_bars
+
+    symbol, bar = keys["symbol"], timeframe(keys["timeframe"])
+    manifest = lake.read_manifest(CANDLES, keys)
+    if manifest is None:
+        return 0, [f"{symbol} {bar}: the manifest has gone; import or materialise again."]
+    problems = [
+        f"{symbol} {bar} {part}: in the lake but not in its manifest; an import was interrupted, run it again."
+        for part in sorted(set(lake.parts(CANDLES, keys)) - set(manifest.parts))
+    ]
+    count = 0
+    for part, entry in sorted(manifest.parts.items()):
+        try:
+            # Building candles checks order, duplicates and prices.
+            bars = read_bars(lake, symbol, bar, str(manifest.extra.get("side", "mid")), [part])
+        except (DataError, StoreError) as error:
+            problems.append(f"{symbol} {bar} {part}: {error}")
+            continue
+        count += len(bars)
+        if len(bars) != entry.rows or checksum(bars) != entry.checksum:
+            problems.append(f"{symbol} {bar} {part}: content differs from its manifest; import or materialise again.")
+        elif set(by_month(bars)) - {part}:
+            problems.append(f"{symbol} {bar} {part}: holds bars of another month; import or materialise again.")
+    return count, problems
