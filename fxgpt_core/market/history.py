@@ -38,8 +38,8 @@ class CandlesSummary:
     """What `update_candles` found and did.
 
     `rows`: bars per timeframe; `months_written`, `months_kept`: per timeframe derived; `fingerprint`: content hash of
-    the base bars; `first`: open of the first base bar, `last`: close of the last (UTC, ISO 8601); `failures`: sentences of
-    the quality limits exceeded, empty when the bars may be used.
+    the base bars; `first`: open of the first base bar, `last`: close of the last (ISO 8601, UTC); `failures`: one
+    sentence per quality limit exceeded, empty when the bars may be used.
     """
 
     symbol: str
@@ -139,7 +139,7 @@ def _store_sample(lake: Lake, symbol: str, base: Timeframe) -> None:
         if check in manifest.extra.get("files", {}):
             return
         raise DataError(
-            f"The lake holds {symbol} {base} bars that are not the sample: to use them set the asset's source to import."
+            f"The lake holds {symbol} {base} bars that are not the sample: set the asset's source to import."
         )
     facts = {"layout": "sample", "side": f"{sample.SIDE} (verified)", "time_zone": "UTC (verified)"}
     name = "EURUSD.csv of the backtesting package"

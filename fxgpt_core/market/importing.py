@@ -21,7 +21,7 @@ class ImportResult:
     """What an import recognised and did.
 
     `rows_read` = `rows_imported` + sum of `quarantined` (by reason); `rows_changed` of the imported ones were new to
-    the lake or differ from what it held. `first` is the first bar's open and `last` the last one's close (UTC, ISO 8601).
+    the lake or differ from what it held. `first` is the first bar's open and `last` the last one's close (ISO 8601).
     """
 
     path: str

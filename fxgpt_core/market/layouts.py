@@ -80,7 +80,7 @@ def read_table(path: Path, layout: str | None = None) -> RawTable:
     if layout is not None and layout != found and {layout, found} != {"csv", "mt5_points"}:
         raise BadInputError(f"{path} looks like layout {found}, not {layout}: leave --layout out or name that one.")
     if frame.empty:
-        raise BadInputError(f"{path} has a header but no rows.")
+        raise BadInputError(f"{path} has no rows.")
     return RawTable(frame, layout or found, named_utc, bytes_hash(data))
 
 
@@ -100,6 +100,8 @@ def _text(path: Path, text: str) -> tuple[pd.DataFrame, str, bool]:
     delimiter = _delimiter(path, head)
     rows = [[field.strip().strip('"') for field in line.split(delimiter)] for line in head]
     names, layout, header = _names(path, rows)
+    if header and len(text.strip().splitlines()) == 1:
+        raise BadInputError(f"{path} has a header but no rows.")
     width = Counter(len(row) for row in rows[1 if header else 0 :] or rows).most_common(1)[0][0]
     names = [*names, *(f"extra{i}" for i in range(width - len(names)))][: max(width, len(names))]
     frame = _parse(text, delimiter, names, header)

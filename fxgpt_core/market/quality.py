@@ -6,7 +6,7 @@ stale run) stays and is counted. Nothing is dropped silently and nothing is inve
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -40,9 +40,9 @@ class QualityReport:
 
     `rows` given = `usable` + sum of `quarantined` (by reason). `unsorted` rows were sorted, not lost. `expected` are
     the market-hour bars from the first to the last usable one, `missing` those without a row (holidays left out),
-    `gaps` the runs of missing bars, `coverage` = 1 - missing / expected. `week_edges` are the share of weekly
-    opens and closes that fit the FX week; `time_zone_suspect` says that too few
-    do. `months`: per month of known_at its usable, missing, quarantined, outlier and stale counts.
+    `gaps` the runs of missing bars, `coverage` = 1 - missing / expected. `weekends` inside the data; `week_edges`: the
+    share of weekly opens or of weekly closes that fit the FX week, the smaller of the two. `months`: per month of
+    known_at its usable, missing, quarantined, outlier and stale counts.
     """
 
     symbol: str
@@ -58,8 +58,8 @@ class QualityReport:
     coverage: float
     outliers: int
     stale_runs: int
+    weekends: int
     week_edges: float | None
-    time_zone_suspect: bool
     first: str | None
     last: str | None
     months: dict[str, dict[str, int]]
@@ -68,6 +68,16 @@ class QualityReport:
     def quarantined_share(self) -> float:
         """Quarantined rows as a share of the rows given."""
         return sum(self.quarantined.values()) / self.rows if self.rows else 0.0
+
+    @property
+    def time_zone_suspect(self) -> bool:
+        """Whether the stamps look like another clock's: weeks begin late or end early, and overhang on the other side.
+
+        A venue that only opens late or closes early has no bars outside market hours and is not suspected.
+        """
+        if self.week_edges is None or self.week_edges >= 0.5:
+            return False
+        return self.quarantined.get("outside_market_hours", 0) >= 0.5 * self.weekends
 
     def failures(self, config: QualityConfig) -> list[str]:
         """Return one sentence per limit of `config` that is exceeded; empty when the data may be used."""
@@ -87,19 +97,20 @@ class QualityReport:
             )
         if self.time_zone_suspect and config.block_on_suspect_time_zone:
             found.append(
-                f"Only {self.week_edges or 0:.0%} of the weekly opens and closes fit Sunday and Friday 17:00 New York: "
-                "the time zone of the stamps is probably wrong."
+                f"Only {self.week_edges or 0:.0%} of the weeks fit Sunday to Friday 17:00 New York and bars lie outside "
+                "them: the time zone of the stamps is probably wrong."
             )
         return found
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON-able values."""
-        return asdict(self)
+        derived = {"quarantined_share": self.quarantined_share, "time_zone_suspect": self.time_zone_suspect}
+        return asdict(self) | derived
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> QualityReport:
         """Rebuild a report from `to_dict`."""
-        return cls(**values)
+        return cls(**{field.name: values[field.name] for field in fields(cls)})
 
 
 @dataclass(frozen=True)
@@ -136,9 +147,7 @@ def assess(frame: pd.DataFrame, symbol: str, bar: str | Timeframe, config: Quali
 
 def merge_quarantined(report: QualityReport, quarantined: dict[str, int]) -> QualityReport:
     """Return the report of stored bars with the rows that were quarantined when they came in."""
-    return QualityReport(
-        **{**asdict(report), "quarantined": dict(quarantined), "rows": report.usable + sum(quarantined.values())}
-    )
+    return replace(report, quarantined=dict(quarantined), rows=report.usable + sum(quarantined.values()))
 
 
 def _numbers(column: pd.Series) -> NDArray[np.float64]:
@@ -192,7 +201,7 @@ def _report(
     expected, missing, gaps = _missing(opens, length, config)
     outlier = _outliers(opens, clean["close"].to_numpy(), length, config)
     stale = _stale_starts(clean, config)
-    edges = week_edge_share(opens, length)
+    weekends, edges = _week_edge_share(opens, length)
     reasons = {name: int((quarantine["reason"] == name).sum()) for name in REASONS}
     set_aside = pd.to_datetime(quarantine["ts_utc"], utc=True).dropna().dt.tz_localize(None)
     return QualityReport(
@@ -209,8 +218,8 @@ def _report(
         coverage=1 - len(missing) / expected if expected else 0.0,
         outliers=len(outlier),
         stale_runs=len(stale),
+        weekends=weekends,
         week_edges=edges,
-        time_zone_suspect=edges is not None and edges < 0.5,
         first=f"{opens[0].astype('datetime64[s]')}Z" if len(opens) else None,
         last=f"{(opens[-1] + length.duration).astype('datetime64[s]')}Z" if len(opens) else None,
         months=_by_month(
@@ -262,12 +271,12 @@ def _stale_starts(clean: pd.DataFrame, config: QualityConfig) -> NDArray[np.date
     return np.asarray(stamps[starts[ends - starts >= config.stale_bars]])
 
 
-def week_edge_share(opens: NDArray[np.datetime64], length: Timeframe) -> float | None:
-    """Return the share of weekly opens and closes that fit the FX week; None without a weekend or for long bars."""
+def _week_edge_share(opens: NDArray[np.datetime64], length: Timeframe) -> tuple[int, float | None]:
+    """Return the number of weekends and the smaller share of opens or closes that fit; None without any or for days."""
     if length.minutes > 240 or len(opens) < 2:
-        return None
-    fits, edges = week_edges(opens, length)
-    return fits / edges if edges else None
+        return 0, None
+    opened, closed, weekends = week_edges(opens, length)
+    return weekends, min(opened, closed) / weekends if weekends else None
 
 
 def _by_month(length: Timeframe, **events: NDArray[np.datetime64]) -> dict[str, dict[str, int]]:

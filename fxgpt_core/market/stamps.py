@@ -59,7 +59,7 @@ def parse_stamps(column: pd.Series, where: str) -> Stamps:
         numbers = pd.to_numeric(text, errors="coerce")
         return Stamps(_naive(pd.to_datetime(numbers, unit=unit, errors="coerce")), True, f"epoch {unit}")
     if head.str.contains(_OFFSET, regex=True).mean() > 0.9:
-        plain = text.str.replace(r"\s?(?:GMT|UTC)(?=\s?[+-])", "", regex=True).str.replace(
+        plain = text.str.replace(r"\s?(?:GMT|UTC)?\s?(?=[+-]\d\d:?\d\d$)", "", regex=True).str.replace(
             r"\s?(?:UTC|GMT)$", "Z", regex=True
         )
         return _with_offset(plain, where)
@@ -72,7 +72,7 @@ def parse_stamps(column: pd.Series, where: str) -> Stamps:
 
 
 def _with_offset(text: pd.Series, where: str) -> Stamps:
-    for form in ("ISO8601", "%d.%m.%Y %H:%M:%S.%f %z", "%d.%m.%Y %H:%M:%S %z"):
+    for form in ("ISO8601", "%d.%m.%Y %H:%M:%S.%f%z", "%d.%m.%Y %H:%M:%S%z"):
         parsed = pd.to_datetime(text, format=form, utc=True, errors="coerce")
         if parsed.notna().mean() >= 0.5:
             return Stamps(_naive(parsed.dt.tz_localize(None)), True, f"{form} with offset")

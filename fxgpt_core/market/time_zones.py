@@ -73,8 +73,8 @@ def parse_zone(text: str) -> Zone:
     raise BadInputError(f"Unknown time zone {text!r}; {hint}")
 
 
-def week_edges(opens: Times, length: Timeframe) -> tuple[int, int]:
-    """Return how many weekly opens and closes fit the FX week, and how many there are; `opens` UTC, ascending.
+def week_edges(opens: Times, length: Timeframe) -> tuple[int, int, int]:
+    """Return how many weekly opens and how many closes fit the FX week, and of how many; `opens` UTC, ascending.
 
     Only weekends inside the data count: its first and last bar say nothing.
     """
@@ -82,8 +82,7 @@ def week_edges(opens: Times, length: Timeframe) -> tuple[int, int]:
     after, before = opens[breaks + 1], opens[breaks]
     late = after - calendar.week_open(after + _TOLERANCE)
     early = calendar.week_close(before) - (before + length.duration)
-    fits = np.r_[np.abs(late) <= _TOLERANCE, np.abs(early) <= _TOLERANCE]
-    return int(fits.sum()), len(fits)
+    return int((np.abs(late) <= _TOLERANCE).sum()), int((np.abs(early) <= _TOLERANCE).sum()), len(breaks)
 
 
 def infer_zone(local: Times, length: Timeframe) -> tuple[Zone, str]:
@@ -96,12 +95,15 @@ def infer_zone(local: Times, length: Timeframe) -> tuple[Zone, str]:
     if length.minutes > 60:
         raise BadInputError(f"The time zone of {length} stamps cannot be inferred: {ask}")
     converted = [zone.to_utc(local) for zone in CANDIDATES]
-    scores = [week_edges(times, length) for times in converted]
-    best = int(np.argmax([fit for fit, _ in scores]))
-    fit, edges = scores[best]
+    counted = [week_edges(times, length) for times in converted]
+    scores = [opened + closed for opened, closed, _ in counted]
+    best = int(np.argmax(scores))
+    fit, edges = scores[best], 2 * counted[best][2]
     if edges == 0:
         raise BadInputError(f"The time zone of the stamps cannot be inferred without a weekend in the file: {ask}")
-    rivals = [s[0] for s, times in zip(scores, converted, strict=True) if not np.array_equal(times, converted[best])]
+    rivals = [
+        score for score, times in zip(scores, converted, strict=True) if not np.array_equal(times, converted[best])
+    ]
     if fit < 0.7 * edges or (rivals and fit < max(rivals) + 2):
         raise BadInputError(
             f"The time zone of the stamps is unclear: {CANDIDATES[best].name} explains {fit} of {edges} weekly opens "

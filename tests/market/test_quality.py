@@ -1,0 +1,137 @@
+"""Which rows are set aside, for what reason, and what the report counts."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from market_helpers import bars
+
+from fxgpt_core.market.candles import Candles
+from fxgpt_core.market.config import QualityConfig
+from fxgpt_core.market.quality import QualityReport, assess, merge_quarantined
+
+
+def _frame(count: int = 300, timeframe: str = "1h") -> pd.DataFrame:
+    return bars(count, timeframe).to_frame().reset_index().astype({"open": object, "close": object})
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "reason"),
+    [
+        ("ts_utc", pd.NaT, "bad_time"),
+        ("ts_utc", pd.Timestamp("1950-01-02", tz="UTC"), "bad_time"),
+        ("open", "n/a", "non_numeric"),
+        ("close", float("inf"), "non_numeric"),
+        ("open", None, "non_numeric"),
+        ("low", -1.0, "not_positive"),
+        ("open", 0, "not_positive"),
+        ("high", 0.5, "high_below_low"),
+        ("close", 9.0, "not_enclosing"),
+        ("ts_utc", pd.Timestamp("2024-01-06 12:00", tz="UTC"), "outside_market_hours"),
+        ("ts_utc", pd.Timestamp("2024-01-05 22:00", tz="UTC"), "outside_market_hours"),
+        ("ts_utc", pd.Timestamp("2024-01-04 12:30", tz="UTC"), "off_grid"),
+    ],
+)
+def test_a_bad_row_is_quarantined_with_its_reason_and_no_other_row_is_touched(
+    column: str, value: object, reason: str
+) -> None:
+    frame = _frame()
+    frame.loc[17, column] = value
+    judged = assess(frame, "EURUSD", "1h")
+    assert judged.report.quarantined == {reason: 1}
+    assert judged.quarantine[["row", "reason"]].to_numpy().tolist() == [[17, reason]]
+    assert len(judged.clean) == 299
+    Candles.from_frame(judged.clean, "EURUSD", "1h", "mid")
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 1000), repeats=st.integers(0, 20))
+def test_any_order_gives_the_same_bars_and_every_row_is_accounted_for(seed: int, repeats: int) -> None:
+    frame = _frame(100)
+    extra = frame.sample(repeats, random_state=seed, replace=True)
+    shuffled = pd.concat([frame, extra]).sample(frac=1, random_state=seed)
+    judged = assess(shuffled, "EURUSD", "1h")
+    assert judged.report.quarantined.get("duplicate", 0) == repeats
+    assert len(judged.clean) + len(judged.quarantine) == len(shuffled)
+    pd.testing.assert_frame_equal(judged.clean, assess(frame, "EURUSD", "1h").clean)
+
+
+def test_the_last_of_several_rows_of_one_bar_wins() -> None:
+    frame = _frame(50)
+    corrected = frame.iloc[[3]].assign(high=2.0)
+    judged = assess(pd.concat([frame, corrected], ignore_index=True), "EURUSD", "1h")
+    assert judged.clean["high"][3] == 2.0
+    assert judged.quarantine["row"].tolist() == [3]
+    assert judged.report.unsorted == 1
+
+
+def test_missing_bars_are_counted_within_market_hours_only() -> None:
+    frame = _frame(300)
+    judged = assess(frame.drop(index=[10, 11, 50]), "EURUSD", "1h")
+    assert (judged.report.missing, judged.report.gaps, judged.report.longest_gap_bars) == (3, 2, 2)
+    assert judged.report.coverage == pytest.approx(1 - 3 / 300)
+    assert assess(frame, "EURUSD", "1h").report.missing == 0
+
+
+def test_holidays_are_not_missing() -> None:
+    candles = bars(24 * 10, "1h", start=np.datetime64("2023-12-20T00:00"))
+    christmas = (candles.ts_utc >= np.datetime64("2023-12-24T22:00")) & (
+        candles.ts_utc < np.datetime64("2023-12-25T22:00")
+    )
+    report = assess(candles.take(~christmas).to_frame().reset_index(), "EURUSD", "1h").report
+    assert christmas.sum() == 24
+    assert report.missing == 0
+
+
+def test_jumps_and_stale_runs_are_reported_and_kept() -> None:
+    frame = _frame(300)
+    frame.loc[100, ["open", "high", "low", "close"]] = 9.0
+    for row in range(200, 215):
+        frame.loc[row, ["open", "high", "low", "close"]] = frame.loc[199, "close"]
+    report = assess(frame, "EURUSD", "1h").report
+    assert (report.usable, report.outliers, report.stale_runs) == (300, 2, 1)
+
+
+def test_months_sum_up_to_the_totals() -> None:
+    frame = _frame(2000)
+    frame.loc[[3, 1500], "open"] = "x"
+    report = assess(frame.drop(index=[700]), "EURUSD", "1h").report
+    assert sum(month["usable"] for month in report.months.values()) == report.usable
+    assert sum(month["missing"] for month in report.months.values()) == report.missing == 3
+    assert sum(month["quarantined"] for month in report.months.values()) == 2
+
+
+@pytest.mark.parametrize("hours", [-7, -1, 2, 5])
+def test_stamps_of_another_clock_are_suspected(hours: int) -> None:
+    frame = _frame(1000)
+    frame["ts_utc"] += pd.Timedelta(hours=hours)
+    assert assess(frame, "EURUSD", "1h").report.time_zone_suspect
+    assert not assess(_frame(1000), "EURUSD", "1h").report.time_zone_suspect
+
+
+def test_limits_are_configuration_and_failures_say_what_exceeded_them() -> None:
+    frame = _frame(300)
+    report = assess(frame.drop(index=range(100, 130)), "EURUSD", "1h").report
+    assert "30 of 300 market-hour bars are missing (10.0%, limit 5.0%)." in report.failures(QualityConfig())
+    assert report.failures(QualityConfig(max_missing_share=0.2)) == []
+    spoiled = merge_quarantined(report, {"non_numeric": 30})
+    assert "non_numeric 30" in spoiled.failures(QualityConfig(max_missing_share=0.2))[0]
+
+
+def test_no_usable_row_is_a_failure_not_a_crash() -> None:
+    frame = _frame(5).assign(open="x")
+    report = assess(frame, "EURUSD", "1h").report
+    assert report.failures(QualityConfig()) == [
+        "EURUSD 1h has no usable bar.",
+        "100.0% of 5 rows are quarantined (limit 2.0%): non_numeric 5.",
+    ]
+
+
+def test_reports_survive_json() -> None:
+    report = assess(_frame(), "EURUSD", "1h").report
+    assert QualityReport.from_dict(json.loads(json.dumps(report.to_dict()))) == report
