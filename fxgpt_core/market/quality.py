@@ -97,8 +97,8 @@ class QualityReport:
             )
         if self.time_zone_suspect and config.block_on_suspect_time_zone:
             found.append(
-                f"Only {self.week_edges or 0:.0%} of the weeks fit Sunday to Friday 17:00 New York and bars lie outside "
-                "them: the time zone of the stamps is probably wrong."
+                f"Only {self.week_edges or 0:.0%} of the weeks fit Sunday to Friday 17:00 New York and bars lie "
+                "outside them: the time zone of the stamps is probably wrong."
             )
         return found
 

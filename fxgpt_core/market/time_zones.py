@@ -101,9 +101,8 @@ def infer_zone(local: Times, length: Timeframe) -> tuple[Zone, str]:
     fit, edges = scores[best], 2 * counted[best][2]
     if edges == 0:
         raise BadInputError(f"The time zone of the stamps cannot be inferred without a weekend in the file: {ask}")
-    rivals = [
-        score for score, times in zip(scores, converted, strict=True) if not np.array_equal(times, converted[best])
-    ]
+    others = [not np.array_equal(times, converted[best]) for times in converted]
+    rivals = [score for score, other in zip(scores, others, strict=True) if other]
     if fit < 0.7 * edges or (rivals and fit < max(rivals) + 2):
         raise BadInputError(
             f"The time zone of the stamps is unclear: {CANDIDATES[best].name} explains {fit} of {edges} weekly opens "

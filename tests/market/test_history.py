@@ -151,6 +151,14 @@ def test_quarantined_shares_count_what_was_left_out_at_import(tmp_path: Path) ->
     assert any("6.7% of 300 rows are quarantined" in sentence for sentence in summary.failures)
 
 
+def test_bars_imported_on_a_wrong_clock_fail_the_check(tmp_path: Path) -> None:
+    lake, path = Lake(tmp_path / "lake"), tmp_path / "EURUSD_mid.csv"
+    path.write_text(as_csv(bars(1000), 2))
+    assert "time zone" in import_file(lake, path, tz="UTC").warnings[-1]
+    summary = update_candles(lake, "EURUSD", [timeframe("1h")], "import", QUALITY)
+    assert "the time zone of the stamps is probably wrong" in summary.failures[-1]
+
+
 def test_instruments_know_pips_digits_and_triple_swap_days() -> None:
     euro, yen, canada = instrument("eur/usd"), instrument("USDJPY"), instrument("USDCAD")
     assert (euro.symbol, euro.pip, euro.digits, euro.triple_swap_day) == ("EURUSD", 0.0001, 5, 2)

@@ -101,7 +101,7 @@ def test_the_clock_of_naive_stamps_is_inferred_from_the_week_edges(tmp_path: Pat
     frame["date"] = pd.DatetimeIndex(local).strftime("%Y.%m.%d %H:%M")
     raw = read_file(_file(tmp_path, "EURUSD.csv", frame.drop(columns="spread").to_csv(index=False)))
     assert raw.time_zone == zone
-    assert raw.time_zone_how.startswith(f"inferred: read as {zone}, 24 of 24")
+    assert raw.time_zone_how.startswith(f"inferred: read as {zone}, 26 of 26")
     np.testing.assert_array_equal(raw.frame["ts_utc"].dt.tz_localize(None).to_numpy(), candles.ts_utc)
 
 

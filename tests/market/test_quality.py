@@ -114,6 +114,14 @@ def test_stamps_of_another_clock_are_suspected(hours: int) -> None:
     assert not assess(_frame(1000), "EURUSD", "1h").report.time_zone_suspect
 
 
+def test_a_venue_that_opens_late_every_week_is_not_suspected() -> None:
+    candles = bars(1000)
+    first_hours = np.datetime64("2024-01-07T22:00") + np.arange(9) * np.timedelta64(7, "D")
+    late = np.isin(candles.ts_utc, first_hours.astype("datetime64[ns]"))
+    report = assess(candles.take(~late).to_frame().reset_index(), "EURUSD", "1h").report
+    assert (report.week_edges, report.time_zone_suspect) == (0.0, False)
+
+
 def test_limits_are_configuration_and_failures_say_what_exceeded_them() -> None:
     frame = _frame(300)
     report = assess(frame.drop(index=range(100, 130)), "EURUSD", "1h").report
