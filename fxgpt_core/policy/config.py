@@ -30,6 +30,3 @@ class GateConfig(Config):
     min_effective_rows: float = Field(
         default=30.0, ge=1, description="Fewest effective observations on which anything may be promoted."
     )
-    accept_alarms: bool = Field(
-        default=False, description="A person has examined the leakage alarms and lets such models pass."
-    )

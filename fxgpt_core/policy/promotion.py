@@ -44,6 +44,7 @@ def decide_champion(
     current: str | None,
     at: np.datetime64,
     config: GateConfig,
+    acknowledged: str | None = None,
 ) -> Decision:
     """Return who becomes what among the newly trained `candidates` (families); `current` is the champion's family.
 
@@ -51,12 +52,13 @@ def decide_champion(
     pass the gate becomes `champion`; when none passes, the best baseline does, and the reasons say so. With a
     champion, nothing replaces it here: the best challenger without a leakage alarm enters as `shadow`, to be judged
     on what it forecasts live; with no such challenger the decision is `keep`. `evidence["family"]` is the chosen
-    family (None for `keep`), `evidence["gate"]` every challenger's result.
+    family (None for `keep`), `evidence["gate"]` every challenger's result. `acknowledged` is the `alarm` of a family
+    whose leakage alarm a person has looked into.
 
     Raises DataError when a candidate was not evaluated or there is neither champion nor baseline to fall back on.
     """
     challengers = [name for name in candidates if name not in evaluation.baselines]
-    gate = {name: judge(evaluation, name, len(challengers), config) for name in challengers}
+    gate = {name: judge(evaluation, name, len(challengers), config, acknowledged) for name in challengers}
 
     def decision(what: str, family: str | None, *reasons: str) -> Decision:
         evidence: dict[str, Any] = {
@@ -72,7 +74,7 @@ def decide_champion(
         f"{name} failed the gate: {'; '.join(gate[name].failures)}." for name in challengers if gate[name].failures
     ]
     if current is not None:
-        return decision(*_shadow(evaluation, challengers, current, config), *failed)
+        return decision(*_shadow(evaluation, challengers, current, acknowledged), *failed)
     passed = [name for name in challengers if gate[name].passed]
     if passed:
         chosen = _best(evaluation, passed)
@@ -89,7 +91,21 @@ def decide_champion(
     )
 
 
-def judge(evaluation: Evaluation, family: str, challengers: int, config: GateConfig) -> GateResult:
+def alarm(evaluation: Evaluation, family: str) -> str | None:
+    """Return the identifier of a family's leakage alarm, None without one.
+
+    It stands for the horizons that are flagged, not for the figures, so that it lasts while the next bars change them
+    and is void when another horizon joins.
+    """
+    horizons = [h for h in evaluation.horizons if evaluation.of(family, h).flags]
+    if not horizons:
+        return None
+    return f"{evaluation.symbol}-{family}-{'-'.join(horizon_name(h) for h in horizons)}"
+
+
+def judge(
+    evaluation: Evaluation, family: str, challengers: int, config: GateConfig, acknowledged: str | None = None
+) -> GateResult:
     """Return the gate's verdict on one family among `challengers` families tried together."""
     pooled = evaluation.pooled_of(family)
     p_value = min(1.0, pooled.p_value * max(1, challengers))
@@ -112,8 +128,9 @@ def judge(evaluation: Evaluation, family: str, challengers: int, config: GateCon
                 f"{config.coverage:.0%} coverage at {horizon_name(entry.horizon)} is {found.value:.1%} "
                 f"({found.low:.1%} to {found.high:.1%}), off by more than {config.coverage_tolerance:.1%}"
             )
-    if not config.accept_alarms:
-        failures.extend(evaluation.flags(family))
+    raised = alarm(evaluation, family)
+    if raised is not None and raised != acknowledged:
+        failures.append(f"{'; '.join(evaluation.flags(family))} (alarm {raised})")
     return GateResult(family, pooled.skill.value, p_value, effective, coverage, tuple(failures))
 
 
@@ -123,9 +140,9 @@ def _reaches(low: float, high: float, config: GateConfig) -> bool:
 
 
 def _shadow(
-    evaluation: Evaluation, challengers: Sequence[str], current: str, config: GateConfig
+    evaluation: Evaluation, challengers: Sequence[str], current: str, acknowledged: str | None
 ) -> tuple[str, str | None, str]:
-    sound = [name for name in challengers if config.accept_alarms or not evaluation.flags(name)]
+    sound = [name for name in challengers if alarm(evaluation, name) in (None, acknowledged)]
     if not sound:
         return KEEP, None, f"{current} stays champion and no challenger is fit to be its shadow."
     chosen = _best(evaluation, sound)

@@ -10,7 +10,7 @@ import pytest
 from fxgpt_core.common.errors import DataError
 from fxgpt_core.evaluation.result import Coverage, Estimate, Evaluation, FamilyScores, PooledScores
 from fxgpt_core.policy.config import GateConfig
-from fxgpt_core.policy.promotion import decide_champion
+from fxgpt_core.policy.promotion import alarm, decide_champion
 
 AT = np.datetime64("2024-01-01T00:00", "ns")
 GATE = GateConfig()
@@ -83,10 +83,13 @@ def test_skill_alone_does_not_pass(weakness: dict[str, object], sentence: str) -
     assert any(sentence in reason for reason in decision.reasons)
 
 
-def test_an_examined_alarm_can_be_accepted() -> None:
+def test_an_alarm_that_a_person_looked_into_no_longer_stops_its_model_but_any_other_does() -> None:
     found = evaluation(family("sssd", 0.9, 0.001, flags=("suspect leakage: too good",)))
-    decision = decide_champion(found, found.families, None, AT, GateConfig(accept_alarms=True))
-    assert decision.evidence["family"] == "sssd"
+    assert alarm(found, "sssd") == "EURUSD-sssd-1h"
+    assert alarm(found, "ewma") is None
+    for acknowledged, chosen in (("EURUSD-sssd-1h", "sssd"), ("EURUSD-sssd-4h", "seasonal_ewma")):
+        decision = decide_champion(found, found.families, None, AT, GATE, acknowledged)
+        assert decision.evidence["family"] == chosen
 
 
 def test_beside_a_champion_the_best_sound_challenger_enters_as_shadow_and_nothing_is_replaced() -> None:
