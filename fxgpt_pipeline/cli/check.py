@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -37,7 +37,7 @@ class ConfigurationReport:
     problems: list[str] = field(default_factory=list)
 
 
-@check.command("config")
+@check.command("config", short_help="Is every YAML file valid?")
 @json_option
 @click.pass_context
 def config(ctx: click.Context, as_json: bool) -> None:
@@ -70,15 +70,23 @@ def check_configuration(configs: Path) -> ConfigurationReport:
             continue
         if len(name.parts) != 2 or name.parts[0] not in folders or path.suffix != ".yaml":
             report.problems.append(f"{path} is read by nothing{suggestion(str(name.with_suffix('')), folders)}")
-    for what in _configuration_checks(configs, report):
-        try:
-            what()
-        except FxgptError as error:
-            if str(error) not in report.problems:
-                report.problems.append(str(error))
+    _collect(_configuration_checks(configs, report), report)
     if not report.assets and not report.problems:
         report.problems.append(f"{configs / 'assets'} holds no asset: add one with `fxgpt assets add EURUSD`.")
     return report
+
+
+def _collect(checks: Iterable[Callable[[], object]], report: ConfigurationReport) -> bool:
+    """Run checks, adding a sentence per failure; returns whether all passed."""
+    passed = True
+    for what in checks:
+        try:
+            what()
+        except FxgptError as error:
+            passed = False
+            if str(error) not in report.problems:
+                report.problems.append(str(error))
+    return passed
 
 
 def _configuration_checks(configs: Path, report: ConfigurationReport) -> Iterator[Callable[[], object]]:
@@ -112,15 +120,21 @@ def _check_asset(path: Path, configs: Path, report: ConfigurationReport) -> None
     from fxgpt_pipeline.settings import load_settings
 
     asset = load_asset(path, FAMILIES)
-    load_settings(configs, asset)
-    validate(FeatureSpec, feature_values(asset.features, configs), f"{path}, features {asset.features}")
-    for name in asset.models:
+
+    def check_features() -> None:
+        validate(FeatureSpec, feature_values(asset.features, configs), f"{path}, features {asset.features}")
+
+    def check_family(name: str) -> None:
         values = family_values(name, asset, configs)
         validate(family(name).config_type(), values, f"{path} over {configs / name}")
-    report.assets.append(asset.symbol)
+
+    checks: list[Callable[[], object]] = [partial(load_settings, configs, asset), check_features]
+    checks += [partial(check_family, name) for name in asset.models]
+    if _collect(checks, report):
+        report.assets.append(asset.symbol)
 
 
-@check.command("data")
+@check.command("data", short_help="Are the stored bars what their manifest says?")
 @click.argument("symbol")
 @json_option
 @click.pass_context
