@@ -45,7 +45,7 @@ class Shape:
         width = WEEK / len(self.rate)
         edges = np.concatenate([[0.0], np.cumsum(self.rate * width)])
         inside = np.interp(minute, np.arange(len(self.rate) + 1) * width, edges)
-        return np.asarray(week * (edges[-1] + self.gap) + self.gap + inside)
+        return np.asarray(week * (edges[-1] + self.gap) + inside)
 
 
 def flat_shape(gap: float = 0.0) -> Shape:
@@ -102,7 +102,7 @@ def measure(moves: Floats, previous: Floats, position: Floats, bar_minutes: int,
 
 def learn_shape(sums: ShapeSums, config: YardstickConfig, bar_minutes: int) -> Shape:
     """Return the shape of the sums: each bucket shrunk to its time of day, that to the overall mean, by counts."""
-    weight = config.shrink_observations
+    weight = config.shrink_weeks * max(WEEK / len(sums.total) / bar_minutes, 1.0)  # in bars of a bucket
     overall = sums.total.sum() / max(sums.count.sum(), 1.0)
     per_day = len(sums.total) * _DAY // WEEK
     total, count = sums.total.reshape(-1, per_day), sums.count.reshape(-1, per_day)  # (days, times of day)

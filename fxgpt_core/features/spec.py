@@ -26,11 +26,8 @@ class YardstickConfig(Config):
     bucket_minutes: int = Field(
         default=30, ge=1, le=1440, description="Width of a time-of-week bucket, at least one base bar."
     )
-    shrink_observations: float = Field(
-        default=24.0,
-        ge=0,
-        le=10_000,
-        description="Weight of the coarser average (time of day, then overall) in each bucket.",
+    shrink_weeks: float = Field(
+        default=12.0, ge=0, le=10_000, description="Weight, in weeks, of the coarser average in each bucket."
     )
     weekend_minutes: float = Field(
         default=60.0, ge=0, le=1440, description="Prior variance of the weekend gap, in minutes of ordinary trading."
