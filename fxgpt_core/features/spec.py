@@ -85,7 +85,6 @@ class FeatureSpec(Config):
     whole_history_minutes: int = Field(
         default=240, ge=1, description="Timeframes from this length on are always computed from the start of history."
     )
-    min_share: float = Field(default=0.15, ge=0, le=1, description="Share of training rows a column needs to be used.")
     yardstick: YardstickConfig = Field(default=YardstickConfig(), description="The volatility forecast.")
 
     @field_validator("groups")

@@ -39,7 +39,6 @@ def test_the_shipped_file_says_what_the_code_does() -> None:
     path = Path(__file__).parents[2] / "configs" / "features" / "default.yaml"
     shipped = FeatureSpec.model_validate(yaml.safe_load(path.read_text()))
     assert shipped.dataset_hash((M5, H1), (5,)) == FeatureSpec().dataset_hash((M5, H1), (5,))
-    assert shipped.min_share == FeatureSpec().min_share
 
 
 @pytest.mark.parametrize(

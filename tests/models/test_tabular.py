@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from scipy.optimize import minimize
 from tabular_data import bars, dataset, with_split, with_targets
 
@@ -191,3 +192,9 @@ def test_the_design_holds_every_timeframe_and_logs_of_the_yardstick() -> None:
     np.testing.assert_allclose(
         values[:, names.index("log_yardstick_1h")], np.log(DATA.yardstick[ROWS[:10], 0]), rtol=1e-5
     )
+
+
+@pytest.mark.parametrize("name", [*FAMILIES, "ewma", "seasonal_ewma"])
+def test_the_shipped_configuration_says_what_the_code_does(name: str) -> None:
+    path = Path(__file__).parents[2] / "configs" / name / "default.yaml"
+    assert family(name).config(yaml.safe_load(path.read_text())) == family(name).config({})
