@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _F = TypeVar("_F", bound=Callable[..., Any])
+
+_ABOVE_BARS: ContextVar[Console | None] = ContextVar("above_bars", default=None)
+"""The terminal that progress bars are drawn on now: what is printed there appears above them."""
 
 PIPE_WIDTH = 200
 """Width of tables where stdout is no terminal."""
@@ -34,7 +38,7 @@ def console() -> Console:
     from rich.console import Console
 
     if sys.stdout.isatty():
-        return Console(highlight=False)
+        return _ABOVE_BARS.get() or Console(highlight=False)
     return Console(highlight=False, soft_wrap=True, width=PIPE_WIDTH)
 
 
@@ -72,7 +76,9 @@ def reporter() -> Iterator[Progress]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     note = TextColumn("{task.fields[note]}")
     # Answers that are piped must reach the pipe, so stdout passes above the bars only where it is a terminal too.
-    with Bars(*columns, note, console=Console(stderr=True), redirect_stdout=sys.stdout.isatty()) as bars:
+    terminal = Console(stderr=True, highlight=False)
+    token = _ABOVE_BARS.set(terminal)
+    with Bars(*columns, note, console=terminal, redirect_stdout=sys.stdout.isatty()) as bars:
         tasks: dict[str, Any] = {}
 
         def report(what: str, done: int, total: int, note: str = "") -> None:
@@ -81,10 +87,13 @@ def reporter() -> Iterator[Progress]:
             bars.update(tasks[what], completed=done, total=total, note=note)
             if done >= total:
                 # A finished bar becomes a line above the others: hundreds of them would fill the screen.
-                bars.print(f"{what} {done}/{total} {note}".rstrip(), markup=False, highlight=False)
                 bars.remove_task(tasks.pop(what))
+                terminal.print(f"{what} {done}/{total} {note}".rstrip(), markup=False)
 
-        yield report
+        try:
+            yield report
+        finally:
+            _ABOVE_BARS.reset(token)
 
 
 def line_reporter(
