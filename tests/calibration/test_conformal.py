@@ -102,6 +102,19 @@ def test_quantiles_never_cross_and_median_and_mean_stay(seed: int, scale: float,
     np.testing.assert_array_equal(after.mean, later.mean)
 
 
+def test_corrections_that_would_cross_widen_the_outer_interval() -> None:
+    forecast, outcomes = make(300)
+    calibrator, later = split(forecast, outcomes, 150)
+    offsets = np.zeros_like(calibrator.offsets)
+    inner, outer = LEVELS.index(0.25), LEVELS.index(0.1)
+    offsets[:, inner] = 5.0  # far beyond all outer bounds
+    offsets[:, outer] = -9.0  # pulled beyond the median
+    after = replace(calibrator, offsets=offsets).apply(later)
+    np.testing.assert_array_equal(after.quantiles[..., outer], after.quantiles[..., inner])
+    np.testing.assert_array_equal(after.quantile(0.9), after.quantile(0.75))
+    assert (after.quantile(0.75) > later.quantile(0.9)).all()
+
+
 def test_std_follows_the_corrected_width() -> None:
     forecast, outcomes = make(20_000, scale=0.5)
     calibrator, later = split(forecast, outcomes, 10_000)
