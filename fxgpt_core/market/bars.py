@@ -54,7 +54,7 @@ def fingerprint(symbol: str, bar: Timeframe, side: str, parts: Mapping[str, Part
 def by_month(candles: Candles) -> dict[str, Candles]:
     """Cut bars into the lake's parts: the month of `known_at` -> its bars."""
     months, starts = np.unique(candles.known_at.astype("datetime64[M]"), return_index=True)
-    ends = [*starts[1:], len(candles)]
+    ends = [*starts, len(candles)][1:]
     return {
         f"month={month}": candles.take(slice(int(start), int(end)))
         for month, start, end in zip(months, starts, ends, strict=True)

@@ -98,10 +98,8 @@ class Lake:
         wanted = present if parts is None else sorted(parts)
         missing = sorted(set(wanted) - set(present))
         if not wanted or missing:
-            what = f"part {', '.join(missing)}" if missing else "no rows at all"
-            raise DataError(
-                f"Lake {self.root}: {dataset} of {_label(keys)} lacks {what}; materialise or import it first."
-            )
+            what = f"lacks {', '.join(missing)}" if missing else "has no rows"
+            raise DataError(f"Lake {self.root}: {dataset} of {_label(keys)} {what}; materialise or import it first.")
         folder = self._path(dataset, keys)
         return pa.concat_tables(
             [self._read_file(folder / part / _FILE, columns) for part in wanted], promote_options="default"

@@ -105,6 +105,22 @@ def test_the_clock_of_naive_stamps_is_inferred_from_the_week_edges(tmp_path: Pat
     np.testing.assert_array_equal(raw.frame["ts_utc"].dt.tz_localize(None).to_numpy(), candles.ts_utc)
 
 
+def test_one_week_edge_is_not_enough_to_tell_two_clocks_apart(tmp_path: Path) -> None:
+    # Athens leaves summer time a week before New York: two edges tell it from New York + 7 h; one of them is cut away.
+    candles = bars(24 * 5 * 4, start=np.datetime64("2024-10-14T00:00"))
+    wall = candles.to_frame().tz_convert("Europe/Athens").tz_localize(None).rename_axis("time")
+    whole, cut = tmp_path / "EURUSD_1.parquet", tmp_path / "EURUSD_2.parquet"
+    wall.to_parquet(whole)
+    opening = (candles.ts_utc >= np.datetime64("2024-10-27T21:00")) & (
+        candles.ts_utc < np.datetime64("2024-10-27T23:00")
+    )
+    assert opening.sum() == 2
+    wall[~opening].to_parquet(cut)
+    assert read_file(whole).time_zone == "Europe/Athens"
+    with pytest.raises(BadInputError, match="is unclear: Europe/Athens explains 7 of 8"):
+        read_file(cut)
+
+
 def test_metatrader_export_with_angle_brackets_uses_tick_volume_and_scales_its_spread(tmp_path: Path) -> None:
     candles = bars(300)
     stamps = pd.DatetimeIndex(candles.ts_utc)

@@ -73,7 +73,7 @@ def test_parts_are_read_in_order_whatever_the_order_of_writing(tmp_path: Path) -
 
 def test_missing_parts_and_columns_are_named(tmp_path: Path) -> None:
     lake = Lake(tmp_path)
-    with pytest.raises(DataError, match="EURUSD 1h lacks no rows at all"):
+    with pytest.raises(DataError, match="EURUSD 1h has no rows"):
         lake.read("candles", KEYS)
     lake.write("candles", KEYS, PART, _table({1: 1.0}))
     with pytest.raises(DataError, match="month=2030-01"):
