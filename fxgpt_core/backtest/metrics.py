@@ -1,0 +1,121 @@
+"""Figures of an equity curve and its trades, with bootstrap intervals (SPEC 11)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fxgpt_core.backtest.engine import Trade
+from fxgpt_core.market.calendar import week_open
+
+Floats = NDArray[np.float64]
+Times = NDArray[np.datetime64]
+
+TRADING_DAYS = 365.25 / 7 * 5
+"""Trading days per year: five from each week."""
+_DAY = np.timedelta64(86_400_000_000_000, "ns")
+_YEAR = np.timedelta64(int(365.25 * 86_400), "s")
+
+
+def daily_returns(known_at: Times, equity: Floats, start: float) -> Floats:
+    """Return simple returns per trading day (17:00 to 17:00 New York) from equity at bar closes: (days,)."""
+    just_before = known_at - np.timedelta64(1, "ns")
+    week = week_open(just_before)
+    day = week + np.minimum((just_before - week) // _DAY, 4) * _DAY  # stray weekend bars belong to Friday
+    last = np.r_[day[1:] != day[:-1], True]
+    closing = np.r_[start, equity[last]]
+    return np.asarray(np.diff(closing) / np.where(closing[:-1] > 0, closing[:-1], np.inf))
+
+
+def sharpe(daily: Floats) -> float | None:
+    """Return the yearly Sharpe ratio (no risk-free rate), None where it is not defined."""
+    spread = float(daily.std(ddof=1)) if len(daily) > 1 else 0.0
+    return float(daily.mean() / spread * np.sqrt(TRADING_DAYS)) if spread > 0 else None
+
+
+def sortino(daily: Floats) -> float | None:
+    """Return the yearly Sortino ratio: mean over the root mean square of losses (target 0)."""
+    below = float(np.sqrt((np.minimum(daily, 0) ** 2).mean())) if len(daily) > 1 else 0.0
+    return float(daily.mean() / below * np.sqrt(TRADING_DAYS)) if below > 0 else None
+
+
+def maximum_drawdown(equity: Floats, start: float) -> float:
+    """Return the largest fall from a peak as a share of it, 0..1."""
+    path = np.r_[start, equity]
+    return float((1 - path / np.maximum.accumulate(path)).max())
+
+
+def curve_metrics(known_at: Times, equity: Floats, start: float) -> dict[str, float | None]:
+    """Return return, CAGR, Sharpe, Sortino, Calmar and maximum drawdown of equity at bar closes: all (bars,)."""
+    daily, total = daily_returns(known_at, equity, start), float(equity[-1] / start - 1)
+    years = float((known_at[-1] - known_at[0]) / _YEAR)
+    cagr = float((1 + total) ** (1 / years) - 1) if years > 1 / 52 and total > -1 else None
+    drawdown = maximum_drawdown(equity, start)
+    return {
+        "return": total,
+        "cagr": cagr,
+        "sharpe": sharpe(daily),
+        "sortino": sortino(daily),
+        "calmar": cagr / drawdown if cagr is not None and drawdown > 0 else None,
+        "max_drawdown": drawdown,
+    }
+
+
+def trade_metrics(trades: Sequence[Trade], bars: int) -> dict[str, float | None]:
+    """Return counts and averages over the trades; money in quote currency, `exposure` as a share of `bars`."""
+    pnl = np.array([trade.pnl for trade in trades])
+    wins, losses = pnl[pnl > 0], pnl[pnl < 0]
+    held = sum(max(trade.exit_bar - trade.entry_bar, 1) for trade in trades)
+
+    def mean(values: Floats) -> float | None:
+        return float(values.mean()) if len(values) else None
+
+    return {
+        "trades": float(len(trades)),
+        "win_rate": len(wins) / len(pnl) if len(pnl) else None,
+        "profit_factor": float(wins.sum() / -losses.sum()) if len(losses) else None,
+        "expectancy": mean(pnl),
+        "average_win": mean(wins),
+        "average_loss": mean(losses),
+        "exposure": min(1.0, held / bars),
+    }
+
+
+def bootstrap_intervals(
+    daily: Floats, draws: int, block: int, level: float, seed: int
+) -> dict[str, tuple[float, float] | None]:
+    """Return percentile intervals of total return and Sharpe by the circular block bootstrap.
+
+    Politis and Romano (1992): blocks of `block` consecutive days, wrapped around the end, so that dependence within a
+    block survives. None below four blocks, where the interval would only look like one.
+    """
+    days = len(daily)
+    if days < 4 * block:
+        return {"return": None, "sharpe": None}
+    rng = np.random.default_rng(seed)
+    starts = rng.integers(0, days, (draws, -(-days // block)))
+    rows = (starts[:, :, None] + np.arange(block)).reshape(draws, -1)[:, :days] % days  # (draws, days)
+    sample = daily[rows]
+    spread = sample.std(axis=1, ddof=1)
+    ratios = np.where(spread > 0, sample.mean(axis=1) / np.where(spread > 0, spread, 1.0), 0.0) * np.sqrt(TRADING_DAYS)
+    tails = [(1 - level) / 2, (1 + level) / 2]
+
+    def interval(values: Floats) -> tuple[float, float]:
+        low, high = np.quantile(values, tails)
+        return float(low), float(high)
+
+    return {"return": interval(np.prod(1 + sample, axis=1) - 1), "sharpe": interval(ratios)}
+
+
+def random_direction_p(trades: Sequence[Trade], gross: Callable[[Trade], float], draws: int, seed: int) -> float | None:
+    """Return how often the same trades with coin-flip directions earn at least as much before costs (one-sided p).
+
+    Costs are the same either way and cancel; None without trades.
+    """
+    if not trades:
+        return None
+    earned = np.array([gross(trade) for trade in trades])
+    signs = np.random.default_rng(seed).choice([-1.0, 1.0], (draws, len(earned)))
+    return float((1 + (signs @ earned >= earned.sum()).sum()) / (1 + draws))
