@@ -35,7 +35,8 @@ def build_definitions(workspace: Workspace | None = None, resources: Mapping[str
     enabled = sorted(symbol for symbol, asset in space.assets.items() if asset.enabled)
     parts = Parts(dg.StaticPartitionsDefinition(enabled), build_stages(FAMILIES), space)
     concerns = (market, features, models, calibration, evaluation, backtests, monitoring, lifecycle, reports)
-    assets, checks = [], []
+    assets: list[Any] = []
+    checks: list[Any] = []
     for concern in concerns:
         for made in concern.build(parts):
             (checks if isinstance(made, dg.AssetChecksDefinition) else assets).append(made)
@@ -50,4 +51,7 @@ def build_definitions(workspace: Workspace | None = None, resources: Mapping[str
     )
 
 
-defs = build_definitions()
+@dg.definitions
+def defs() -> dg.Definitions:
+    """What Dagster loads: the definitions over the environment's workspace."""
+    return build_definitions()

@@ -60,7 +60,13 @@ def execute(
         raise BadInputError(f"Nothing to materialise for {lineage.symbol}: the selection is empty.")
     tags = {PROCESS_TAG: _this_process(), CAUSE_TAG: cause}
     result = definitions.resolve_job_def(job).execute_in_process(
-        instance=instance, partition_key=lineage.symbol, asset_selection=keys, tags=tags, raise_on_error=False
+        instance=instance,
+        partition_key=lineage.symbol,
+        asset_selection=keys,
+        tags=tags,
+        raise_on_error=False,
+        # Dagster's event log holds every line; on a terminal it would bury the progress.
+        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
     )
     return Outcome(result.run_id, result.success, "" if result.success else _first_error(result))
 
@@ -95,7 +101,8 @@ def _first_error(result: ExecuteInProcessResult) -> str:
 
 
 def _subclasses(kind: type) -> list[type]:
-    return [kind, *(deeper for child in kind.__subclasses__() for deeper in _subclasses(child))]
+    children: list[type] = kind.__subclasses__()
+    return [kind, *(deeper for child in children for deeper in _subclasses(child))]
 
 
 def _this_process() -> str:
@@ -111,6 +118,6 @@ def _alive(process: str) -> bool:
     if host != os.uname().nodename:
         return True
     try:
-        return abs(psutil.Process(int(pid)).create_time() - float(started)) < 2
+        return bool(abs(psutil.Process(int(pid)).create_time() - float(started)) < 2)
     except psutil.NoSuchProcess:
         return False

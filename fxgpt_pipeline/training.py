@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from fxgpt_core.models.forecaster import FitReport
 from fxgpt_core.models.registry import FamilyEntry
 from fxgpt_core.models.walk_forward import FoldStore, WalkForward, run_walk_forward
 from fxgpt_core.training.plan import TrainingPlan, plan_training
+from fxgpt_pipeline.evaluating import calibrator_name
 from fxgpt_pipeline.lineage import Lineage
 from fxgpt_pipeline.stages import candidate
 from fxgpt_pipeline.stages import walk_forward as walk_forward_key
@@ -48,6 +50,8 @@ def train_candidate(
     workspace, fingerprint = lineage.workspace, lineage.fingerprint(candidate(entry.name))
     known = workspace.registry.find(lineage.symbol, fingerprint)
     if known is not None:
+        # Registered before a crash, perhaps: the operational database still learns of it.
+        _index(lineage, entry, known)
         return known, None
     dataset = lineage.dataset()
     split = final_split(dataset, lineage.settings.walk_forward)
@@ -55,24 +59,15 @@ def train_candidate(
     forecaster = entry.create(lineage.family_config(entry.name))
     started = workspace.clock.now()
     fit = forecaster.fit(dataset.with_split(split), plan, progress)
-    saved = workspace.documents.read(f"calibrator_{entry.name}", lineage.symbol)
+    saved = workspace.documents.read(calibrator_name(entry.name), lineage.symbol)
     calibrator = None if saved is None else ConformalCalibrator.from_dict(saved)
     card = _card(lineage, entry, dataset, fingerprint, split.trained_until)
     folder = _scratch(lineage, entry, fingerprint) / "bundle"
     shutil.rmtree(folder, ignore_errors=True)
     save_bundle(Bundle(card, forecaster, calibrator), folder)
-    made = workspace.registry.register(lineage.symbol, entry.name, folder, _record(lineage, card, fit, run_id))
-    record_training(
-        workspace.database,
-        symbol=lineage.symbol,
-        family=entry.name,
-        mlflow_version=made.version,
-        trained_until=np.datetime64(card.trained_until),
-        started_at=started,
-        seconds=fit.seconds,
-        dagster_run_id=run_id,
-        config=dict(card.config),
-    )
+    record = _record(lineage, card, fit, run_id, started)
+    made = workspace.registry.register(lineage.symbol, entry.name, folder, record)
+    _index(lineage, entry, made)
     shutil.rmtree(_scratch(lineage, entry, fingerprint), ignore_errors=True)
     return made, fit
 
@@ -104,7 +99,22 @@ def _card(
     )
 
 
-def _record(lineage: Lineage, card: Card, fit: FitReport, run_id: str) -> TrainingRecord:
+def _index(lineage: Lineage, entry: FamilyEntry, version: ModelVersion) -> None:
+    """Point the operational database at a registered version; doing it again changes nothing."""
+    record_training(
+        lineage.workspace.database,
+        symbol=lineage.symbol,
+        family=entry.name,
+        mlflow_version=version.version,
+        trained_until=np.datetime64(version.tags["trained_until"]),
+        started_at=datetime.fromisoformat(version.tags["started_at"]),
+        seconds=float(version.tags["fit_seconds"]),
+        dagster_run_id=version.tags["dagster_run"],
+        config=lineage.family_config(entry.name).model_dump(mode="json"),
+    )
+
+
+def _record(lineage: Lineage, card: Card, fit: FitReport, run_id: str, started: datetime) -> TrainingRecord:
     tags = {
         "fingerprint": card.fingerprint,
         "trained_until": card.trained_until,
@@ -112,6 +122,8 @@ def _record(lineage: Lineage, card: Card, fit: FitReport, run_id: str) -> Traini
         "feature_hash": card.feature_hash,
         "config_hash": stable_hash(dict(card.config)),
         "dagster_run": run_id,
+        "started_at": started.isoformat(),
+        "fit_seconds": f"{fit.seconds:.3f}",
         "code_version": lineage.stages[candidate(card.family)].code_version,
     }
     params = {**_flat(dict(card.config)), "seed": card.extra["seed"], "rows": fit.rows, "bars": card.extra["bars"]}

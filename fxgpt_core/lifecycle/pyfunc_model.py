@@ -8,7 +8,7 @@ from typing import Any
 import mlflow
 import numpy as np
 import pandas as pd
-from mlflow.pyfunc import PythonModel, PythonModelContext
+from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 
 class FxgptModel(PythonModel):  # type: ignore[misc]
@@ -20,7 +20,7 @@ class FxgptModel(PythonModel):  # type: ignore[misc]
         self.bundle = load_bundle(Path(context.artifacts["bundle"]))
 
     def predict(
-        self, context: PythonModelContext, model_input: Any, params: dict[str, Any] | None = None
+        self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
         """Return one row per horizon of the forecast made at the close of the last candle given."""
         from fxgpt_core.lifecycle.live import forecast_candles
@@ -28,7 +28,7 @@ class FxgptModel(PythonModel):  # type: ignore[misc]
         options = params or {}
         forecast = forecast_candles(
             self.bundle,
-            pd.DataFrame(model_input),
+            model_input,
             made_at=np.datetime64(options["made_at"], "ns") if options.get("made_at") else None,
             seed=int(options.get("seed", 0)),
         )

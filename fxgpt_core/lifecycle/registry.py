@@ -1,4 +1,4 @@
-"""`ModelRegistry`: the one model registry, MLflow, with one registered model per symbol (DESIGN, "Where data lives")."""
+"""`ModelRegistry`: the one model registry, MLflow, with one registered model per symbol."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class ModelRegistry:
         client = self._client()
         tags = {"symbol": symbol, "family": family, **record.tags}
         with mlflow.start_run(experiment_id=self._experiment(client, symbol), run_name=f"{symbol} {family}", tags=tags):
-            mlflow.log_params(record.params)
+            mlflow.log_params(dict(record.params))
             mlflow.log_metrics({name: float(value) for name, value in record.metrics.items()})
             for name, values in record.curves.items():
                 for step, value in enumerate(values, start=1):

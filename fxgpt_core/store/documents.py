@@ -27,11 +27,10 @@ class Documents:
         return write_atomically(self.path(name, symbol), text)
 
     def read(self, name: str, symbol: str) -> Any:
-        """Return a document's value; raises StoreError when it was not written yet."""
-        found = self.find(name, symbol)
-        if found is None:
+        """Return a document's value, which may be None; raises StoreError when it was not written yet."""
+        if self._load(name, symbol) is None:
             raise StoreError(f"No {name} for {symbol} yet: run `fxgpt materialize '*' --symbol {symbol}`.")
-        return found
+        return self.find(name, symbol)
 
     def find(self, name: str, symbol: str) -> Any | None:
         """Return a document's value, or None when there is none."""

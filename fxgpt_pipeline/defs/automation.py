@@ -1,7 +1,5 @@
 """Jobs, schedules and sensors: they read what assets have computed and execute what `policy` decides."""
 
-from __future__ import annotations
-
 import json
 from datetime import UTC, datetime
 from typing import Any
@@ -112,7 +110,7 @@ def _drift_sensor(workspace: Workspace) -> dg.SensorDefinition:
 
 def _new_verdicts(context: dg.SensorEvaluationContext) -> tuple[dict[str, Any], dict[str, DriftNews]]:
     """Return the next cursor and the newest verdict by symbol since the last one, postponed verdicts included."""
-    cursor = json.loads(context.cursor) if context.cursor else {"after": 0, "pending": {}}
+    cursor: dict[str, Any] = json.loads(context.cursor) if context.cursor else {"after": 0, "pending": {}}
     verdicts = {symbol: DriftNews.from_dict(value) for symbol, value in cursor["pending"].items()}
     page = context.instance.fetch_materializations(
         dg.AssetRecordsFilter(asset_key=dg.AssetKey(DRIFT), after_storage_id=cursor["after"]),
@@ -143,16 +141,16 @@ def decide(
     lineage: Lineage, instance: dg.DagsterInstance, now: datetime, news: DriftNews | None, manual: bool = False
 ) -> Decision:
     """Ask `policy` whether to retrain, with what the stores know about the symbol at `now`."""
-    from fxgpt_core.store.records import last_retraining
+    from fxgpt_core.store.records import last_training
 
-    last = last_retraining(lineage.workspace.database, lineage.symbol)
+    last = last_training(lineage.workspace.database, lineage.symbol)
     running = instance.get_runs(
         dg.RunsFilter(job_name=RETRAIN_JOB, statuses=_RUNNING, tags={"dagster/partition": lineage.symbol}), limit=1
     )
     state = RetrainingState(
         symbol=lineage.symbol,
         now=to_datetime64(now),
-        last_trained_at=to_datetime64(last.at) if last else None,
+        last_trained_at=to_datetime64(last.started_at) if last else None,
         news=news,
         running=bool(running),
         manual=manual,

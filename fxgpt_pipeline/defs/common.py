@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
+import numpy as np
 
 from fxgpt_core.common.progress import Progress
 from fxgpt_pipeline.lineage import Lineage
@@ -17,6 +19,9 @@ from fxgpt_pipeline.workspace import Workspace
 OWNERS = ["team:fxgpt"]
 TRAINING_POOL = "training"
 _LOG_EVERY_SECONDS = 10.0
+
+# Partitioned checks are marked as preview in this pinned version; the tests cover what is used of them.
+warnings.filterwarnings("ignore", category=dg.PreviewWarning)
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,7 @@ class Parts:
     ) -> Callable[..., dg.AssetsDefinition]:
         """Return `@asset` for a stage: key, dependencies and code version come from the stage."""
         stage = self.stages[key]
-        return dg.asset(
+        decorator: Callable[..., dg.AssetsDefinition] = dg.asset(
             key=dg.AssetKey(stage.key),
             deps=[dg.AssetKey(dep) for dep in stage.deps],
             partitions_def=self.symbols,
@@ -43,6 +48,7 @@ class Parts:
             description=description,
             **options,
         )
+        return decorator
 
     def check(self, key: Key, name: str, *, description: str, blocking: bool = False) -> Callable[..., Any]:
         """Return `@asset_check` on a stage, partitioned like the stage."""
@@ -54,9 +60,14 @@ class Parts:
 def finished(lineage: Lineage, key: Key, metadata: Mapping[str, Any]) -> dg.MaterializeResult[Any]:
     """Return a stage's result: its fingerprint becomes Dagster's data version, so that the UI knows what is stale."""
     return dg.MaterializeResult(
-        metadata={name: value for name, value in metadata.items() if value is not None},
+        metadata={name: _plain(value) for name, value in metadata.items() if value is not None},
         data_version=dg.DataVersion(lineage.fingerprint(key)),
     )
+
+
+def _plain(value: Any) -> Any:
+    """Return NumPy scalars as Python's own; Dagster stores nothing else."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def switched_off(family: str) -> dg.MaterializeResult[Any]:

@@ -1,7 +1,5 @@
 """Features and targets by symbol, and the check that nothing looks ahead."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import dagster as dg

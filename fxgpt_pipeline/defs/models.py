@@ -1,7 +1,5 @@
 """Models: one chain of assets per family, made by one factory."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import dagster as dg

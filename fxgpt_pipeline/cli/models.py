@@ -1,0 +1,115 @@
+"""`fxgpt models`: the registry of a symbol, promotion and rollback."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from fxgpt_pipeline.cli.output import console, json_option, table
+
+if TYPE_CHECKING:
+    from fxgpt_pipeline.lineage import Lineage
+
+
+@click.group()
+def models() -> None:
+    """List, inspect, promote and roll back registered models."""
+
+
+@models.command("list")
+@click.argument("symbol")
+@json_option
+def list_models(symbol: str, as_json: bool) -> None:
+    """List every version of SYMBOL, newest first."""
+    lineage = _lineage(symbol)
+    versions = lineage.workspace.registry.versions(lineage.symbol)
+    if as_json:
+        rows = [
+            {"version": v.version, "family": v.family, "aliases": v.aliases, "tags": dict(v.tags)} for v in versions
+        ]
+        click.echo(json.dumps(rows, indent=1))
+        return
+    console().print(
+        table(
+            f"fxgpt.{lineage.symbol}",
+            ("version", "family", "aliases", "trained until", "fingerprint"),
+            [
+                (
+                    v.version,
+                    v.family,
+                    ", ".join(v.aliases),
+                    v.tags.get("trained_until", ""),
+                    v.tags.get("fingerprint", ""),
+                )
+                for v in versions
+            ],
+        )
+    )
+
+
+@models.command()
+@click.argument("symbol")
+@click.argument("model", default="champion")
+@json_option
+def show(symbol: str, model: str, as_json: bool) -> None:
+    """Show one MODEL of SYMBOL: an alias, a family or a version number."""
+    from fxgpt_pipeline.serving import resolve
+
+    version = resolve(_lineage(symbol), model)
+    values = {"version": version.label, "family": version.family, "aliases": list(version.aliases), **version.tags}
+    if as_json:
+        click.echo(json.dumps(values, indent=1))
+        return
+    for name, value in values.items():
+        console().print(f"[bold]{name}[/bold]  {value}", highlight=False)
+
+
+@models.command()
+@click.argument("symbol")
+@click.argument("version")
+@click.option("--reason", required=True, help="Why; recorded with the promotion.")
+def promote(symbol: str, version: str, reason: str) -> None:
+    """Make VERSION the champion of SYMBOL after a smoke forecast; the old champion becomes `previous`."""
+    from fxgpt_core.lifecycle.promotion import promote as promote_version
+    from fxgpt_core.policy.decision import Decision
+    from fxgpt_core.store.clock import to_datetime64
+    from fxgpt_pipeline.serving import resolve, smoke_forecast
+
+    lineage = _lineage(symbol)
+    workspace, chosen, now = lineage.workspace, resolve(lineage, version), lineage.workspace.clock.now()
+    decision = Decision(lineage.symbol, "champion", (f"Promoted by a person: {reason}",), to_datetime64(now))
+    promote_version(
+        workspace.registry, workspace.database, chosen, decision, now, lambda bundle: smoke_forecast(lineage, bundle)
+    )
+    click.echo(f"{chosen.label} ({chosen.family}) is champion.")
+
+
+@models.command()
+@click.argument("symbol")
+def rollback(symbol: str) -> None:
+    """Make the previous champion of SYMBOL champion again."""
+    from fxgpt_core.lifecycle.promotion import rollback as roll_back
+    from fxgpt_pipeline.serving import smoke_forecast
+
+    lineage = _lineage(symbol)
+    workspace = lineage.workspace
+    version = roll_back(
+        workspace.registry,
+        workspace.database,
+        lineage.symbol,
+        workspace.clock.now(),
+        lambda bundle: smoke_forecast(lineage, bundle),
+    )
+    click.echo(f"{version.label} ({version.family}) is champion again.")
+
+
+def _lineage(symbol: str) -> Lineage:
+    from fxgpt_pipeline.homes import prepare
+    from fxgpt_pipeline.workspace import Workspace
+
+    workspace = Workspace.from_environment()
+    lineage = workspace.lineage(symbol)
+    prepare(workspace)
+    return lineage

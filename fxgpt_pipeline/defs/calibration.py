@@ -1,0 +1,49 @@
+"""Conformal calibration: one asset a family."""
+
+from typing import Any
+
+import dagster as dg
+
+from fxgpt_core.models.registry import FAMILIES, FamilyEntry
+from fxgpt_pipeline.defs.common import Parts, finished, switched_off
+from fxgpt_pipeline.stages import calibrated
+from fxgpt_pipeline.workspace import Workspace
+
+
+def build(parts: Parts) -> list[Any]:
+    """Return the calibrated forecasts of every family."""
+    return [_calibrated(parts, entry) for entry in FAMILIES.values()]
+
+
+def _calibrated(parts: Parts, entry: FamilyEntry) -> dg.AssetsDefinition:
+    key = calibrated(entry.name)
+
+    @parts.asset(
+        key,
+        description=f"{entry.label}: each fold calibrated on the outcomes known before it began, and the calibrator "
+        "that goes live with the next candidate.",
+        kinds={"numpy", "parquet"},
+    )
+    def forecasts(
+        context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace]
+    ) -> dg.MaterializeResult[Any]:
+        from fxgpt_pipeline.evaluating import calibrate
+
+        lineage = workspace.lineage(context.partition_key)
+        if entry.name not in lineage.families:
+            return switched_off(entry.name)
+        forecast, report = calibrate(lineage, entry.name)
+        for warning in report.warnings:
+            context.log.warning(warning)
+        return finished(
+            lineage,
+            key,
+            {
+                "dagster/row_count": len(forecast),
+                "rows_without_calibration": report.dropped,
+                "folds": dg.MetadataValue.json([fold.to_dict() for fold in report.folds]),
+                "warnings": " ".join(report.warnings) or None,
+            },
+        )
+
+    return forecasts

@@ -1,0 +1,82 @@
+"""Calibration, scores and backtests of stored walk-forward forecasts."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from fxgpt_core.backtest.adapter import run_backtest
+from fxgpt_core.backtest.result import BacktestResult
+from fxgpt_core.calibration.walk_forward import CalibrationReport, fit_final, walk_forward_calibration
+from fxgpt_core.common.forecast import Forecast
+from fxgpt_core.evaluation.archive import CALIBRATED, read_span, write_span
+from fxgpt_core.evaluation.evaluation import evaluate
+from fxgpt_core.evaluation.result import Evaluation
+from fxgpt_core.features.outcomes import Outcomes
+from fxgpt_core.models.walk_forward import read_walk_forward
+from fxgpt_pipeline.lineage import Lineage
+from fxgpt_pipeline.stages import SCORES, backtest, calibrated
+
+EVALUATION, TRADES = "evaluation", "trades"
+_CURVE_POINTS = 500
+
+
+def calibrator_name(family: str) -> str:
+    """Name of the document that holds a family's live calibrator."""
+    return f"calibrator_{family}"
+
+
+def backtest_name(family: str) -> str:
+    """Name of the document that holds a family's backtest."""
+    return f"backtest_{family}"
+
+
+def calibrate(lineage: Lineage, family: str) -> tuple[Forecast, CalibrationReport]:
+    """Calibrate a family's folds in walk-forward fashion and fit the calibrator that goes live; stores both."""
+    lake, config = lineage.workspace.lake, lineage.settings.calibration
+    folds = read_walk_forward(lake, lineage.symbol, family)
+    outcomes = Outcomes.from_dataset(lineage.dataset())
+    forecast, report = walk_forward_calibration(folds.forecast, outcomes, folds.fold, config)
+    fingerprint = lineage.fingerprint(calibrated(family))
+    live = fit_final(folds.forecast, outcomes, config)
+    document = None if live is None else live.to_dict()
+    lineage.workspace.documents.write(calibrator_name(family), lineage.symbol, document, fingerprint)
+    write_span(lake, CALIBRATED, forecast, fingerprint)
+    return forecast, report
+
+
+def score(lineage: Lineage) -> Evaluation:
+    """Evaluate all families of a symbol on the rows that they share; stores the result."""
+    lake, symbol = lineage.workspace.lake, lineage.symbol
+    evaluation = evaluate(
+        symbol,
+        {name: read_walk_forward(lake, symbol, name).forecast for name in lineage.families},
+        {name: read_span(lake, CALIBRATED, symbol, name) for name in lineage.families},
+        Outcomes.from_dataset(lineage.dataset()),
+        lineage.baselines,
+        lineage.settings.evaluation,
+    )
+    lineage.workspace.documents.write(EVALUATION, symbol, evaluation.to_dict(), lineage.fingerprint(SCORES))
+    return evaluation
+
+
+def backtest_family(lineage: Lineage, family: str) -> BacktestResult:
+    """Trade a family's calibrated out-of-sample forecasts after costs; stores summary and trades."""
+    lake, symbol = lineage.workspace.lake, lineage.symbol
+    result = run_backtest(
+        lineage.candles(),
+        read_span(lake, CALIBRATED, symbol, family),
+        lineage.settings.backtest,
+        lineage.asset.costs,
+        seed=lineage.settings.seed,
+    )
+    keys = {"symbol": symbol, "family": family}
+    lake.write(TRADES, keys, "span=all", pa.Table.from_pandas(result.trades, preserve_index=False))
+    step = max(1, len(result.equity) // _CURVE_POINTS)
+    curve = {
+        "times": [str(t) for t in result.known_at[::step].astype("datetime64[s]")],
+        "equity": [round(float(value), 4) for value in result.equity[::step]],
+    }
+    fingerprint = lineage.fingerprint(backtest(family))
+    document = {**result.summary(), "curve": curve}
+    lineage.workspace.documents.write(backtest_name(family), symbol, document, fingerprint)
+    return result

@@ -1,0 +1,36 @@
+"""What each stage leaves on disk, so that a deleted result counts as missing whatever the event log says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fxgpt_core.evaluation.archive import CALIBRATED
+from fxgpt_core.models.walk_forward import DATASET as WALK_FORWARD
+from fxgpt_pipeline.lineage import Lineage
+from fxgpt_pipeline.stages import CANDLES, CHAMPION, DRIFT, REPORT, SCORES, TABLES, TARGETS, Key
+
+
+def present(lineage: Lineage, key: Key) -> bool:
+    """Tell whether the stored result of a stage is there; cheap, it reads manifests and looks for files."""
+    documents, lake, symbol = lineage.workspace.documents, lineage.workspace.lake, lineage.symbol
+    documented = {SCORES: "evaluation", DRIFT: "drift", CHAMPION: "champion"}
+    if key in documented:
+        return documents.path(documented[key], symbol).exists()
+    if key == REPORT:
+        return report_path(lineage).exists()
+    if key in (CANDLES, TABLES, TARGETS):
+        bars = (lineage.timeframes[0],) if key == TARGETS else lineage.timeframes
+        dataset = {CANDLES: "candles", TABLES: "features", TARGETS: "targets"}[key]
+        return all(lake.read_manifest(dataset, {"symbol": symbol, "timeframe": bar.code}) is not None for bar in bars)
+    layer, family, _ = key
+    if layer == "backtests":
+        return documents.path(f"backtest_{family}", symbol).exists()
+    if key[-1] == "candidate":
+        return lineage.workspace.registry.find(symbol, lineage.fingerprint(key)) is not None
+    dataset = CALIBRATED if layer == "calibration" else WALK_FORWARD
+    return lake.read_manifest(dataset, {"symbol": symbol, "family": family}) is not None
+
+
+def report_path(lineage: Lineage) -> Path:
+    """Return where the symbol's HTML report lies."""
+    return lineage.workspace.home.reports / lineage.symbol / "overview.html"

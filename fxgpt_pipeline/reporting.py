@@ -1,0 +1,44 @@
+"""Collecting what a report shows and writing it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fxgpt_core.evaluation.archive import CALIBRATED, read_span
+from fxgpt_core.evaluation.result import Evaluation
+from fxgpt_core.features.outcomes import Outcomes
+from fxgpt_core.models.registry import FAMILIES
+from fxgpt_core.models.walk_forward import read_walk_forward
+from fxgpt_core.reports.overview import OverviewInputs, render_overview
+from fxgpt_core.store.documents import write_atomically
+from fxgpt_pipeline.evaluating import EVALUATION, backtest_name
+from fxgpt_pipeline.lineage import Lineage
+from fxgpt_pipeline.outputs import report_path
+from fxgpt_pipeline.serving import forecast_now, resolve
+
+
+def write_overview(lineage: Lineage) -> Path:
+    """Render the symbol's report from stored results and the champion's newest forecast; returns its path."""
+    workspace, symbol, costs = lineage.workspace, lineage.symbol, lineage.asset.costs
+    documents, lake = workspace.documents, workspace.lake
+    live, _ = forecast_now(lineage, resolve(lineage, "champion"))
+    page = render_overview(
+        OverviewInputs(
+            symbol=symbol,
+            made_at=workspace.clock.now().strftime("%Y-%m-%d %H:%M UTC"),
+            candles=lineage.candles(),
+            outcomes=Outcomes.from_dataset(lineage.dataset()),
+            evaluation=Evaluation.from_dict(documents.read(EVALUATION, symbol)),
+            raw={name: read_walk_forward(lake, symbol, name).forecast for name in lineage.families},
+            calibrated={name: read_span(lake, CALIBRATED, symbol, name) for name in lineage.families},
+            backtests={name: documents.read(backtest_name(name), symbol) for name in lineage.families},
+            champion=documents.read("champion", symbol),
+            drift=documents.read("drift", symbol),
+            quality=documents.read("quality", symbol),
+            labels={name: FAMILIES[name].label for name in lineage.families},
+            costs=f"spread {costs.spread_pips:g} pips, slippage {costs.slippage_pips:g} pips a side, commission "
+            f"{costs.commission_per_million:g} per million a side",
+            live=live,
+        )
+    )
+    return write_atomically(report_path(lineage), page)

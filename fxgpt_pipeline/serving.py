@@ -1,0 +1,100 @@
+"""Forecasting with registered models, as the command line and promotions need it."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from fxgpt_core.common.errors import BadInputError, StoreError
+from fxgpt_core.common.forecast import Forecast
+from fxgpt_core.evaluation.result import Evaluation
+from fxgpt_core.lifecycle.bundle import Bundle, load_bundle
+from fxgpt_core.lifecycle.live import forecast_latest
+from fxgpt_core.lifecycle.promotion import settle
+from fxgpt_core.lifecycle.registry import CHAMPION, SHADOW, ModelVersion
+from fxgpt_core.models.forecaster import Provenance
+from fxgpt_core.store.clock import to_datetime64
+from fxgpt_core.store.records import finish_retraining, record_retraining
+from fxgpt_pipeline.evaluating import EVALUATION
+from fxgpt_pipeline.lineage import Lineage
+from fxgpt_pipeline.stages import CHAMPION as CHAMPION_STAGE
+from fxgpt_pipeline.stages import candidate
+
+
+def resolve(lineage: Lineage, model: str) -> ModelVersion:
+    """Return the version that `model` names: an alias, a family (its newest version) or a version number.
+
+    Raises BadInputError when there is none.
+    """
+    registry, symbol = lineage.workspace.registry, lineage.symbol
+    if model.isdigit():
+        return registry.get(symbol, model)
+    for version in registry.versions(symbol):
+        if model in version.aliases or model == version.family:
+            return version
+    raise BadInputError(
+        f"{symbol} has no model {model!r}: name an alias, a family or a version of `fxgpt models list`."
+    )
+
+
+def forecast_now(lineage: Lineage, version: ModelVersion) -> tuple[Forecast, float]:
+    """Forecast at the last stored bar; returns the calibrated forecast and its latency in milliseconds.
+
+    The latency counts the forecast alone, not loading the model and the bars.
+    """
+    bundle = load_bundle(lineage.workspace.registry.folder(version))
+    dataset = lineage.dataset()
+    provenance = Provenance(version.label, to_datetime64(lineage.workspace.clock.now()), "live")
+    started = time.perf_counter()
+    made = forecast_latest(bundle, dataset, provenance, lineage.settings.seed)
+    return made, (time.perf_counter() - started) * 1000
+
+
+def smoke_forecast(lineage: Lineage, bundle: Bundle) -> Forecast:
+    """Forecast once with a model that is about to serve; any error says that it must not."""
+    made_at = to_datetime64(lineage.workspace.clock.now())
+    return forecast_latest(bundle, lineage.dataset(), Provenance("smoke", made_at, "live"), lineage.settings.seed)
+
+
+def settle_symbol(lineage: Lineage, run_id: str, cause: str) -> dict[str, Any]:
+    """Let the gate decide about the newest candidates of a symbol, carry it out, and store what came of it."""
+    workspace, symbol = lineage.workspace, lineage.symbol
+    registry, now = workspace.registry, workspace.clock.now()
+    versions = {name: _candidate(lineage, name) for name in lineage.families}
+    fingerprint = lineage.fingerprint(CHAMPION_STAGE)
+    decision = settle(
+        registry,
+        workspace.database,
+        Evaluation.from_dict(workspace.documents.read(EVALUATION, symbol)),
+        versions,
+        lineage.settings.gate,
+        now,
+        lambda bundle: smoke_forecast(lineage, bundle),
+        cause=f"training:{fingerprint}",
+        acknowledged=lineage.asset.acknowledged_alarm,
+    )
+    if cause:
+        record_retraining(workspace.database, symbol=symbol, cause=f"{cause}:{run_id}", at=now, dagster_run_id=run_id)
+        finish_retraining(
+            workspace.database, symbol=symbol, cause=f"{cause}:{run_id}", status="done", dagster_run_id=run_id
+        )
+    champion, shadow = registry.holder(symbol, CHAMPION), registry.holder(symbol, SHADOW)
+    value = {
+        "decision": decision.to_dict(),
+        "champion": champion.label if champion else None,
+        "champion_family": champion.family if champion else None,
+        "shadow": shadow.label if shadow else None,
+        "shadow_family": shadow.family if shadow else None,
+        "versions": {name: version.label for name, version in versions.items()},
+    }
+    workspace.documents.write("champion", symbol, value, fingerprint)
+    return value
+
+
+def _candidate(lineage: Lineage, family: str) -> ModelVersion:
+    found = lineage.workspace.registry.find(lineage.symbol, lineage.fingerprint(candidate(family)))
+    if found is None:
+        raise StoreError(
+            f"{lineage.symbol} has no version of {family} for these data: materialise models/{family}/candidate."
+        )
+    return found
