@@ -37,7 +37,8 @@ class Denoiser(nn.Module):
         """
         alpha, sigma = (part[..., None] for part in alpha_sigma(self.schedule, level))
         output: Tensor = self.head(x * mask, mask, level / self.schedule.steps, context)
-        return alpha * x - sigma * output
+        clean: Tensor = alpha * x - sigma * output
+        return clean
 
     def loss(
         self, clean: Tensor, mask: Tensor, context: Tensor, weights: Tensor, noise: Tensor, level: Tensor
@@ -53,4 +54,5 @@ class Denoiser(nn.Module):
         if self.prediction == "noise":
             error = error * alpha.square()
         weighed = mask * weights
-        return (error * weighed).sum() / torch.clamp((weighed + torch.zeros_like(error)).sum(), min=1e-8)
+        total: Tensor = (error * weighed).sum() / torch.clamp((weighed + torch.zeros_like(error)).sum(), min=1e-8)
+        return total

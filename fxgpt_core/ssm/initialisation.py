@@ -1,4 +1,4 @@
-"""Starting values of the diagonal state matrix A (Gu et al. 2022, "On the parameterization and initialization of S4D")."""
+"""Starting values of the diagonal state matrix A (Gu, Gupta, Goel, Ré 2022, the S4D paper)."""
 
 from __future__ import annotations
 

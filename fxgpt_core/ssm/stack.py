@@ -68,7 +68,7 @@ class Stack(nn.Module):
     def over_history(self, features: Tensor, piece: int) -> Tensor:
         """Encode a whole history (bars, inputs) -> (bars, channels), `piece` bars at a time with the state carried."""
         states, out = self.initial_states(1), []
-        for part in features.split(piece):
+        for part in torch.split(features, piece):
             encoded, states = self(part[None], states)
             out.append(encoded[0])
         return torch.cat(out) if out else features.new_zeros((0, self.norm.normalized_shape[0]))

@@ -44,7 +44,9 @@ def test_cosine_schedule_matches_the_published_formula() -> None:
     assert sampling_levels(SCHEDULE, 20).tolist()[:2] == [1000.0, 950.0]
 
 
-@pytest.mark.parametrize(("name", "steps", "tolerance"), [("ddim", 100, 0.02), ("dpm++", 20, 0.02), ("ddpm", 200, 0.03)])
+@pytest.mark.parametrize(
+    ("name", "steps", "tolerance"), [("ddim", 100, 0.02), ("dpm++", 20, 0.02), ("ddpm", 200, 0.03)]
+)
 def test_samplers_reproduce_a_gaussian(name: SamplerName, steps: int, tolerance: float) -> None:
     torch.manual_seed(0)
     out = sample(name, gaussian(2.0, 0.5), start(20_000), SCHEDULE, steps)

@@ -22,7 +22,6 @@ class EncoderConfig(Config):
     heads: int = Field(4, ge=1, le=16, description="Attention heads across timeframes; divides channels.")
     context: int = Field(512, ge=8, le=1024, description="Width of the context vector.")
     dropout: float = Field(0.1, ge=0, le=0.6, description="Dropout in stacks, context and head.")
-    input_clip: float = Field(8.0, gt=0, le=50, description="Standardised features are clipped to +- this.")
     chunk: int = Field(256, ge=16, le=8192, description="Bars per FFT chunk.")
 
     @model_validator(mode="after")

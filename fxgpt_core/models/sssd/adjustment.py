@@ -1,0 +1,84 @@
+"""Post-hoc shrinkage of samples, fitted on validation rows only.
+
+A small network overfits the conditional mean and scale of short data. So, per horizon,
+z' = shrink * centre + scale * (z - centre), where centre is the row's sample mean: `shrink` in [0, 1] pulls the mean
+towards zero, `scale` corrects the spread. Both are themselves shrunk towards "no mean" and "no correction" by how few
+independent validation labels there are, since labels of overlapping horizons are not independent observations.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+def sample_crps(samples: Floats, outcome: Floats) -> Floats:
+    """Return the CRPS of stratified draws (rows, draws) against outcomes (rows,): (rows,).
+
+    Mean pinball loss of the ordered draws at levels (i - 1/2) / draws, which equals the CRPS of their empirical
+    distribution (Laio & Tamea 2007; Bröcker 2012).
+    """
+    ordered = np.sort(samples, axis=-1)
+    draws = ordered.shape[-1]
+    level = (np.arange(draws) + 0.5) / draws
+    gap = outcome[:, None] - ordered
+    return np.asarray(2 * np.mean(np.maximum(level * gap, (level - 1) * gap), axis=-1))
+
+
+@dataclass(frozen=True)
+class Adjustment:
+    """`shrink` and `scale` per horizon, (horizons,)."""
+
+    shrink: Floats
+    scale: Floats
+
+    @classmethod
+    def none(cls, horizons: int) -> Adjustment:
+        """Return the adjustment that keeps the spread and has no opinion on the mean."""
+        return cls(np.zeros(horizons), np.ones(horizons))
+
+    @classmethod
+    def fit(
+        cls, samples: NDArray[np.float32], targets: Floats, mask: NDArray[np.bool_], overlap: Floats, prior: float
+    ) -> Adjustment:
+        """Fit on samples (rows, draws, horizons), targets and mask (rows, horizons).
+
+        `overlap` (horizons,) is how many base bars a label spans: rows / overlap counts as effective rows; `prior` is
+        how many of them give the data half the say.
+        """
+        found = cls.none(targets.shape[1])
+        for h in range(targets.shape[1]):
+            rows = mask[:, h]
+            effective = rows.sum() / max(overlap[h], 1.0)
+            if effective < 5:
+                continue
+            draws, outcome = samples[rows, :, h].astype(np.float64), targets[rows, h]
+            centre = draws.mean(axis=1)
+            found.shrink[h] = _shrink(centre, outcome, effective)
+            moved = draws - centre[:, None]
+            grid = np.exp(np.linspace(-0.5, 0.5, 41))
+            error = [sample_crps(found.shrink[h] * centre[:, None] + s * moved, outcome).mean() for s in grid]
+            trust = effective / (effective + prior)
+            found.scale[h] = grid[int(np.argmin(error))] ** trust
+        return found
+
+    def apply(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return adjusted samples of the same shape (rows, draws, horizons)."""
+        centre = samples.mean(axis=1, keepdims=True)
+        return np.asarray(self.shrink * centre + self.scale * (samples - centre), dtype=np.float32)
+
+
+def _shrink(centre: Floats, outcome: Floats, effective: float) -> float:
+    """Return the positive-part shrinkage of the regression of outcome on centre: 0 unless it beats its own noise."""
+    power = float(np.mean(centre**2))
+    if power <= 0:
+        return 0.0
+    slope = float(np.mean(centre * outcome)) / power
+    noise = float(np.mean((outcome - slope * centre) ** 2)) / (power * effective)  # squared standard error of slope
+    if slope <= 0:
+        return 0.0
+    return float(np.clip(slope * (1 - noise / slope**2), 0.0, 1.0))

@@ -1,0 +1,214 @@
+"""`SSSD`: the Forecaster of this family."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fxgpt_core.common.errors import ModelError
+from fxgpt_core.common.forecast import LEVELS, Forecast, from_standardised
+from fxgpt_core.common.progress import Progress, silent
+from fxgpt_core.diffusion.noise import row_noise
+from fxgpt_core.features.dataset import Dataset, Split
+from fxgpt_core.models.forecaster import FitReport, Provenance
+from fxgpt_core.models.sssd import storage
+from fxgpt_core.models.sssd.adjustment import Adjustment
+from fxgpt_core.models.sssd.config import SSSDConfig
+from fxgpt_core.models.sssd.inputs import Inputs, Scaling
+from fxgpt_core.models.sssd.network import Network
+from fxgpt_core.training.plan import TrainingPlan
+
+
+class SSSD:
+    """Structured state-space encoder per timeframe with a joint diffusion over horizons (SPEC 4).
+
+    Fitted state: network weights, scaling, adjustment, horizons, `trained_until`.
+    """
+
+    family = "sssd"
+
+    def __init__(self, config: SSSDConfig) -> None:
+        self.config = config
+        self.device: torch.device = torch.device("cpu")
+        self.horizons: tuple[int, ...] = ()
+        self.trained_until = np.datetime64("NaT", "ns")
+        self.network: Network | None = None
+        self.scaling: Scaling | None = None
+        self.adjustment = Adjustment.none(0)
+
+    def fit(self, dataset: Dataset, plan: TrainingPlan, progress: Progress = silent) -> FitReport:
+        """Train on `dataset.split.train`, stop and shrink on `.validation`.
+
+        With `plan.checkpoints`, an interrupted fit of the same data, configuration and seed continues there, and a
+        finished one is loaded; a folder with anything else is started afresh. Raises ModelError without labels.
+        """
+        split = _usable_split(dataset)
+        began = time.perf_counter()
+        fingerprint = storage.fingerprint(self.config, dataset, split, plan)
+        folder = plan.checkpoints
+        if folder is not None:
+            done = storage.finished(folder, fingerprint)
+            if done is not None:
+                self.load(folder / storage.FINISHED)
+                self.to(plan.device)
+                return done
+            storage.prepare(folder, fingerprint)
+        report = self._train(dataset, split, plan, progress, began)
+        if folder is not None:
+            self.save(folder / storage.FINISHED)
+            storage.finish(folder, fingerprint, report)
+        return report
+
+    def _train(self, dataset: Dataset, split: Split, plan: TrainingPlan, progress: Progress, began: float) -> FitReport:
+        from fxgpt_core.models.sssd.lesson import METRIC, Labels, Lesson
+        from fxgpt_core.training.run import RunOptions, run_training
+        from fxgpt_core.training.segments import SegmentStream
+
+        training = self.config.training
+        supervised = (split.train & np.isfinite(dataset.targets)).any(axis=1)
+        self.horizons, self.trained_until = dataset.horizons, split.trained_until.astype("datetime64[ns]")
+        self.scaling = Scaling.fit(dataset, supervised)
+        self.network = self._build(plan.seed)
+        self.to(plan.device)
+        inputs = Inputs.build(dataset, self.scaling, self.device)
+
+        def start(decided_at: NDArray[np.datetime64], draws: int) -> NDArray[np.float32]:
+            return row_noise(plan.seed, decided_at, draws, len(dataset.horizons))
+
+        labels = Labels.build(dataset, self.config, start, self.device)
+
+        def epoch() -> int:  # by steps: on resume, Lightning opens the stream before it advances its epoch counter
+            return lesson.global_step // segments.batches
+
+        segments = SegmentStream(supervised, training.segment, training.batch, plan.seed, epoch)
+        lesson = Lesson(self.network, inputs, labels, dataset, segments.batches, plan.seed)
+        options = RunOptions(
+            "sssd", METRIC, training.epochs, training.patience, training.min_delta, training.average_decay,
+            training.gradient_clip, training.checkpoint_every,
+        )  # fmt: skip
+        weights = run_training(lesson, segments, plan, options, progress)
+        best = {name.removeprefix("network."): value for name, value in weights.best.items()}
+        self.network.load_state_dict(best)
+        self.to(plan.device)
+        self._adjust(dataset, split, inputs, plan.seed)
+        metrics = {
+            "validation_crps": weights.best_score,
+            "best_epoch": float(weights.best_epoch + 1),
+            "epochs": float(len(lesson.history["train_loss"])),
+            **{f"shrink_{h}m": float(v) for h, v in zip(self.horizons, self.adjustment.shrink, strict=True)},
+            **{f"scale_{h}m": float(v) for h, v in zip(self.horizons, self.adjustment.scale, strict=True)},
+        }
+        curves = {name: tuple(values) for name, values in lesson.history.items()}
+        return FitReport(int(supervised.sum()), time.perf_counter() - began, metrics, curves)
+
+    def forecast(self, dataset: Dataset, rows: NDArray[np.int64], provenance: Provenance, seed: int = 0) -> Forecast:
+        """Forecast base bars `rows`; equal seeds give equal forecasts, however rows are batched.
+
+        Raises ModelError when unfitted, or when horizons or feature names are not those of the fit.
+        """
+        _, scaling = self._fitted()
+        if dataset.horizons != self.horizons:
+            raise ModelError(
+                f"SSSD was trained for horizons {self.horizons} minutes, the dataset of {dataset.symbol} has "
+                f"{dataset.horizons}: build it with the model's horizons or train again."
+            )
+        inputs = Inputs.build(dataset, scaling, self.device)
+        samples = self.adjustment.apply(self._draw(dataset, inputs, rows, seed))
+        quantiles = np.quantile(samples.astype(np.float64), LEVELS, axis=1, method="hazen")
+        return from_standardised(
+            symbol=dataset.symbol,
+            family=self.family,
+            horizons=self.horizons,
+            decided_at=dataset.known_at[rows],
+            made_at=provenance.made_at,
+            trained_until=self.trained_until,
+            model_version=provenance.model_version,
+            yardstick=dataset.yardstick[rows],
+            mean=samples.mean(axis=1, dtype=np.float64),
+            std=samples.std(axis=1, dtype=np.float64),
+            quantiles=np.moveaxis(quantiles, 0, -1),
+            samples=samples,
+            origin=provenance.origin,
+        )
+
+    def contexts(self, dataset: Dataset, rows: NDArray[np.int64], by_recurrence: bool = False) -> NDArray[np.float32]:
+        """Return the context vectors (rows, context) at base bars `rows`, by convolution or as streamed live."""
+        network, scaling = self._fitted()
+        inputs = Inputs.build(dataset, scaling, self.device)
+        index = torch.from_numpy(np.asarray(rows)).to(self.device)
+        context = network.encoder.history(inputs, index, self.config.bars_per_pass, by_recurrence)
+        return np.asarray(context.cpu().numpy())
+
+    def save(self, folder: Path) -> None:
+        """Write `weights.safetensors` and `model.json` into `folder`."""
+        network, scaling = self._fitted()
+        storage.write(folder, network, self.config, scaling, self.adjustment, self.horizons, self.trained_until)
+
+    def load(self, folder: Path) -> None:
+        """Read what `save` wrote, configuration included; the model lands on the CPU."""
+        stored = storage.read(folder)
+        self.config, self.scaling, self.adjustment = stored.config, stored.scaling, stored.adjustment
+        self.horizons, self.trained_until = stored.horizons, stored.trained_until
+        self.network = self._build(seed=0)
+        self.network.load_state_dict(stored.weights)
+        self.to("cpu")
+
+    def to(self, device: str) -> None:
+        """Move the network to a torch device and set it to inference."""
+        self.device = torch.device(device)
+        if self.network is not None:
+            self.network.to(self.device).eval()
+
+    def _build(self, seed: int) -> Network:
+        assert self.scaling is not None
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            columns = self.scaling.columns
+            return Network(columns, len(self.horizons), self.config)
+
+    def _fitted(self) -> tuple[Network, Scaling]:
+        if self.network is None or self.scaling is None:
+            raise ModelError("SSSD has not been fitted or loaded: call fit or load before forecast and save.")
+        return self.network, self.scaling
+
+    def _draw(self, dataset: Dataset, inputs: Inputs, rows: NDArray[np.int64], seed: int) -> NDArray[np.float32]:
+        """Return unadjusted standardised samples (rows, draws, horizons), noise keyed by (seed, decision time)."""
+        network, _ = self._fitted()
+        settings, size, count = self.config.diffusion, self.config.rows_per_pass, len(self.horizons)
+        index = torch.from_numpy(np.asarray(rows, dtype=np.int64)).to(self.device)
+        contexts = network.encoder.history(inputs, index, self.config.bars_per_pass)
+        parts = [np.empty((0, settings.samples, count), dtype=np.float32)]
+        for at in range(0, len(rows), size):
+            moments = dataset.known_at[rows[at : at + size]]
+
+            def noise(step: int, moments: NDArray[np.datetime64] = moments) -> torch.Tensor:
+                values = row_noise(seed, moments, settings.samples, count, stream=step + 1)
+                return torch.from_numpy(values).to(self.device)
+
+            drawn = network.draw(contexts[at : at + size], noise(-1), settings.sampling_steps, noise)
+            parts.append(drawn.cpu().numpy())
+        return np.concatenate(parts)
+
+    def _adjust(self, dataset: Dataset, split: Split, inputs: Inputs, seed: int) -> None:
+        mask = split.validation & np.isfinite(dataset.targets)
+        rows = np.flatnonzero(mask.any(axis=1))
+        samples = self._draw(dataset, inputs, rows, seed)
+        overlap = np.asarray(self.horizons, dtype=np.float64) / dataset.base.minutes
+        self.adjustment = Adjustment.fit(
+            samples, dataset.targets[rows], mask[rows], overlap, self.config.adjustment.prior
+        )
+
+
+def _usable_split(dataset: Dataset) -> Split:
+    split = dataset.split
+    if split is None:
+        raise ModelError(f"SSSD cannot train on the dataset of {dataset.symbol}: it has no split.")
+    known = np.isfinite(dataset.targets)
+    for name, mask in (("training", split.train), ("validation", split.validation)):
+        if not (mask & known).any():
+            raise ModelError(f"SSSD cannot train on split {split.name} of {dataset.symbol}: no {name} labels.")
+    return split

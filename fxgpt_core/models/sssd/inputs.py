@@ -1,0 +1,103 @@
+"""What SSSD reads from a `Dataset`: standardised features per timeframe and the index that joins them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fxgpt_core.common.errors import DataError, ModelError
+from fxgpt_core.features.dataset import Dataset
+from fxgpt_core.features.scaler import Standardiser
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """A train-only standardiser per timeframe; `names` are all columns it was given, in order, and guard later data."""
+
+    names: dict[str, tuple[str, ...]]
+    tables: dict[str, Standardiser]
+
+    @classmethod
+    def fit(cls, dataset: Dataset, bars: NDArray[np.bool_]) -> Scaling:
+        """Fit on the rows of each table that are current at some base bar of `bars` (bars,) bool."""
+        tables = {}
+        for column, (code, table) in enumerate(dataset.tables.items()):
+            rows = np.unique(dataset.last_known[bars, column])
+            tables[code] = Standardiser.fit(table.values, rows[rows >= 0])
+        return cls({code: table.names for code, table in dataset.tables.items()}, tables)
+
+    @property
+    def columns(self) -> dict[str, int]:
+        """Columns per timeframe that are used."""
+        return {code: len(scaler.kept) for code, scaler in self.tables.items()}
+
+    def apply(self, dataset: Dataset) -> dict[str, NDArray[np.float32]]:
+        """Return features per timeframe (bars, kept columns): standardised, clipped, missing ones at the mean (0).
+
+        Raises ModelError when the dataset's timeframes or feature names are not those of the fit.
+        """
+        if tuple(dataset.tables) != tuple(self.names):
+            raise ModelError(
+                f"SSSD was trained on timeframes {', '.join(self.names)}, the dataset of {dataset.symbol} has "
+                f"{', '.join(dataset.tables)}: build the dataset with the model's timeframes or train again."
+            )
+        out = {}
+        for code, table in dataset.tables.items():
+            if table.names != self.names[code]:
+                raise ModelError(_difference(dataset.symbol, code, self.names[code], table.names))
+            out[code] = self.tables[code].transform(table.values)
+        return out
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a dictionary that JSON can hold."""
+        return {
+            code: {"names": list(self.names[code]), "scaler": scaler.to_dict()} for code, scaler in self.tables.items()
+        }
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Scaling:
+        """Rebuild from `to_dict`."""
+        return cls(
+            {code: tuple(part["names"]) for code, part in values.items()},
+            {code: Standardiser.from_dict(part["scaler"]) for code, part in values.items()},
+        )
+
+
+def _difference(symbol: str, code: str, wanted: tuple[str, ...], given: tuple[str, ...]) -> str:
+    missing = [name for name in wanted if name not in given][:3]
+    extra = [name for name in given if name not in wanted][:3]
+    detail = f"missing {missing}, unexpected {extra}" if missing or extra else "the same names in another order"
+    return (
+        f"SSSD's {code} features do not fit the dataset of {symbol}: {detail} (first few); "
+        "build the dataset with the model's feature configuration or train again."
+    )
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """One dataset on a device: `features` per timeframe (bars, columns) and `last_known` (base bars, timeframes)."""
+
+    features: dict[str, Tensor]
+    last_known: Tensor
+
+    @classmethod
+    def build(cls, dataset: Dataset, scaling: Scaling, device: torch.device | str) -> Inputs:
+        """Standardise and move to `device` once."""
+        if len(dataset) and (dataset.last_known[:, 0] < 0).any():
+            raise DataError(f"Dataset {dataset.symbol}: a base bar has no row in its own feature table.")
+        features = {code: torch.from_numpy(values).to(device) for code, values in scaling.apply(dataset).items()}
+        return cls(features, torch.from_numpy(dataset.last_known).to(device))
+
+    def stretch_lengths(self, segment: int, burn_in: int) -> dict[str, int]:
+        """Return how many own bars each timeframe needs for any segment: those inside it plus the burn-in."""
+        first = self.last_known[: len(self.last_known) - segment + 1].clamp(min=0)
+        inside = (self.last_known[segment - 1 :] - first).amax(dim=0) + 1
+        return {
+            code: max(1, min(int(inside[i]) + burn_in, len(values)))
+            for i, (code, values) in enumerate(self.features.items())
+        }

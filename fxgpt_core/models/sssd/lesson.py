@@ -1,0 +1,146 @@
+"""Lightning module of SSSD: losses on dense segments, CRPS of samples on validation rows."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor
+
+from fxgpt_core.features.dataset import Dataset
+from fxgpt_core.models.sssd.adjustment import sample_crps
+from fxgpt_core.models.sssd.config import SSSDConfig
+from fxgpt_core.models.sssd.inputs import Inputs
+from fxgpt_core.models.sssd.network import Network, default_weights, level_noise
+
+METRIC = "validation_crps"
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Targets of one dataset on the device, zero where masked: all (bars, horizons); validation rows on the CPU."""
+
+    target: Tensor
+    train: Tensor
+    validation_rows: Tensor
+    validation_start: Tensor
+
+    @classmethod
+    def build(cls, dataset: Dataset, config: SSSDConfig, start: Any, device: torch.device | str) -> Labels:
+        """Take train labels, and at most `validation_rows` evenly spaced rows with a validation label.
+
+        `start(decided_at, draws)` gives starting noise (rows, draws, horizons).
+        """
+        split = dataset.split
+        assert split is not None  # the caller has checked
+        train = split.train & np.isfinite(dataset.targets)
+        rows = np.flatnonzero((split.validation & np.isfinite(dataset.targets)).any(axis=1))
+        rows = rows[:: max(1, -(-len(rows) // config.training.validation_rows))]
+        noise = start(dataset.known_at[rows], config.training.validation_samples)
+        return cls(
+            torch.from_numpy(np.nan_to_num(dataset.targets).astype(np.float32)).to(device),
+            torch.from_numpy(train.astype(np.float32)).to(device),
+            torch.from_numpy(rows),
+            torch.from_numpy(noise).to(device),
+        )
+
+
+class Lesson(LightningModule):
+    """Trains a `Network`; every random draw of a step depends on (seed, step) alone, so that a resumed run repeats."""
+
+    def __init__(
+        self, network: Network, inputs: Inputs, labels: Labels, dataset: Dataset, steps_per_epoch: int, seed: int
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.inputs, self.labels, self.seed = inputs, labels, seed
+        self.steps_per_epoch = steps_per_epoch
+        training = network.config.training
+        self.length = min(training.segment, len(dataset))
+        self.stretches = inputs.stretch_lengths(self.length, training.burn_in)
+        self.horizon_weights = default_weights(network.horizons, training.horizon_weights)
+        split = dataset.split
+        assert split is not None  # the caller has checked
+        rows = labels.validation_rows.numpy()
+        self.outcome = dataset.targets[rows]
+        self.counted = split.validation[rows] & np.isfinite(self.outcome)
+        self.history: dict[str, list[float]] = {"train_loss": [], "validation_crps": [], "validation_rmse": []}
+
+    def training_step(self, starts: Tensor, index: int) -> Tensor:
+        """Return the loss over every supervised bar of the segments that begin at `starts`."""
+        config = self.network.config
+        torch.manual_seed(self.seed * 1_000_003 + self.global_step)  # dropout; the caller restores global state
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.global_step)
+        context = self.network.encoder.segments(self.inputs, starts, self.length, self.stretches).flatten(0, 1)
+        bars = (starts[:, None] + torch.arange(self.length, device=starts.device)).flatten()
+        mask = self.labels.train[bars]
+        keep = mask.any(dim=-1)
+        context, mask, target = context[keep], mask[keep], self.labels.target[bars][keep]
+        noises = config.diffusion.noises
+        noise = torch.randn(noises, *target.shape, generator=generator).to(target.device)
+        level = level_noise(generator, (noises, len(target)), config.diffusion.steps).to(target.device)
+        weights = self.horizon_weights.to(target.device)
+        scale_loss, diffusion_loss = self.network.losses(context, target, mask, weights, noise, level)
+        loss = config.training.scale_weight * scale_loss + diffusion_loss
+        self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, batch_size=max(len(target), 1))
+        return loss
+
+    def validation_step(self, _: Tensor, index: int) -> None:
+        """Log the CRPS of samples over the validation labels, mean over horizons."""
+        config = self.network.config
+        context = self.network.encoder.history(self.inputs, self.labels.validation_rows, config.bars_per_pass)
+        samples = self.network.draw(context, self.labels.validation_start, config.training.validation_steps)
+        scores = validation_scores(samples.float().cpu().numpy().astype(np.float64), self.outcome, self.counted)
+        for name, value in scores.items():
+            self.log(f"validation_{name}", value, batch_size=1)
+
+    def on_train_epoch_end(self) -> None:
+        for name, values in self.history.items():
+            values.append(float(self.trainer.callback_metrics[name]))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["history"] = {name: list(values) for name, values in self.history.items()}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.history = {name: list(values) for name, values in checkpoint["history"].items()}
+
+    def configure_optimizers(self) -> Any:
+        """AdamW with a group of its own for A and dt (no decay), cosine annealing per step."""
+        training = self.network.config.training
+        parameters = [(n, p) for n, p in self.named_parameters() if p.requires_grad]
+        dynamics = [p for n, p in parameters if n.rsplit(".", 1)[-1] in ("log_dt", "log_decay", "frequency")]
+        special = {id(p) for p in dynamics}
+        matrices = [p for _, p in parameters if p.ndim >= 2 and id(p) not in special]
+        vectors = [p for _, p in parameters if p.ndim < 2 and id(p) not in special]
+        optimiser = torch.optim.AdamW(
+            [
+                {"params": matrices, "weight_decay": training.weight_decay},
+                {"params": vectors, "weight_decay": 0.0},
+                {"params": dynamics, "weight_decay": 0.0, "lr": training.dynamics_lr},
+            ],
+            lr=training.lr,
+            betas=training.betas,
+        )
+        total = training.epochs * self.steps_per_epoch
+        floor = training.lr_min / training.lr
+
+        def annealed(step: int) -> float:
+            return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(step / total, 1.0)))
+
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimiser, annealed)
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+def validation_scores(samples: Any, outcome: Any, counted: Any) -> dict[str, float]:
+    """Return mean CRPS and RMSE over horizons of samples (rows, draws, horizons) on the counted labels."""
+    crps, rmse = [], []
+    for h in range(outcome.shape[1]):
+        rows = counted[:, h]
+        if rows.any():
+            crps.append(float(sample_crps(samples[rows, :, h], outcome[rows, h]).mean()))
+            rmse.append(float(np.sqrt(np.mean((samples[rows, :, h].mean(axis=1) - outcome[rows, h]) ** 2))))
+    return {"crps": float(np.mean(crps)), "rmse": float(np.mean(rmse))}
