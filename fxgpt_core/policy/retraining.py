@@ -15,9 +15,13 @@ from fxgpt_core.policy.decision import Decision
 
 @dataclass(frozen=True)
 class DriftNews:
-    """A drift verdict that nobody has acted on yet; `event_id` identifies it, `judged_at` carries a time zone."""
+    """A drift verdict that nobody has acted on yet.
 
-    event_id: int
+    `cause` identifies what began: the end of the window in which drift set in. The same window judged twice is one
+    cause, a later onset another. `judged_at` carries a time zone.
+    """
+
+    cause: str
     drifted: bool
     onset: bool
     judged_at: datetime
@@ -62,7 +66,7 @@ def decide_retraining(state: RetrainingState, config: RetrainingConfig) -> Decis
     }
 
     def decision(what: str, *reasons: str) -> Decision:
-        cause = f"drift:{state.news.event_id}" if state.news is not None and _is_onset(state.news) else ""
+        cause = f"drift:{state.news.cause}" if state.news is not None and _is_onset(state.news) else ""
         return Decision(state.symbol, what, reasons, state.now, cause, evidence)
 
     if not calls:

@@ -108,11 +108,12 @@ def _equity(inputs: OverviewInputs) -> str:
 
 
 def _drift(drift: Mapping[str, Any]) -> str:
-    columns: Sequence[Mapping[str, Any]] = drift.get("top_columns", [])
+    columns: Sequence[Mapping[str, Any]] = drift["verdict"]["top"]
     if not columns:
         return ""
-    names, values = [c["name"] for c in columns], [float(c["statistic"]) for c in columns]
-    return plots.bar_chart(names, values, float(drift["threshold"]), "KS statistic, dashed: threshold", "Drift")
+    names, values = [c["name"] for c in columns], [float(c["score"]) for c in columns]
+    label = "KS distance in standard deviations of the training weeks, dashed: threshold"
+    return plots.bar_chart(names, values, float(drift["verdict"]["threshold"]), label, "Drift")
 
 
 def _percent(value: float | None, digits: int = 1) -> str:

@@ -20,5 +20,5 @@ def drift(symbol: str, as_json: bool) -> None:
         print_json(document)
         return
     console().print(document["summary"], markup=False)
-    rows = [(column["name"], round(column["statistic"], 4)) for column in document["top_columns"]]
-    console().print(table("Columns that moved most", ("column", "KS statistic"), rows))
+    rows = [(c["name"], round(c["ks"], 3), round(c["score"], 2)) for c in document["verdict"]["top"]]
+    console().print(table("Columns that moved most", ("column", "KS distance", "in standard deviations"), rows))

@@ -98,7 +98,7 @@ def _drift_sensor(workspace: Workspace) -> dg.SensorDefinition:
             decision = decide(workspace.lineage(symbol), context.instance, workspace.clock.now(), news)
             reasons.append(f"{symbol}: {'; '.join(decision.reasons)}")
             if decision.what == "retrain":
-                requests.append(request(decision, f"drift:{symbol}:{news.event_id}"))
+                requests.append(request(decision, f"drift:{symbol}:{news.cause}"))
             elif decision.what == "postpone":
                 # A verdict that came during a run or a cooldown is kept until it can be acted on.
                 cursor["pending"][symbol] = news.to_dict()
@@ -123,7 +123,7 @@ def _new_verdicts(context: dg.SensorEvaluationContext) -> tuple[dict[str, Any], 
             continue
         values = {name: value.value for name, value in materialisation.metadata.items()}
         news = DriftNews(
-            event_id=record.storage_id,
+            cause=str(values.get("window_end", record.storage_id)),
             drifted=bool(values.get("drifted", False)),
             onset=bool(values.get("onset", False)),
             judged_at=datetime.fromtimestamp(record.timestamp, UTC),

@@ -18,6 +18,8 @@ from fxgpt_pipeline.workspace import Workspace
 
 OWNERS = ["team:fxgpt"]
 TRAINING_POOL = "training"
+FRESH = dg.AutomationCondition.eager() & dg.AutomationCondition.all_deps_blocking_checks_passed()
+"""Cheap stages follow their inputs by themselves, unless a blocking check says that these are bad."""
 _LOG_EVERY_SECONDS = 10.0
 
 # Partitioned checks are marked as preview in this pinned version; the tests cover what is used of them.

@@ -4,11 +4,9 @@ from typing import Any
 
 import dagster as dg
 
-from fxgpt_pipeline.defs.common import Parts, finished, reporter
+from fxgpt_pipeline.defs.common import FRESH, Parts, finished, reporter
 from fxgpt_pipeline.stages import TABLES, TARGETS
 from fxgpt_pipeline.workspace import Workspace
-
-_FRESH = dg.AutomationCondition.eager() & dg.AutomationCondition.all_deps_blocking_checks_passed()
 
 
 def build(parts: Parts) -> list[Any]:
@@ -19,7 +17,7 @@ def build(parts: Parts) -> list[Any]:
         description="Multi-timeframe features, one table a timeframe; each row is usable from its bar's close on. "
         "Months whose bars and definitions did not change are kept.",
         kinds={"parquet", "numpy"},
-        automation_condition=_FRESH,
+        automation_condition=FRESH,
     )
     def tables(context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult[Any]:
         from fxgpt_core.features.stored import update_tables
@@ -44,7 +42,7 @@ def build(parts: Parts) -> list[Any]:
         description="Log returns over each horizon in units of the volatility yardstick, with the true end of every "
         "label; horizons count trading time.",
         kinds={"parquet", "numpy"},
-        automation_condition=_FRESH,
+        automation_condition=FRESH,
     )
     def targets(context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult[Any]:
         from fxgpt_core.features.stored import update_targets

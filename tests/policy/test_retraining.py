@@ -17,8 +17,8 @@ START = datetime(2024, 1, 1, tzinfo=UTC)
 CONFIG = RetrainingConfig()
 
 
-def news(event_id: int = 1, drifted: bool = True, onset: bool = True) -> DriftNews:
-    return DriftNews(event_id, drifted, onset, START, "KS 0.4 above 0.2")
+def news(cause: str = "2020-01-06T00:00:00Z", drifted: bool = True, onset: bool = True) -> DriftNews:
+    return DriftNews(cause, drifted, onset, START, "KS 0.4 above 0.2")
 
 
 def decide(
@@ -61,7 +61,7 @@ def test_a_symbol_never_trained_waits_for_a_person() -> None:
 def test_decisions_say_why_and_can_be_written_down() -> None:
     values = decide(48, news()).to_dict()
     assert "Drift began" in values["reasons"][0]
-    assert values["evidence"]["drift"]["event_id"] == 1
+    assert values["evidence"]["drift"]["cause"] == "2020-01-06T00:00:00Z"
 
 
 @settings(max_examples=80, deadline=None)

@@ -1,0 +1,52 @@
+"""Drift of a symbol, and the check that shows it."""
+
+from typing import Any
+
+import dagster as dg
+
+from fxgpt_pipeline.defs.common import FRESH, Parts, finished
+from fxgpt_pipeline.stages import DRIFT
+from fxgpt_pipeline.workspace import Workspace
+
+
+def build(parts: Parts) -> list[Any]:
+    """Return the drift asset and its check."""
+
+    @parts.asset(
+        DRIFT,
+        description="Do the last 7 days look unlike the span that the champion was trained on? The threshold comes from "
+        "the training span's own weeks; an alarm is the onset of drift, not every window after it.",
+        kinds={"numpy"},
+        automation_condition=FRESH,
+    )
+    def drift(context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult[Any]:
+        from fxgpt_pipeline.drifting import judge_drift
+
+        lineage = workspace.lineage(context.partition_key)
+        verdict = judge_drift(lineage)
+        return finished(
+            lineage,
+            DRIFT,
+            {
+                "drifted": verdict.drifted,
+                "onset": verdict.onset,
+                "window_end": verdict.window_end,
+                "statistic": verdict.statistic,
+                "threshold": verdict.threshold,
+                "summary": verdict.summary,
+                "columns": dg.MetadataValue.json([column.__dict__ for column in verdict.top]),
+            },
+        )
+
+    @parts.check(DRIFT, "no_drift", description="The last days look like the span that the champion was trained on.")
+    def no_drift(
+        context: dg.AssetCheckExecutionContext, workspace: dg.ResourceParam[Workspace]
+    ) -> dg.AssetCheckResult:
+        stored = workspace.documents.read("drift", context.partition_key)
+        return dg.AssetCheckResult(
+            passed=not stored["verdict"]["drifted"],
+            severity=dg.AssetCheckSeverity.WARN,
+            description=stored["summary"],
+        )
+
+    return [drift, no_drift]
