@@ -1,9 +1,9 @@
 """The seam between trading rules and whoever simulates the fills: `Engine`, with two implementations that must agree.
 
 The rules, for every engine: a decision at the close of bar i is filled at the open of bar i + 1. One position at a
-time. An opposite signal closes and reverses; a signal in the direction of the position restarts its clock; without one the
-position is closed `hold_bars` after its last signal. Stops and targets rest in the market from the fill on, the stop is
-taken first when one bar touches both. Whatever is open after the last bar is closed at its close.
+time. An opposite signal closes and reverses; a signal in the direction of the position restarts its clock; without one
+the position is closed `hold_bars` after its last signal. Stops and targets rest in the market from the fill on; the
+stop is taken first when one bar touches both. Whatever is open after the last bar is closed at its close.
 The whole round-trip spread (and slippage) is paid in the entry price; the commission on both sides.
 """
 

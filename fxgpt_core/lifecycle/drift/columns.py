@@ -1,0 +1,83 @@
+"""`DriftTable`: the columns that are judged for drift, each row stamped with when it was known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fnmatch import fnmatch
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fxgpt_core.common.errors import DataError
+from fxgpt_core.common.forecast import Forecast
+from fxgpt_core.features.dataset import Dataset
+from fxgpt_core.lifecycle.drift.config import DriftConfig
+
+Times = NDArray[np.datetime64]
+
+ABS_RETURN, SURPRISE = "abs_return", "surprise"
+
+
+@dataclass(frozen=True)
+class DriftTable:
+    """`known_at`: (rows,) datetime64[ns], UTC, increasing; `values`: (rows, columns) float32, NaN where not known."""
+
+    symbol: str
+    names: tuple[str, ...]
+    known_at: Times
+    values: NDArray[np.float32]
+
+    def between(self, start: np.datetime64, end: np.datetime64) -> DriftTable:
+        """Return the rows known in (start, end]."""
+        first, last = np.searchsorted(self.known_at, np.array([start, end], dtype="datetime64[ns]"), side="right")
+        return DriftTable(self.symbol, self.names, self.known_at[first:last], self.values[first:last])
+
+    def select(self, names: tuple[str, ...]) -> DriftTable:
+        """Return the named columns, rows without a gap in them; raises DataError when a column is missing."""
+        missing = [name for name in names if name not in self.names]
+        if missing:
+            raise DataError(
+                f"Drift columns {', '.join(missing[:3])} of {self.symbol} are missing: features were redefined since "
+                "the reference was built, build it again."
+            )
+        values = self.values[:, [self.names.index(name) for name in names]]
+        whole = np.isfinite(values).all(axis=1)
+        return DriftTable(self.symbol, names, self.known_at[whole], values[whole])
+
+    def __len__(self) -> int:
+        return len(self.known_at)
+
+
+def drift_table(dataset: Dataset, config: DriftConfig) -> DriftTable:
+    """Return the base timeframe's features without calendar columns, and two columns that show volatility plainly.
+
+    `abs_return`: absolute log return of the bar. `surprise`: |standardised target| of the shortest horizon, of the last
+    label that had ended by then: how large moves were against what the yardstick foresaw.
+    """
+    table = dataset.tables[dataset.base.code]
+    kept = [i for i, name in enumerate(table.names) if not any(fnmatch(name, rule) for rule in config.exclude)]
+    if len(kept) > config.max_columns:
+        kept = [kept[int(i)] for i in np.linspace(0, len(kept) - 1, config.max_columns).round()]
+    returns = np.abs(np.diff(np.log(dataset.candles.close), prepend=np.nan))
+    values = np.column_stack([returns, _surprise(dataset), table.values[:, kept]]).astype(np.float32)
+    names = (ABS_RETURN, SURPRISE, *(table.names[i] for i in kept))
+    return DriftTable(dataset.symbol, names, dataset.known_at, values)
+
+
+def _surprise(dataset: Dataset) -> NDArray[np.float64]:
+    shortest = int(np.argmin(dataset.horizons))
+    size, ended = np.abs(dataset.targets[:, shortest]), dataset.label_end[:, shortest]
+    known = np.isfinite(size) & ~np.isnat(ended)
+    size, ended = size[known], ended[known]
+    if not len(ended):
+        return np.full(len(dataset), np.nan)
+    last = np.searchsorted(ended, dataset.known_at, side="right") - 1  # ends increase with their bars
+    return np.asarray(np.where(last >= 0, size[np.maximum(last, 0)], np.nan))
+
+
+def prediction_table(forecast: Forecast) -> DriftTable:
+    """Return what a model says, by horizon: log of its standard deviation and mean / standard deviation."""
+    std = np.maximum(forecast.std, 1e-12)
+    names = tuple(f"{what}_{h}m" for what in ("log_std", "mean_std") for h in forecast.horizons)
+    values = np.column_stack([np.log(std), forecast.mean / std]).astype(np.float32)
+    return DriftTable(forecast.symbol, names, forecast.decided_at, values)

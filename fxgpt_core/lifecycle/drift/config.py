@@ -1,0 +1,41 @@
+"""Configuration of drift detection (SPEC 13)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from fxgpt_core.common.config import Config
+
+CALENDAR_COLUMNS = ("hour_*", "weekday_*", "week_left_*", "asia_*", "london_*", "new_york_*", "session_*")
+
+
+class DriftConfig(Config):
+    """What is compared, over which window, and how rarely calm markets may raise an alarm."""
+
+    window_days: int = Field(default=7, ge=1, le=60, description="Length of the judged window, in calendar days.")
+    monthly_false_alarms: float = Field(
+        default=0.05, gt=0, lt=0.5, description="Probability of an alarm in a month like those of the training span."
+    )
+    min_windows: int = Field(
+        default=8, ge=4, le=1000, description="Windows that do not overlap which the training span must hold at least."
+    )
+    backend: Literal["scipy", "alibi"] = Field(
+        default="scipy", description="Who computes the statistics: scipy and numpy, or alibi-detect on PyTorch."
+    )
+    max_columns: int = Field(
+        default=64, ge=2, le=1000, description="Most feature columns judged; of more, evenly spaced ones are taken."
+    )
+    exclude: tuple[str, ...] = Field(
+        default=CALENDAR_COLUMNS, description="Name patterns of columns that say what time it is, not how markets are."
+    )
+    reference_rows: int = Field(
+        default=5000, ge=200, le=200_000, description="Most rows of the training span that are kept as reference."
+    )
+    mmd_rows: int = Field(
+        default=400, ge=50, le=5000, description="Most rows on either side of the prediction MMD (cost is quadratic)."
+    )
+    report_columns: int = Field(
+        default=12, ge=1, le=200, description="Columns with the largest statistic that the drift report shows."
+    )

@@ -1,0 +1,71 @@
+"""Drift report by evidently 0.7: JSON always, HTML (several MB) only when there is something to look at."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fxgpt_core.common.errors import DataError
+from fxgpt_core.lifecycle.drift.columns import DriftTable
+from fxgpt_core.lifecycle.drift.config import DriftConfig
+from fxgpt_core.lifecycle.drift.reference import DriftReference
+from fxgpt_core.lifecycle.drift.verdict import DriftVerdict
+
+JSON_NAME, HTML_NAME = "drift.json", "drift.html"
+
+
+def write_drift_report(
+    reference: DriftReference, table: DriftTable, verdict: DriftVerdict, folder: Path, config: DriftConfig
+) -> dict[str, Path]:
+    """Write `drift.json`, and `drift.html` when the verdict is drifted; return the paths by kind (`json`, `html`).
+
+    The JSON holds our verdict and evidently's figures for the columns that moved most. Evidently's own "drifted" marks
+    come from p-values that assume independent rows and call calm markets drifted: the verdict is the `verdict` entry.
+    An HTML file of an earlier window is removed. Raises DataError when the window holds no complete bar.
+    """
+    names = _shown(reference, verdict, config)
+    window = table.between(_time(verdict.window_start), _time(verdict.window_end)).select(names)
+    if not len(window):
+        raise DataError(f"The drift window of {verdict.symbol} up to {verdict.window_end} holds no complete bar.")
+    kept = reference.values[:, [reference.names.index(name) for name in names]]
+    snapshot = _evidently(_frame(kept, names), _frame(window.values, names))
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = {"json": folder / JSON_NAME}
+    content = {"verdict": verdict.to_dict(), "summary": verdict.summary, "evidently": json.loads(snapshot.json())}
+    paths["json"].write_text(json.dumps(content, indent=1), encoding="utf-8")
+    (folder / HTML_NAME).unlink(missing_ok=True)
+    if verdict.drifted:
+        paths["html"] = folder / HTML_NAME
+        snapshot.save_html(str(paths["html"]))
+    return paths
+
+
+def _shown(reference: DriftReference, verdict: DriftVerdict, config: DriftConfig) -> tuple[str, ...]:
+    """Return the columns that moved most, then others in their order, `report_columns` in all."""
+    first = [column.name for column in verdict.top]
+    return tuple([*first, *(name for name in reference.names if name not in first)][: config.report_columns])
+
+
+def _time(text: str) -> np.datetime64:
+    return np.datetime64(text.removesuffix("Z"), "ns")
+
+
+def _frame(values: Any, names: tuple[str, ...]) -> pd.DataFrame:
+    return pd.DataFrame(np.asarray(values, dtype=np.float64), columns=list(names))
+
+
+def _evidently(reference: pd.DataFrame, window: pd.DataFrame) -> Any:
+    os.environ["DO_NOT_TRACK"] = "1"  # before the import: nothing is sent anywhere
+    from evidently import DataDefinition, Dataset, Report
+    from evidently.presets import DataDriftPreset
+
+    columns = DataDefinition(numerical_columns=list(reference.columns))
+    report = Report([DataDriftPreset(num_method="ks")])
+    return report.run(
+        Dataset.from_pandas(window, data_definition=columns), Dataset.from_pandas(reference, data_definition=columns)
+    )
