@@ -6,10 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from fxgpt_core.lifecycle.drift.assess import assess_drift
-from fxgpt_core.lifecycle.drift.verdict import DriftVerdict
+from fxgpt_core.lifecycle.drift.assess import reference_of
+from fxgpt_core.lifecycle.drift.columns import drift_table
+from fxgpt_core.lifecycle.drift.report import write_drift_report
+from fxgpt_core.lifecycle.drift.verdict import DriftVerdict, judge
 from fxgpt_core.lifecycle.registry import CHAMPION
 from fxgpt_pipeline.lineage import Lineage
+from fxgpt_pipeline.outputs import report_path
 from fxgpt_pipeline.stages import DRIFT
 
 DOCUMENT = "drift"
@@ -31,14 +34,12 @@ def judge_drift(lineage: Lineage) -> DriftVerdict:
     before = None if stored is None else stored["verdict"]
     if stored is not None and before is not None and before["window_end"] == f"{now.astype('datetime64[s]')}Z":
         before = stored["before"]
-    verdict = assess_drift(
-        dataset,
-        (start, min(until, now)),
-        now,
-        lineage.settings.drift,
-        None if before is None else DriftVerdict.from_dict(before),
-        lineage.settings.seed,
-    )
+    config, previous = lineage.settings.drift, None if before is None else DriftVerdict.from_dict(before)
+    reference = reference_of(dataset, (start, min(until, now)), now, config, lineage.settings.seed)
+    table = drift_table(dataset, config)
+    verdict = judge(reference, table, now, config, previous)
+    if not verdict.note:
+        write_drift_report(reference, table, verdict, report_path(lineage).parent, config)
     value = {"verdict": verdict.to_dict(), "before": before, "summary": verdict.summary, "judged_against": str(until)}
     documents.write(DOCUMENT, symbol, value, lineage.fingerprint(DRIFT))
     return verdict

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import shutil
 
 from filelock import FileLock
 
+from fxgpt_core.store.documents import write_atomically
 from fxgpt_core.store.paths import CHECKOUT
 from fxgpt_pipeline.workspace import Workspace
 
@@ -31,10 +31,11 @@ def prepare(workspace: Workspace) -> None:
 def install_dagster_home(workspace: Workspace) -> None:
     """Copy the checkout's `dagster.yaml` into the home and point this process at it.
 
-    Dagster reads only `$DAGSTER_HOME/dagster.yaml`; an instance file that a person has edited there is kept.
+    Dagster reads only `$DAGSTER_HOME/dagster.yaml`; a file there without our first line is a person's and is kept.
     """
-    target = workspace.home.dagster / "dagster.yaml"
-    if not target.exists():
-        workspace.home.dagster.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(CHECKOUT / "dagster.yaml", target)
+    source, target = CHECKOUT / "dagster.yaml", workspace.home.dagster / "dagster.yaml"
+    ours = source.read_text(encoding="utf-8")
+    found = target.read_text(encoding="utf-8") if target.exists() else None
+    if found is None or (found != ours and found.splitlines()[:1] == ours.splitlines()[:1]):
+        write_atomically(target, ours)
     os.environ["DAGSTER_HOME"] = str(workspace.home.dagster)

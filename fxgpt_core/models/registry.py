@@ -41,10 +41,10 @@ class FamilyEntry:
 FAMILIES: dict[str, FamilyEntry] = {
     entry.name: entry
     for entry in (
-        FamilyEntry("ewma", "Random walk, EWMA volatility", "fxgpt_core.models.baselines.ewma", baseline=True),
+        FamilyEntry("ewma", "EWMA walk", "fxgpt_core.models.baselines.ewma", baseline=True),
         FamilyEntry(
             "seasonal_ewma",
-            "Random walk, seasonal EWMA volatility",
+            "Seasonal EWMA walk",
             "fxgpt_core.models.baselines.seasonal_ewma",
             baseline=True,
         ),
