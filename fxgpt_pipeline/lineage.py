@@ -93,6 +93,7 @@ class Lineage:
             "horizons": list(self.horizons),
             "features": self.spec.model_dump(mode="json"),
             "costs": self.asset.costs.model_dump(mode="json"),
+            "acknowledged_alarm": self.asset.acknowledged_alarm,
         }
         if name in own:
             return own[name]

@@ -77,7 +77,7 @@ def build_stages(families: Iterable[str]) -> Mapping[Key, Stage]:
     stages += [Stage(candidate(n), (calibrated(n),), ("walk_forward", "seed"), n) for n in names]
     evidence = tuple(key(n) for n in names for key in (candidate, backtest))
     stages += [
-        Stage(CHAMPION, (SCORES, *evidence), ("gate",)),
+        Stage(CHAMPION, (SCORES, *evidence), ("gate", "acknowledged_alarm")),
         Stage(REPORT, (CHAMPION, DRIFT), ()),
     ]
     return {stage.key: stage for stage in stages}
