@@ -85,6 +85,10 @@ def close_dead_runs(instance: DagsterInstance) -> list[str]:
 
 
 def _first_error(result: ExecuteInProcessResult) -> str:
+    # A failed blocking check also fails its step, with a message that says less than the check itself.
+    for check in result.get_asset_check_evaluations():
+        if check.blocking and not check.passed and check.severity.value == "ERROR":
+            return f"{check.asset_key.to_user_string()}: the check {check.check_name} failed: {check.description or ''}"
     for event in result.all_events:
         if event.is_step_failure:
             error = event.step_failure_data.error
@@ -94,9 +98,6 @@ def _first_error(result: ExecuteInProcessResult) -> str:
                 name, _, text = error.message.partition(": ")
                 known = name.rsplit(".", 1)[-1] in {c.__name__ for c in _subclasses(FxgptError)}
                 return f"{event.step_key}: {text.strip() if known else error.message.strip()}"
-    for check in result.get_asset_check_evaluations():
-        if not check.passed:
-            return f"{check.asset_key.to_user_string()}: the check {check.check_name} failed: {check.description or ''}"
     return "the run failed before its first step"
 
 
