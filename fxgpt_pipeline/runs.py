@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from fxgpt_core.common.errors import BadInputError, FxgptError
 from fxgpt_pipeline.lineage import Lineage
-from fxgpt_pipeline.stages import Key
+from fxgpt_pipeline.stages import Key, Stage
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance, Definitions, ExecuteInProcessResult
@@ -29,19 +29,38 @@ class Outcome:
 
 
 def stale_stages(lineage: Lineage, instance: DagsterInstance) -> list[Key]:
-    """Return the stages whose recorded result is missing or was made from other inputs, settings or code."""
+    """Return the stages whose recorded result is missing or was made from other inputs, settings or code.
+
+    A result that its blocking check refused, or has not seen, is stale too: asking twice never gets around a check.
+    """
     from dagster import AssetKey
 
     from fxgpt_pipeline.outputs import present
 
     stale: list[Key] = []
-    for key in lineage.stages:
+    for key, stage in lineage.stages.items():
         record = instance.get_latest_data_version_record(AssetKey(key), partition_key=lineage.symbol)
         event = record.asset_event if record is not None else None
         made = (event.tags or {}).get("dagster/data_version") if event is not None else None
-        if made != lineage.fingerprint(key) or not present(lineage, key):
+        current = record is not None and made == lineage.fingerprint(key) and present(lineage, key)
+        if record is None or not current or not _let_through(instance, stage, lineage.symbol, record.timestamp):
             stale.append(key)
     return stale
+
+
+def _let_through(instance: DagsterInstance, stage: Stage, symbol: str, materialised_at: float) -> bool:
+    """Tell whether the stage's blocking check, if it has one, has passed since the result was made."""
+    if stage.gate is None:
+        return True
+    from dagster import AssetCheckKey, AssetKey
+    from dagster._core.event_api import PartitionKeyFilter  # the only way to ask for one partition's checks
+
+    found = instance.event_log_storage.get_asset_check_execution_history(
+        AssetCheckKey(AssetKey(stage.key), stage.gate), limit=1, partition_filter=PartitionKeyFilter(key=symbol)
+    )
+    if not found or found[0].event is None or found[0].event.timestamp < materialised_at:
+        return False
+    return found[0].status.value == "SUCCEEDED"
 
 
 def execute(

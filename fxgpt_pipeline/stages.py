@@ -42,13 +42,17 @@ def candidate(family: str) -> Key:
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage: `settings` names the configuration sections that its result depends on, `family` its model family."""
+    """One stage: `settings` names the configuration sections that its result depends on, `family` its model family.
+
+    `gate` is the blocking check without which the result counts for nothing, where there is one.
+    """
 
     key: Key
     deps: tuple[Key, ...]
     settings: tuple[str, ...] = ()
     family: str | None = None
     code_version: str = "1"
+    gate: str | None = None
 
     @property
     def name(self) -> str:
@@ -60,8 +64,8 @@ def build_stages(families: Iterable[str]) -> Mapping[Key, Stage]:
     """Return every stage by key, each after the stages that it stands on."""
     names = tuple(families)
     stages = [
-        Stage(CANDLES, (), ("source", "timeframes", "quality")),
-        Stage(TABLES, (CANDLES,), ("features",)),
+        Stage(CANDLES, (), ("source", "timeframes", "quality"), gate="data_quality"),
+        Stage(TABLES, (CANDLES,), ("features",), gate="no_look_ahead"),
         Stage(TARGETS, (CANDLES,), ("features", "horizons")),
     ]
     for name in names:
