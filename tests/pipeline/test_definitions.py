@@ -1,0 +1,154 @@
+"""The code location: it loads fast and light, and every definition says what it is."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from fxgpt_core.models.registry import FAMILIES
+from fxgpt_core.store.paths import Home
+from fxgpt_pipeline.definitions import build_definitions
+from fxgpt_pipeline.defs.common import TRAINING_POOL
+from fxgpt_pipeline.stages import CANDLES, build_stages, candidate, walk_forward
+from fxgpt_pipeline.workspace import Workspace
+from tests.pipeline.small_home import SYMBOL, empty_home
+
+SNAPSHOT = Path(__file__).with_name("definitions.txt")
+REFRESH = "FXGPT_REFRESH_SNAPSHOT=1 python -m pytest tests/pipeline/test_definitions.py"
+HEAVY = ("torch", "lightning", "mlflow", "evidently", "alibi_detect", "lightgbm", "sklearn", "transformers")
+LOAD = f"""
+import json, sys, time
+started = time.perf_counter()
+import dagster
+from fxgpt_pipeline.definitions import defs
+definitions = defs()
+getattr(definitions, "resolve_all_asset_specs", lambda: None)()
+seconds = time.perf_counter() - started
+print(json.dumps({{"seconds": seconds, "heavy": sorted(set({HEAVY!r}) & set(sys.modules))}}))
+"""
+
+
+@pytest.fixture(scope="module")
+def definitions(tmp_path_factory: pytest.TempPathFactory) -> dg.Definitions:
+    home = empty_home(tmp_path_factory.mktemp("definitions"))
+    home.configure("assets/USDJPY.yaml", {"symbol": "USDJPY", "timeframes": ["1h"], "horizons": ["1h"]})
+    home.configure(
+        "assets/EURUSD.yaml", {"symbol": "EURUSD", "enabled": False, "timeframes": ["1h"], "horizons": ["1h"]}
+    )
+    return build_definitions(Workspace(Home(home.home.root), home.configs))
+
+
+@pytest.fixture(scope="module")
+def graph(definitions: dg.Definitions) -> Any:
+    return definitions.resolve_asset_graph()
+
+
+@pytest.fixture(scope="module")
+def nodes(graph: Any) -> list[Any]:
+    return [graph.get(key) for key in sorted(graph.get_all_asset_keys(), key=lambda key: key.to_user_string())]
+
+
+def test_location_loads_light_and_fast(tmp_path: Path) -> None:
+    home = empty_home(tmp_path)
+    seconds = []
+    for _ in range(5):
+        done = subprocess.run(
+            [sys.executable, "-c", LOAD], env=home.subprocess_environment(), capture_output=True, text=True, check=True
+        )
+        answer = json.loads(done.stdout.splitlines()[-1])
+        assert answer["heavy"] == []
+        seconds.append(answer["seconds"])
+        if seconds[-1] < 3:
+            break
+    assert min(seconds) < 3, f"loading took {seconds} s"
+    assert not home.home.root.exists(), "loading definitions must write nothing"
+
+
+def test_every_asset_says_what_it_is(nodes: list[Any]) -> None:
+    for node in nodes:
+        where = node.key.to_user_string()
+        assert node.group_name == node.key.path[0], where
+        assert node.owners, where
+        assert node.kinds, where
+        assert len(node.description) > 40, where
+        assert node.code_version, where
+        assert node.partitions_def.get_partition_keys() == [SYMBOL, "USDJPY"], where
+
+
+def test_every_check_is_partitioned_by_the_same_symbols(definitions: dg.Definitions, graph: Any) -> None:
+    specs = [spec for check in definitions.asset_checks or [] for spec in check.check_specs]
+    assert len(specs) >= 5
+    for spec in specs:
+        assert spec.partitions_def is not None, spec.name
+        assert spec.partitions_def.get_partition_keys() == [SYMBOL, "USDJPY"], spec.name
+        assert spec.description, spec.name
+
+
+def test_stages_name_exactly_the_blocking_checks(definitions: dg.Definitions) -> None:
+    blocking = {
+        (spec.asset_key.to_user_string(), spec.name)
+        for check in definitions.asset_checks or []
+        for spec in check.check_specs
+        if spec.blocking
+    }
+    assert blocking == {(stage.name, stage.gate) for stage in build_stages(FAMILIES).values() if stage.gate}
+
+
+def test_assets_are_the_stages(graph: Any) -> None:
+    stages = build_stages(FAMILIES)
+    assert {tuple(key.path) for key in graph.get_all_asset_keys()} == set(stages)
+    for key, stage in stages.items():
+        node = graph.get(dg.AssetKey(key))
+        assert {tuple(parent.path) for parent in node.parent_keys} == set(stage.deps), stage.name
+        assert node.code_version == stage.code_version, stage.name
+    assert [key for key, stage in stages.items() if not stage.deps] == [CANDLES]
+
+
+def test_training_happens_in_a_pool(nodes: list[Any]) -> None:
+    heavy = {key for family in FAMILIES for key in (walk_forward(family), candidate(family))}
+    for node in nodes:
+        assert node.pools == ({TRAINING_POOL} if tuple(node.key.path) in heavy else set()), node.key
+
+
+def test_asset_bodies_are_short(definitions: dg.Definitions) -> None:
+    lengths = {}
+    for made in [*(definitions.assets or []), *(definitions.asset_checks or [])]:
+        body = made.op.compute_fn.decorated_fn
+        lines, _ = inspect.getsourcelines(body)
+        lengths[made.op.name] = len(lines) - next(i for i, line in enumerate(lines) if line.lstrip().startswith("def "))
+    assert len(lengths) > len(FAMILIES) * 4
+    assert {name: length for name, length in lengths.items() if length >= 30} == {}
+
+
+def test_definitions_are_the_recorded_ones(definitions: dg.Definitions, nodes: list[Any]) -> None:
+    found = "\n".join(snapshot(definitions, nodes)) + "\n"
+    if os.environ.get("FXGPT_REFRESH_SNAPSHOT"):
+        SNAPSHOT.write_text(found)
+    assert found == SNAPSHOT.read_text(), f"If the change is meant: {REFRESH}"
+
+
+def snapshot(definitions: dg.Definitions, nodes: list[Any]) -> Iterator[str]:
+    """Assets with their dependencies, checks, jobs, schedules and sensors, one a line."""
+    for node in nodes:
+        deps = ", ".join(sorted(parent.to_user_string() for parent in node.parent_keys))
+        yield f"asset {node.key.to_user_string()} <- {deps or 'nothing'}"
+    for check in definitions.asset_checks or []:
+        for spec in check.check_specs:
+            yield f"check {spec.asset_key.to_user_string()}:{spec.name}{' (blocking)' if spec.blocking else ''}"
+    repository = definitions.get_repository_def()
+    for name in ("lineage", "retrain"):
+        job = repository.get_job(name)
+        yield f"job {name}: " + ", ".join(sorted(key.to_user_string() for key in job.asset_layer.executable_asset_keys))
+    for schedule in sorted(repository.schedule_defs, key=lambda s: s.name):
+        yield f"schedule {schedule.name} {schedule.cron_schedule} {schedule.execution_timezone} -> {schedule.job_name}"
+    for sensor in sorted(repository.sensor_defs, key=lambda s: s.name):
+        yield f"sensor {sensor.name} {sensor.sensor_type.value} {sensor.default_status.value}"
