@@ -17,6 +17,7 @@ def prepare(workspace: Workspace) -> None:
     Sets `DAGSTER_HOME` of this process to the home's `dagster/` folder.
     """
     from dagster import DagsterInstance
+
     from fxgpt_core.store.migrate import upgrade
 
     home = workspace.home.create()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fxgpt_core.backtest.config import BacktestConfig
-from fxgpt_core.calibration.config import CalibrationConfig
-from fxgpt_core.lifecycle.drift.config import DriftConfig
 from pydantic import Field
 
+from fxgpt_core.backtest.config import BacktestConfig
+from fxgpt_core.calibration.config import CalibrationConfig
 from fxgpt_core.common.config import Config
 from fxgpt_core.evaluation.config import EvaluationConfig, WalkForwardConfig
+from fxgpt_core.lifecycle.drift.config import DriftConfig
 from fxgpt_core.market.config import QualityConfig
 from fxgpt_core.policy.config import GateConfig, RetrainingConfig
 from fxgpt_core.store.asset_config import AssetConfig

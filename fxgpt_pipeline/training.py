@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fxgpt_core.calibration.conformal import ConformalCalibrator
-from fxgpt_core.store.records import record_training
 
+from fxgpt_core.calibration.conformal import ConformalCalibrator
 from fxgpt_core.common.hashing import stable_hash
 from fxgpt_core.common.progress import Progress
 from fxgpt_core.evaluation.splits import final_split, walk_forward
@@ -20,6 +19,7 @@ from fxgpt_core.lifecycle.registry import ModelVersion, TrainingRecord
 from fxgpt_core.models.forecaster import FitReport
 from fxgpt_core.models.registry import FamilyEntry
 from fxgpt_core.models.walk_forward import FoldStore, WalkForward, run_walk_forward
+from fxgpt_core.store.records import record_training
 from fxgpt_core.training.plan import TrainingPlan, plan_training
 from fxgpt_pipeline.evaluating import calibrator_name
 from fxgpt_pipeline.lineage import Lineage
@@ -91,7 +91,7 @@ def _card(
         trained_until=str(trained_until),
         timeframes=tuple(t.code for t in lineage.timeframes),
         horizons=lineage.horizons,
-        price_side=lineage.asset.price_side,
+        price_side=dataset.candles.side,
         config=lineage.family_config(entry.name).model_dump(mode="json"),
         features=lineage.spec.model_dump(mode="json"),
         feature_hash=dataset.definition_hash,

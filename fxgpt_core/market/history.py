@@ -66,18 +66,24 @@ def update_candles(
     timeframes: Sequence[Timeframe],
     source: CandleSource,
     quality: QualityConfig,
+    side: str | None = None,
 ) -> CandlesSummary:
     """Bring an asset's candles up to date; doing it again changes nothing.
 
     The finest of `timeframes` is the base: the sample's bars (`source="sample"`) or imported ones. Every other
     timeframe is derived from the given bars, rewriting only months whose base bars changed; where faster bars than the
     base were imported, the base is derived too. Raises DataError when the base bars are missing, BadInputError when the
-    sample is asked for what it does not have.
+    sample is asked for what it does not have, DataError when the bars are not of the price `side` asked for.
     """
     frames = sorted({timeframe(bar) for bar in timeframes})
     if source == "sample":
         _store_sample(lake, symbol, frames[0])
     feed, given = _feed(lake, symbol, frames[0])
+    if side is not None and given.extra["side"] != side:
+        raise DataError(
+            f"{symbol} is configured with {side} prices, but its bars are {given.extra['side']}: "
+            f"set price_side to {given.extra['side']} or import {side} bars into another home."
+        )
     written, kept = {}, {}
     for bar in frames:
         if bar != feed:

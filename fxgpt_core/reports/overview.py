@@ -73,7 +73,9 @@ def _coverage(inputs: OverviewInputs, family: str) -> str:
         name: np.stack([_covered(inputs, forecast, c) for c in _COVERAGES])
         for name, forecast in (("raw", _common(inputs, family)), ("calibrated", inputs.calibrated[family]))
     }
-    return plots.coverage_chart(_COVERAGES, measured, inputs.evaluation.horizons, "Coverage before and after calibration")
+    return plots.coverage_chart(
+        _COVERAGES, measured, inputs.evaluation.horizons, "Coverage before and after calibration"
+    )
 
 
 def _covered(inputs: OverviewInputs, forecast: Forecast, coverage: float) -> NDArray[np.float64]:

@@ -72,7 +72,9 @@ class AssetConfig(Config):
     horizons: tuple[str, ...] = Field(
         min_length=1, max_length=10, description="Forecast horizons, as 5m, 1h, 1d or minutes of trading time."
     )
-    price_side: Literal["mid", "bid", "ask"] = Field(default="mid", description="Price side of the candles.")
+    price_side: Literal["mid", "bid", "ask"] | None = Field(
+        default=None, description="Price side that the candles must have; none: whatever was imported."
+    )
     costs: Costs = Field(default=Costs(), description="Trading costs of backtests.")
     features: str = Field(default="default", pattern=r"^[\w-]+$", description="Name of a file in `configs/features/`.")
     models: dict[str, dict[str, Any]] = Field(

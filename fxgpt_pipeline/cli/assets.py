@@ -21,7 +21,7 @@ symbol: {symbol}
 source: {source}             # import: what `fxgpt import` brings; sample: the bars shipped with backtesting.py
 timeframes: [{timeframes}]   # the finest one is the base: a decision is made at each of its closes
 horizons: [{horizons}]   # how far forecasts look, in trading time; whole bars of the base timeframe
-price_side: {side}            # mid, bid or ask: what the prices of the bars are
+{side}   # mid, bid or ask: what the bars must be; left out, whatever was imported
 
 costs:
   spread_pips: {spread}             # used where the bars carry no spread of their own
@@ -85,7 +85,7 @@ def show_asset(symbol: str, as_json: bool) -> None:
 @click.option("--timeframes", default="5m,15m,1h,4h", show_default=True, help="Comma-separated; finest is the base.")
 @click.option("--horizons", help="Comma-separated.  [default: the timeframes]")
 @click.option("--source", default="import", show_default=True, help="import or sample.")
-@click.option("--side", default="mid", show_default=True, help="Price side of the bars: mid, bid or ask.")
+@click.option("--side", help="Price side that the bars must have: mid, bid or ask.  [default: as imported]")
 @click.option("--spread-pips", default=1.0, show_default=True, help="Spread where the bars carry none.")
 @click.option("--commission-per-million", default=30.0, show_default=True, help="Per side, in account currency.")
 @click.option("--slippage-pips", default=0.0, show_default=True, help="Extra cost of every fill.")
@@ -94,7 +94,7 @@ def add_asset(
     timeframes: str,
     horizons: str | None,
     source: str,
-    side: str,
+    side: str | None,
     spread_pips: float,
     commission_per_million: float,
     slippage_pips: float,
@@ -144,7 +144,7 @@ def _render(asset: AssetConfig) -> str:
         source=asset.source,
         timeframes=", ".join(asset.timeframes),
         horizons=", ".join(asset.horizons),
-        side=asset.price_side,
+        side=f"price_side: {asset.price_side}" if asset.price_side else "# price_side: mid",
         spread=asset.costs.spread_pips,
         commission=asset.costs.commission_per_million,
         slippage=asset.costs.slippage_pips,

@@ -103,7 +103,7 @@ def _next_steps(done: list[ImportResult]) -> None:
             click.echo(
                 f"Note: {symbol} is configured with base {asset.base}, finer than these {result.timeframe} bars."
             )
-        if asset.price_side != result.side:
+        if asset.price_side not in (None, result.side):
             click.echo(f"Note: {symbol} is configured as {asset.price_side}, these bars are {result.side}.")
         if asset.source != "import":
             click.echo(f"Note: {symbol} is configured with source {asset.source}: set it to import to use these bars.")

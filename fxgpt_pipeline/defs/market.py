@@ -25,7 +25,12 @@ def build(parts: Parts) -> list[Any]:
 
         lineage = workspace.lineage(context.partition_key)
         summary = update_candles(
-            workspace.lake, lineage.symbol, lineage.timeframes, lineage.asset.source, lineage.settings.quality
+            workspace.lake,
+            lineage.symbol,
+            lineage.timeframes,
+            lineage.asset.source,
+            lineage.settings.quality,
+            lineage.asset.price_side,
         )
         report = {**summary.quality.to_dict(), "failures": list(summary.failures)}
         workspace.documents.write(QUALITY, lineage.symbol, report, lineage.fingerprint(CANDLES))

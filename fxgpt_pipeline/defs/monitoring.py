@@ -39,9 +39,7 @@ def build(parts: Parts) -> list[Any]:
         )
 
     @parts.check(DRIFT, "no_drift", description="The last days look like the span that the champion was trained on.")
-    def no_drift(
-        context: dg.AssetCheckExecutionContext, workspace: dg.ResourceParam[Workspace]
-    ) -> dg.AssetCheckResult:
+    def no_drift(context: dg.AssetCheckExecutionContext, workspace: dg.ResourceParam[Workspace]) -> dg.AssetCheckResult:
         stored = workspace.documents.read("drift", context.partition_key)
         return dg.AssetCheckResult(
             passed=not stored["verdict"]["drifted"],

@@ -18,13 +18,13 @@ def build(parts: Parts) -> list[Any]:
         "data quality.",
         kinds={"html"},
     )
-    def overview(context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult[Any]:
+    def overview(
+        context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace]
+    ) -> dg.MaterializeResult[Any]:
         from fxgpt_pipeline.reporting import write_overview
 
         lineage = workspace.lineage(context.partition_key)
         path = write_overview(lineage)
-        return finished(
-            lineage, REPORT, {"report": dg.MetadataValue.path(str(path)), "bytes": path.stat().st_size}
-        )
+        return finished(lineage, REPORT, {"report": dg.MetadataValue.path(str(path)), "bytes": path.stat().st_size})
 
     return [overview]

@@ -176,3 +176,8 @@ def test_instruments_know_pips_digits_and_triple_swap_days() -> None:
     assert canada.triple_swap_day == 3
     with pytest.raises(BadInputError):
         instrument("EURUSS")
+
+
+def test_bars_of_another_side_than_configured_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="set price_side to mid"):
+        update_candles(Lake(tmp_path), "EURUSD", [timeframe("1h")], "sample", QualityConfig(), side="bid")
