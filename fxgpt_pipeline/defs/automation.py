@@ -93,7 +93,8 @@ def _drift_sensor(workspace: Workspace) -> dg.SensorDefinition:
         cursor, verdicts = _new_verdicts(context)
         requests, reasons = [], []
         for symbol, news in sorted(verdicts.items()):
-            if symbol not in workspace.assets:
+            asset = workspace.assets.get(symbol)
+            if asset is None or not asset.enabled:
                 continue
             decision = decide(workspace.lineage(symbol), context.instance, workspace.clock.now(), news)
             reasons.append(f"{symbol}: {'; '.join(decision.reasons)}")
