@@ -14,7 +14,8 @@ from fxgpt_core.models.forecaster import Forecaster
 class FamilyEntry:
     """One family: `name` as in configuration, `label` for people, `module` with `Config` and `create(config)`.
 
-    `baseline`: honest reference that others must beat. `accelerated`: trains on the device that torch finds. The module is imported only when the family is used, so that listing families stays free of torch.
+    `baseline`: honest reference that others must beat. `accelerated`: trains on the device that torch finds.
+    The module is imported only when the family is used, so that listing families stays free of torch.
     """
 
     name: str

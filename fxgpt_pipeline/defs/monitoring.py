@@ -14,8 +14,8 @@ def build(parts: Parts) -> list[Any]:
 
     @parts.asset(
         DRIFT,
-        description="Do the last 7 days look unlike the span that the champion was trained on? The threshold comes from "
-        "the training span's own weeks; an alarm is the onset of drift, not every window after it.",
+        description="Do the last 7 days look unlike the span that the champion was trained on? The threshold comes "
+        "from the training span's own weeks; an alarm is the onset of drift, not every window after it.",
         kinds={"numpy"},
         automation_condition=FRESH,
     )

@@ -14,8 +14,8 @@ def build(parts: Parts) -> list[Any]:
 
     @parts.asset(
         REPORT,
-        description="One self-contained HTML page: forecast fan, champion and why, skill, calibration, backtest, drift, "
-        "data quality.",
+        description="One self-contained HTML page: forecast fan, champion and why, skill, calibration, backtest, "
+        "drift, data quality.",
         kinds={"html"},
     )
     def overview(
