@@ -24,12 +24,15 @@ from fxgpt_pipeline.stages import candidate
 def resolve(lineage: Lineage, model: str) -> ModelVersion:
     """Return the version that `model` names: an alias, a family (its newest version) or a version number.
 
-    Raises BadInputError when there is none.
+    Raises BadInputError when there is none, StoreError when the symbol has no version at all yet.
     """
     registry, symbol = lineage.workspace.registry, lineage.symbol
+    versions = registry.versions(symbol)
+    if not versions:
+        raise StoreError(f"{symbol} has no model yet: run `fxgpt materialize --symbol {symbol}`.")
     if model.isdigit():
         return registry.get(symbol, model)
-    for version in registry.versions(symbol):
+    for version in versions:
         if model in version.aliases or model == version.family:
             return version
     raise BadInputError(
