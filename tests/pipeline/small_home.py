@@ -40,19 +40,22 @@ ASSET: dict[str, Any] = {
     "models": {name: {} for name in FAMILIES},
 }
 _START = np.datetime64("2024-01-01")
+_CLUSTERING = 0.2  # a calm market, in which drift of a few months' history can be told from its own weeks
 _MISSING = slice(300, 303)  # a few bars are missing, far fewer than the default limit
 
 
 def quiet_bars() -> Candles:
     """The bars that every home begins with."""
-    return simulate(SYMBOL, "1h", start=_START, bars=BARS, seed=11)
+    return simulate(SYMBOL, "1h", start=_START, bars=BARS, seed=11, clustering=_CLUSTERING)
 
 
 def later_bars(count: int, volatility: float = 0.08, seed: int = 12) -> Candles:
     """Bars that carry on where `quiet_bars` end."""
     before = quiet_bars()
     start, price = before.ts_utc[-1] + np.timedelta64(1, "h"), float(before.close[-1])
-    return simulate(SYMBOL, "1h", start=start, bars=count, seed=seed, volatility=volatility, price=price)
+    return simulate(
+        SYMBOL, "1h", start=start, bars=count, seed=seed, volatility=volatility, price=price, clustering=_CLUSTERING
+    )
 
 
 def write_csv(candles: Candles, path: Path, without: slice | None = None) -> Path:

@@ -38,7 +38,7 @@ LAST = {"lifecycle/champion", "reports/overview"}
 
 def chain(*families: str) -> set[str]:
     """Every stage that belongs to the given families."""
-    parts = ("models/{}/walk_forward", "calibration/{}/forecasts", "backtests/{}/result", "models/{}/candidate")
+    parts = ("walk_forward/{}", "calibration/{}", "backtests/{}", "candidates/{}")
     return {part.format(family) for family in families for part in parts}
 
 
@@ -71,11 +71,11 @@ def test_again_finds_nothing_to_do(base: SmallHome) -> None:
         (
             "pipeline.yaml",
             {"calibration": {"min_rows": 120}},
-            chain(*FAMILIES) - {f"models/{f}/walk_forward" for f in FAMILIES} | {"evaluation/scores"} | LAST,
+            chain(*FAMILIES) - {f"walk_forward/{f}" for f in FAMILIES} | {"evaluation/scores"} | LAST,
         ),
         ("ridge/default.yaml", {"evidence_errors": 0.6}, chain("ridge") | {"evaluation/scores"} | LAST),
         ("pipeline.yaml", {"seed": 7}, chain(*FAMILIES) | {"evaluation/scores", "monitoring/drift"} | LAST),
-        (f"assets/{SYMBOL}.yaml", {"costs": {"spread_pips": 3.0}}, {f"backtests/{f}/result" for f in FAMILIES} | LAST),
+        (f"assets/{SYMBOL}.yaml", {"costs": {"spread_pips": 3.0}}, {f"backtests/{f}" for f in FAMILIES} | LAST),
         (f"assets/{SYMBOL}.yaml", {"acknowledged_alarm": "ridge:60:abc"}, LAST),
         ("pipeline.yaml", {"automation": {"verdict_interval_seconds": 60}}, set()),
         ("pipeline.yaml", {"retraining": {"every_days": 7}}, set()),
@@ -96,10 +96,10 @@ def test_deleted_result_is_stale(clone: SmallHome) -> None:
     for pattern, stage in {
         "documents/evaluation/*/document.json": "evaluation/scores",
         "documents/drift/*/document.json": "monitoring/drift",
-        "documents/backtest_ridge/*/document.json": "backtests/ridge/result",
+        "documents/backtest_ridge/*/document.json": "backtests/ridge",
         "features/symbol=GBPUSD/timeframe=4h/manifest.json": "features/tables",
-        "walk_forward/symbol=GBPUSD/family=ewma/manifest.json": "models/ewma/walk_forward",
-        "calibrated/symbol=GBPUSD/family=ewma/manifest.json": "calibration/ewma/forecasts",
+        "walk_forward/symbol=GBPUSD/family=ewma/manifest.json": "walk_forward/ewma",
+        "calibrated/symbol=GBPUSD/family=ewma/manifest.json": "calibration/ewma",
     }.items():
         (found,) = lake.glob(pattern)
         content = found.read_bytes()
