@@ -22,10 +22,10 @@ def present(lineage: Lineage, key: Key) -> bool:
         bars = (lineage.timeframes[0],) if key == TARGETS else lineage.timeframes
         dataset = {CANDLES: "candles", TABLES: "features", TARGETS: "targets"}[key]
         return all(lake.read_manifest(dataset, {"symbol": symbol, "timeframe": bar.code}) is not None for bar in bars)
-    layer, family, _ = key
+    layer, family = key
     if layer == "backtests":
         return documents.path(f"backtest_{family}", symbol).exists()
-    if key[-1] == "candidate":
+    if layer == "candidates":
         return lineage.workspace.registry.find(symbol, lineage.fingerprint(key)) is not None
     dataset = CALIBRATED if layer == "calibration" else WALK_FORWARD
     return lake.read_manifest(dataset, {"symbol": symbol, "family": family}) is not None

@@ -98,6 +98,6 @@ def _candidate(lineage: Lineage, family: str) -> ModelVersion:
     found = lineage.workspace.registry.find(lineage.symbol, lineage.fingerprint(candidate(family)))
     if found is None:
         raise StoreError(
-            f"{lineage.symbol} has no version of {family} for these data: materialise models/{family}/candidate."
+            f"{lineage.symbol} has no version of {family} for these data: materialise candidates/{family}."
         )
     return found

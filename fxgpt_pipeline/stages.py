@@ -22,22 +22,22 @@ REPORT: Key = ("reports", "overview")
 
 def walk_forward(family: str) -> Key:
     """Key of a family's out-of-sample forecasts."""
-    return ("models", family, "walk_forward")
+    return ("walk_forward", family)
 
 
 def calibrated(family: str) -> Key:
     """Key of a family's calibrated forecasts."""
-    return ("calibration", family, "forecasts")
+    return ("calibration", family)
 
 
 def backtest(family: str) -> Key:
     """Key of a family's backtest."""
-    return ("backtests", family, "result")
+    return ("backtests", family)
 
 
 def candidate(family: str) -> Key:
     """Key of a family's model trained on everything known, registered as a version."""
-    return ("models", family, "candidate")
+    return ("candidates", family)
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Stage:
 
     @property
     def name(self) -> str:
-        """The key as Dagster and people write it: `models/ridge/walk_forward`."""
+        """The key as Dagster and people write it: `walk_forward/ridge`."""
         return "/".join(self.key)
 
 

@@ -112,6 +112,6 @@ def read_walk_forward(lake: Lake, symbol: str, family: str) -> WalkForward:
     manifest = lake.read_manifest(DATASET, {"symbol": symbol, "family": family})
     if manifest is None or not manifest.extra["folds"]:
         raise DataError(
-            f"No walk-forward forecasts of {family} for {symbol}: materialise models/{family}/walk_forward."
+            f"No walk-forward forecasts of {family} for {symbol}: materialise walk_forward/{family}."
         )
     return load_walk_forward(FoldStore(lake, symbol, family, manifest.fingerprint))

@@ -13,7 +13,7 @@ from fxgpt_pipeline.cli.output import reporter
 @click.option("--symbol", "symbols", multiple=True, required=True, help="Symbol to run; repeat for several.")
 @click.option("--force", is_flag=True, help="Compute again what is up to date.")
 def materialize(selection: str, symbols: tuple[str, ...], force: bool) -> None:
-    """Materialise SELECTION (asset keys such as `models/ridge/*`, `market/candles`; default everything).
+    """Materialise SELECTION (asset keys such as `walk_forward/ridge`, `market/candles`; default everything).
 
     Stages whose inputs, settings and code have not changed are skipped. A failing symbol does not stop the others.
     """

@@ -11,6 +11,7 @@ import pytest
 
 from fxgpt_core.common.errors import BadInputError
 from fxgpt_pipeline.cli.main import run
+from fxgpt_pipeline.stages import walk_forward
 from tests.pipeline.small_home import FAMILIES, SYMBOL, SmallHome, empty_home
 
 Shell = Callable[..., tuple[int, str, str]]
@@ -100,9 +101,9 @@ def test_materialize_skips_what_is_up_to_date(fxgpt: Shell, base: SmallHome) -> 
     code, out, err = fxgpt("materialize", "--symbol", SYMBOL)
     assert code == 0, err
     assert "nothing changed" in out
-    code, _, err = fxgpt("materialize", "models/rigde/*", "--symbol", SYMBOL)
+    code, _, err = fxgpt("materialize", "walk_forward/rigde", "--symbol", SYMBOL)
     assert code == 2
-    assert "models/ridge/walk_forward" in err
+    assert "/".join(walk_forward("ridge")) in err
 
 
 def test_blocked_data_are_said_in_one_sentence(fxgpt: Shell, clone: SmallHome) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+import psutil
 import pytest
 from dagster import DagsterRunStatus, RunsFilter
 
@@ -54,13 +55,18 @@ def daemon(clone: SmallHome, tmp_path: Path) -> Iterator[SmallHome]:
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
-    """End the daemon, its code server and the runs that it started."""
+    """End the daemon, its code server and the runs that it started, whatever state they are in."""
+    family = []
     if process.poll() is None:
+        family = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signal.SIGINT)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(10)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
+    for child in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            child.kill()
     process.wait()
 
 
@@ -125,6 +131,11 @@ def test_onset_of_drift_leads_to_exactly_one_retraining(daemon: SmallHome, tmp_p
     assert still is not None
     assert still.version == champion.version
 
+    # The retraining brought new features, after which `fresh_features` lets drift be judged again: the same window, the
+    # same onset, and no reason for a second retraining.
+    assert run(["materialize", "monitoring/drift", "--symbol", SYMBOL, "--force"]) == 0
+    again = daemon.lineage().workspace.documents.read("drift", SYMBOL)["verdict"]
+    assert (again["onset"], again["window_end"]) == (True, verdict["window_end"])
     looked = ticks(daemon)
     wait_for("two more looks of the sensor", lambda: ticks(daemon) >= looked + 2, 60)
     assert [found.run_id for found in retrainings(daemon)] == [retraining.run_id]

@@ -29,17 +29,21 @@ from fxgpt_core.policy.decision import Decision
 from fxgpt_core.store.clock import FixedClock, to_datetime64
 from fxgpt_pipeline.runs import close_dead_runs
 from fxgpt_pipeline.serving import forecast_now, smoke_forecast
-from fxgpt_pipeline.stages import candidate, walk_forward
+from fxgpt_pipeline.stages import Key, backtest, calibrated, candidate, walk_forward
 from tests.pipeline.small_home import ASSET, FAMILIES, SYMBOL, SmallHome, later_bars
 
 NOW = datetime(2024, 7, 1, 12, tzinfo=UTC)
 LAST = {"lifecycle/champion", "reports/overview"}
 
 
+def names(*keys: Key) -> set[str]:
+    """Stage names as `stale` gives them."""
+    return {"/".join(key) for key in keys}
+
+
 def chain(*families: str) -> set[str]:
     """Every stage that belongs to the given families."""
-    parts = ("walk_forward/{}", "calibration/{}", "backtests/{}", "candidates/{}")
-    return {part.format(family) for family in families for part in parts}
+    return names(*(key(family) for family in families for key in (walk_forward, calibrated, backtest, candidate)))
 
 
 def aliases(home: SmallHome) -> dict[str, str]:
