@@ -125,7 +125,7 @@ def test_unconfigured_symbol_is_bad_input(fxgpt: Shell, base: SmallHome, verb: s
     assert len(err.strip().splitlines()) == 1
 
 
-@pytest.mark.parametrize("verb", ["forecast", "evaluate", "backtest", "drift", "models show"])
+@pytest.mark.parametrize("verb", ["forecast", "evaluate", "backtest", "drift"])
 def test_before_anything_is_materialised_it_says_what_to_do(
     fxgpt: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str
 ) -> None:
