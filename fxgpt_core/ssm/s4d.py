@@ -7,12 +7,14 @@ Per channel: x' = A x + u, y = Re(2 C x) + D u, with diagonal A, discretised by 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
 
 from fxgpt_core.ssm.initialisation import Initialisation, diagonal
+
+DYNAMICS = ("log_dt", "log_decay", "frequency")
+"""Names of the parameters of dt and A: they want a learning rate of their own and no weight decay."""
 
 
 class S4D(nn.Module):
@@ -47,10 +49,6 @@ class S4D(nn.Module):
         self.frequency = nn.Parameter(start.imag.float())
         self.readout = nn.Parameter(torch.randn(channels, pairs, 2, generator=generator) * math.sqrt(0.5))
         self.skip = nn.Parameter(torch.randn(channels, generator=generator))
-
-    def dynamics_parameters(self) -> Iterator[nn.Parameter]:
-        """Yield A and dt, which want a learning rate of their own and no weight decay."""
-        yield from (self.log_dt, self.log_decay, self.frequency)
 
     def initial_state(self, batch: int) -> Tensor:
         """Return the zero state: (batch, channels, pairs, 2)."""

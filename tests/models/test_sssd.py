@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sssd_data import planted
 
 from fxgpt_core.common.config import Config
 from fxgpt_core.common.errors import ConfigError, ModelError
@@ -13,7 +14,6 @@ from fxgpt_core.models.registry import family
 from fxgpt_core.models.sssd.config import SSSDConfig
 from fxgpt_core.models.sssd.forecaster import SSSD
 from fxgpt_core.training.plan import TrainingPlan
-from tests.models.sssd_data import planted
 
 MADE = Provenance("v1", np.datetime64("2030-01-01", "ns"))
 TINY = {
@@ -175,3 +175,15 @@ def test_training_is_quiet_and_leaves_nothing_behind(
     assert captured.err == ""
     assert list(tmp_path.iterdir()) == []
     assert torch.equal(state, torch.random.get_rng_state())
+
+
+def test_dropout_acts_while_training(data: Dataset) -> None:
+    curves = []
+    for dropout in (0.0, 0.5):
+        config = SSSDConfig.model_validate(
+            {**tiny(epochs=2).model_dump(), "encoder": {**TINY["encoder"], "dropout": dropout}}
+        )
+        model = SSSD(config)
+        curves.append(model.fit(data, TrainingPlan(seed=1)).curves["train_loss"])
+        assert not model.network.training
+    assert curves[0] != curves[1]

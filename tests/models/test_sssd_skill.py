@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import scoringrules
+from sssd_data import deviation, planted
 
 from fxgpt_core.evaluation.scores import crps
 from fxgpt_core.features.dataset import Dataset
@@ -9,7 +10,6 @@ from fxgpt_core.models.sssd.adjustment import Adjustment, sample_crps
 from fxgpt_core.models.sssd.config import SSSDConfig
 from fxgpt_core.models.sssd.forecaster import SSSD
 from fxgpt_core.training.plan import TrainingPlan
-from tests.models.sssd_data import deviation, planted
 
 MADE = Provenance("v1", np.datetime64("2030-01-01", "ns"))
 

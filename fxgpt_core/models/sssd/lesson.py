@@ -16,6 +16,7 @@ from fxgpt_core.models.sssd.adjustment import sample_crps
 from fxgpt_core.models.sssd.config import SSSDConfig
 from fxgpt_core.models.sssd.inputs import Inputs
 from fxgpt_core.models.sssd.network import Network, default_weights, level_noise
+from fxgpt_core.ssm.s4d import DYNAMICS
 
 METRIC = "validation_crps"
 
@@ -70,6 +71,9 @@ class Lesson(LightningModule):
         self.counted = split.validation[rows] & np.isfinite(self.outcome)
         self.history: dict[str, list[float]] = {"train_loss": [], "validation_crps": [], "validation_rmse": []}
 
+    def on_train_epoch_start(self) -> None:
+        self.network.train()  # Lightning leaves modes as it finds them, and without this dropout would stay off
+
     def training_step(self, starts: Tensor, index: int) -> Tensor:
         """Return the loss over every supervised bar of the segments that begin at `starts`."""
         config = self.network.config
@@ -109,19 +113,17 @@ class Lesson(LightningModule):
         self.history = {name: list(values) for name, values in checkpoint["history"].items()}
 
     def configure_optimizers(self) -> Any:
-        """AdamW with a group of its own for A and dt (no decay), cosine annealing per step."""
+        """AdamW with rates of their own for the head and for A and dt (never decayed), cosine annealing per step."""
         training = self.network.config.training
-        parameters = [(n, p) for n, p in self.named_parameters() if p.requires_grad]
-        dynamics = [p for n, p in parameters if n.rsplit(".", 1)[-1] in ("log_dt", "log_decay", "frequency")]
-        special = {id(p) for p in dynamics}
-        matrices = [p for _, p in parameters if p.ndim >= 2 and id(p) not in special]
-        vectors = [p for _, p in parameters if p.ndim < 2 and id(p) not in special]
+        groups: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
+        for name, parameter in self.named_parameters():
+            rate = training.head_lr if name.startswith("network.denoiser.") else training.lr
+            decay = training.weight_decay if parameter.ndim >= 2 else 0.0
+            if name.rsplit(".", 1)[-1] in DYNAMICS:
+                rate, decay = training.dynamics_lr, 0.0
+            groups.setdefault((rate, decay), []).append(parameter)
         optimiser = torch.optim.AdamW(
-            [
-                {"params": matrices, "weight_decay": training.weight_decay},
-                {"params": vectors, "weight_decay": 0.0},
-                {"params": dynamics, "weight_decay": 0.0, "lr": training.dynamics_lr},
-            ],
+            [{"params": members, "lr": rate, "weight_decay": decay} for (rate, decay), members in groups.items()],
             lr=training.lr,
             betas=training.betas,
         )
