@@ -48,6 +48,8 @@ def build_definitions(workspace: Workspace | None = None, resources: Mapping[str
         schedules=schedules,
         sensors=sensors,
         resources={"workspace": space, **(resources or {})},
+        # One symbol's lineage is one run in one process: spawned steps would import everything again.
+        executor=dg.in_process_executor,
     )
 
 
