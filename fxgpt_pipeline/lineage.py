@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from fxgpt_core.common.errors import DataError
 from fxgpt_core.common.hashing import stable_hash
 from fxgpt_core.common.timeframes import Timeframe, timeframe
 from fxgpt_core.features.spec import FeatureSpec
@@ -104,6 +105,12 @@ class Lineage:
         from fxgpt_core.market.history import source_fingerprint
 
         return source_fingerprint(self.workspace.lake, self.symbol, self.timeframes[0], self.asset.source)
+
+    def require_good_bars(self) -> None:
+        """Raise DataError when the stored candles failed their quality check, whoever asks to build on them."""
+        failures = self.workspace.documents.read("quality", self.symbol)["failures"]
+        if failures:
+            raise DataError(f"The bars of {self.symbol} are not good enough to build on: {' '.join(failures)}")
 
     def candles(self, bar: Timeframe | None = None) -> Candles:
         """Read the stored candles of one timeframe, the base by default."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -52,7 +52,8 @@ class RetrainingState:
 def decide_retraining(state: RetrainingState, config: RetrainingConfig) -> Decision:
     """Return `retrain`, `wait` (nothing calls for it) or `postpone` (something does, but not now) with reasons.
 
-    A manual request or a drift onset calls for retraining at once, age after `every_days`. Nothing starts while a
+    A manual request or a drift onset judged since the last training calls for retraining at once, age after
+    `every_days`. Nothing starts while a
     retraining runs, and none but a manual one within `cooldown_hours` of the last training. A symbol that was never
     trained is left to its first full run.
     """
@@ -87,7 +88,7 @@ def _calls(state: RetrainingState, config: RetrainingConfig) -> list[str]:
     calls = []
     if state.manual:
         calls.append("Asked for by a person.")
-    if state.news is not None and _is_onset(state.news) and config.on_drift:
+    if state.news is not None and config.on_drift and _is_onset(state.news) and not _answered(state):
         calls.append(f"Drift began: {state.news.summary}" if state.news.summary else "Drift began.")
     age = _age(state)
     if age is not None and age >= np.timedelta64(round(config.every_days * 86400), "s"):
@@ -104,6 +105,14 @@ def _calm(state: RetrainingState, config: RetrainingConfig) -> str:
 
 def _is_onset(news: DriftNews) -> bool:
     return news.drifted and news.onset
+
+
+def _answered(state: RetrainingState) -> bool:
+    """Tell whether a training began after the onset was judged: it has seen those bars, so nothing is left to do."""
+    if state.news is None or state.last_trained_at is None:
+        return False
+    judged_at = np.datetime64(state.news.judged_at.astimezone(UTC).replace(tzinfo=None), "ns")
+    return bool(judged_at <= state.last_trained_at)
 
 
 def _age(state: RetrainingState) -> np.timedelta64 | None:

@@ -62,7 +62,7 @@ class AssetConfig(Config):
     """One asset (SPEC 22, asset fields). Timeframes and horizons are kept sorted, finest first."""
 
     symbol: str = Field(description="Currency pair, six letters; the file is named after it.")
-    enabled: bool = Field(default=True, description="Whether schedules and sensors work on this asset.")
+    enabled: bool = Field(default=True, description="Whether the asset is a partition; off: nothing runs for it.")
     priority: int = Field(default=0, ge=-100, le=100, description="Higher runs first where assets queue.")
     source: Literal["sample", "import"] = Field(
         default="import",

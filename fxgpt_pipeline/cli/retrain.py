@@ -20,7 +20,7 @@ def retrain(symbol: str, why: bool) -> None:
     from fxgpt_pipeline.cli.running import run_stages
     from fxgpt_pipeline.defs.automation import decide
     from fxgpt_pipeline.homes import prepare
-    from fxgpt_pipeline.stages import CANDLES, DRIFT
+    from fxgpt_pipeline.stages import DRIFT
     from fxgpt_pipeline.workspace import Workspace
 
     with reporter() as progress:
@@ -34,7 +34,7 @@ def retrain(symbol: str, why: bool) -> None:
             return
         if decision.what != "retrain":
             raise FxgptError(f"{lineage.symbol} is not retrained: {' '.join(decision.reasons)}")
-        stages = [key for key in lineage.stages if key not in (CANDLES, DRIFT)]
+        stages = [key for key in lineage.stages if key != DRIFT]
         failure = run_stages(workspace, lineage, stages, cause=f"manual:{workspace.clock.now().isoformat()}")
     if failure:
         raise FxgptError(failure)

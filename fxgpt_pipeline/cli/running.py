@@ -21,6 +21,8 @@ def run_stages(
     """Materialise what is stale among `chosen`; return the sentence about a failure, or an empty one."""
     from dagster import DagsterInstance
 
+    if not lineage.asset.enabled:
+        raise BadInputError(f"{lineage.symbol} is switched off: set enabled to true in its file under configs/assets/.")
     from fxgpt_pipeline.definitions import build_definitions
     from fxgpt_pipeline.runs import close_dead_runs, execute, stale_stages
 

@@ -13,7 +13,7 @@ from fxgpt_pipeline.defs.common import Parts
 from fxgpt_pipeline.lineage import Lineage
 from fxgpt_pipeline.runs import CAUSE_TAG, LINEAGE_JOB
 from fxgpt_pipeline.settings import load_settings
-from fxgpt_pipeline.stages import CANDLES, DRIFT, TABLES, TARGETS
+from fxgpt_pipeline.stages import DRIFT, TABLES, TARGETS
 from fxgpt_pipeline.workspace import Workspace
 
 RETRAIN_JOB = "retrain"
@@ -31,7 +31,7 @@ def build(
 ) -> tuple[list[Any], list[dg.ScheduleDefinition], list[dg.SensorDefinition]]:
     """Return (jobs, schedules, sensors)."""
     everything = dg.AssetSelection.all()
-    retrained = everything - dg.AssetSelection.assets(dg.AssetKey(CANDLES), dg.AssetKey(DRIFT))
+    retrained = everything - dg.AssetSelection.assets(dg.AssetKey(DRIFT))
     jobs = [
         dg.define_asset_job(
             LINEAGE_JOB,

@@ -23,6 +23,7 @@ def build(parts: Parts) -> list[Any]:
         from fxgpt_core.features.stored import update_tables
 
         lineage = workspace.lineage(context.partition_key)
+        lineage.require_good_bars()
         summary = update_tables(
             workspace.lake, lineage.symbol, lineage.timeframes, lineage.spec, reporter(context, workspace)
         )
@@ -48,6 +49,7 @@ def build(parts: Parts) -> list[Any]:
         from fxgpt_core.features.stored import update_targets
 
         lineage = workspace.lineage(context.partition_key)
+        lineage.require_good_bars()
         summary = update_targets(workspace.lake, lineage.symbol, lineage.timeframes, lineage.horizons, lineage.spec)
         labels = {f"{minutes}m": count for minutes, count in summary.labels.items()}
         return finished(

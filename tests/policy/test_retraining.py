@@ -17,8 +17,10 @@ START = datetime(2024, 1, 1, tzinfo=UTC)
 CONFIG = RetrainingConfig()
 
 
-def news(cause: str = "2020-01-06T00:00:00Z", drifted: bool = True, onset: bool = True) -> DriftNews:
-    return DriftNews(cause, drifted, onset, START, "KS 0.4 above 0.2")
+def news(
+    cause: str = "2020-01-06T00:00:00Z", drifted: bool = True, onset: bool = True, judged_at: datetime = START
+) -> DriftNews:
+    return DriftNews(cause, drifted, onset, judged_at, "KS 0.4 above 0.2")
 
 
 def decide(
@@ -39,13 +41,18 @@ def test_drift_retrains_at_its_onset_only() -> None:
     assert decide(48, news()).what == "retrain"
     assert decide(48, news(onset=False)).what == "wait"
     assert decide(48, news(drifted=False)).what == "wait"
-    assert decide(48, news(7)).cause == "drift:7"
+    assert decide(48, news("7")).cause == "drift:7"
 
 
 def test_nothing_starts_within_the_cooldown_but_what_a_person_asks_for() -> None:
     assert decide(23.9, news()).what == "postpone"
     assert decide(24.0, news()).what == "retrain"
     assert decide(1.0, manual=True).what == "retrain"
+
+
+def test_an_onset_that_a_later_training_has_seen_is_answered() -> None:
+    state = RetrainingState("EURUSD", to_datetime64(START), to_datetime64(START), news())
+    assert decide_retraining(state, RetrainingConfig(cooldown_hours=0)).what == "wait"
 
 
 def test_nothing_starts_while_one_runs() -> None:
@@ -79,7 +86,7 @@ def test_no_history_retrains_within_the_cooldown_or_while_running(
     starts: list[datetime] = []
     for wait, event, onset, duration in ticks:
         now += timedelta(hours=wait)
-        verdict = None if event is None else news(event, onset=onset)
+        verdict = None if event is None else news(str(event), onset=onset, judged_at=now)
         running = now < busy_until
         state = RetrainingState("EURUSD", to_datetime64(now), to_datetime64(trained), verdict, running=running)
         decision = decide_retraining(state, CONFIG)
