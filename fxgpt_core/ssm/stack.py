@@ -29,6 +29,7 @@ class Stack(nn.Module):
         layers: int,
         dropout: float,
         initialisation: Initialisation = "legs",
+        steps: tuple[float, float] = (1e-3, 1e-1),
         chunk: int = 256,
         seed: int = 0,
     ) -> None:
@@ -36,7 +37,7 @@ class Stack(nn.Module):
         self.project = nn.Linear(inputs, channels)
         self.blocks = nn.ModuleList(
             Block(
-                S4D(channels, state_size, initialisation, chunk=chunk, seed=seed + layer),
+                S4D(channels, state_size, initialisation, *steps, chunk, seed + layer),
                 channels,
                 dropout,
             )

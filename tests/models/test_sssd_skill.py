@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import scoringrules
+import torch
 from sssd_data import deviation, planted
 
 from fxgpt_core.evaluation.scores import crps
@@ -9,6 +10,7 @@ from fxgpt_core.models.forecaster import Provenance
 from fxgpt_core.models.sssd.adjustment import Adjustment, sample_crps
 from fxgpt_core.models.sssd.config import SSSDConfig
 from fxgpt_core.models.sssd.forecaster import SSSD
+from fxgpt_core.models.sssd.inputs import Inputs
 from fxgpt_core.training.plan import TrainingPlan
 
 MADE = Provenance("v1", np.datetime64("2030-01-01", "ns"))
@@ -45,6 +47,21 @@ def test_planted_conditional_variance_is_learned() -> None:
     found = skill(data)
     assert found[0] > 0.4 * possible(data, 0.5)
     assert (found > 0.01).all()
+
+
+@pytest.mark.deep
+def test_the_burn_in_of_a_trained_model_leaves_two_percent_to_older_history() -> None:
+    data = planted(3000, seed=5)
+    config = SSSDConfig.model_validate({"preset": "small"})
+    model = SSSD(config)
+    model.fit(data, TrainingPlan(seed=1))
+    inputs = Inputs.build(data, model.scaling, "cpu")
+    stretches = inputs.stretch_lengths(64, config.training.burn_in)
+    for start in (1500, 2000, 2500):
+        with torch.no_grad():
+            first = model.network.encoder.segments(inputs, torch.tensor([start]), 64, stretches)[0, 0]
+        streamed = torch.from_numpy(model.contexts(data, np.array([start]), by_recurrence=True))[0]
+        assert float((first - streamed).norm() / streamed.norm()) < 0.02
 
 
 @pytest.mark.deep

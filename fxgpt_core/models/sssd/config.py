@@ -19,15 +19,19 @@ class EncoderConfig(Config):
     state: int = Field(128, ge=2, le=512, multiple_of=2, description="Real state dimensions per channel.")
     layers: int = Field(4, ge=1, le=8, description="S4D blocks per timeframe.")
     initialisation: Literal["legs", "lin", "inv", "random", "real"] = Field("legs", description="Start of A.")
+    dt_min: float = Field(1e-3, gt=0, le=1, description="Smallest starting step; memory is about 2 / dt own bars.")
+    dt_max: float = Field(1e-1, gt=0, le=1, description="Largest starting step.")
     heads: int = Field(4, ge=1, le=16, description="Attention heads across timeframes; divides channels.")
     context: int = Field(512, ge=8, le=1024, description="Width of the context vector.")
     dropout: float = Field(0.1, ge=0, le=0.6, description="Dropout in stacks, context and head.")
     chunk: int = Field(256, ge=16, le=8192, description="Bars per FFT chunk.")
 
     @model_validator(mode="after")
-    def _heads_divide(self) -> EncoderConfig:
+    def _consistent(self) -> EncoderConfig:
         if self.channels % self.heads:
             raise ValueError(f"channels {self.channels} is not a multiple of heads {self.heads}")
+        if self.dt_min > self.dt_max:
+            raise ValueError(f"dt_min {self.dt_min} is above dt_max {self.dt_max}")
         return self
 
 

@@ -61,6 +61,7 @@ class Encoder(nn.Module):
                     config.layers,
                     config.dropout,
                     config.initialisation,
+                    (config.dt_min, config.dt_max),
                     config.chunk,
                 )
                 for code, count in columns.items()
