@@ -8,11 +8,12 @@ from fxgpt_core.evaluation.scores import crps
 from fxgpt_core.features.dataset import Dataset
 from fxgpt_core.models.forecaster import Provenance
 from fxgpt_core.models.sssd.adjustment import Adjustment, sample_crps
-from fxgpt_core.models.sssd.config import SSSDConfig
+from fxgpt_core.models.sssd.config import AdjustmentConfig, SSSDConfig
 from fxgpt_core.models.sssd.forecaster import SSSD
 from fxgpt_core.models.sssd.inputs import Inputs
 from fxgpt_core.training.plan import TrainingPlan
 
+PRIOR = AdjustmentConfig(mean_prior=100)
 MADE = Provenance("v1", np.datetime64("2030-01-01", "ns"))
 
 
@@ -83,12 +84,12 @@ def test_adjustment_finds_a_wrong_spread_and_a_mean_that_knows_nothing() -> None
     opinion = rng.normal(size=(3000, 1, 1))
     samples = (0.5 * opinion + 1.5 * rng.normal(size=(3000, 60, 1))).astype(np.float32)
     mask = np.ones((3000, 1), dtype=bool)
-    ignorant = Adjustment.fit(samples, rng.normal(size=(3000, 1)), mask, np.ones(1), prior=50)
+    ignorant = Adjustment.fit(samples, rng.normal(size=(3000, 1)), mask, np.ones(1), PRIOR)
     assert ignorant.shrink[0] < 0.1
     assert ignorant.scale[0] == pytest.approx(1 / 1.5, rel=0.06)
     right = 0.5 * opinion[:, 0] + rng.normal(size=(3000, 1))
-    assert Adjustment.fit(samples, right, mask, np.ones(1), prior=50).shrink[0] > 0.8
-    few = Adjustment.fit(samples, rng.normal(size=(3000, 1)), mask, np.full(1, 300.0), prior=50)
+    assert Adjustment.fit(samples, right, mask, np.ones(1), PRIOR).shrink[0] > 0.8
+    few = Adjustment.fit(samples, rng.normal(size=(3000, 1)), mask, np.full(1, 300.0), PRIOR)
     assert 0.9 < few.scale[0] < 1.0  # ten effective rows move the spread only a little
 
 
@@ -99,7 +100,7 @@ def test_adjustment_keeps_masked_labels_out() -> None:
     mask[200:, 1] = False
     spoiled = target.copy()
     spoiled[200:, 1] = np.nan
-    first = Adjustment.fit(samples, target, mask, np.ones(2), 50)
-    second = Adjustment.fit(samples, spoiled, mask, np.ones(2), 50)
+    first = Adjustment.fit(samples, target, mask, np.ones(2), PRIOR)
+    second = Adjustment.fit(samples, spoiled, mask, np.ones(2), PRIOR)
     assert np.array_equal(first.scale, second.scale)
     assert np.array_equal(first.shrink, second.shrink)

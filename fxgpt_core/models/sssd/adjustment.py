@@ -13,7 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fxgpt_core.features.dataset import Dataset
+from fxgpt_core.models.sssd.config import AdjustmentConfig
+
 Floats = NDArray[np.float64]
+
+_FEWEST = 5.0  # effective rows below which nothing is fitted
 
 
 def sample_crps(samples: Floats, outcome: Floats) -> Floats:
@@ -43,27 +48,29 @@ class Adjustment:
 
     @classmethod
     def fit(
-        cls, samples: NDArray[np.float32], targets: Floats, mask: NDArray[np.bool_], overlap: Floats, prior: float
+        cls,
+        samples: NDArray[np.float32],
+        targets: Floats,
+        mask: NDArray[np.bool_],
+        overlap: Floats,
+        prior: AdjustmentConfig,
     ) -> Adjustment:
         """Fit on samples (rows, draws, horizons), targets and mask (rows, horizons).
 
-        `overlap` (horizons,) is how many base bars a label spans: rows / overlap counts as effective rows; `prior` is
-        how many of them give the data half the say.
+        `overlap` (horizons,) is how many base bars a label spans: rows / overlap counts as effective rows; `prior`
+        says how many of them give the data half the say.
         """
-        found = cls.none(targets.shape[1])
+        found = cls(shrinkage(samples, targets, mask, overlap, prior), np.ones(targets.shape[1]))
         for h in range(targets.shape[1]):
             rows = mask[:, h]
             effective = rows.sum() / max(overlap[h], 1.0)
-            if effective < 5:
+            if effective < _FEWEST:
                 continue
             draws, outcome = samples[rows, :, h].astype(np.float64), targets[rows, h]
-            centre = draws.mean(axis=1)
-            found.shrink[h] = _shrink(centre, outcome, effective)
-            moved = draws - centre[:, None]
+            centre = draws.mean(axis=1, keepdims=True)
             grid = np.exp(np.linspace(-0.5, 0.5, 41))
-            error = [sample_crps(found.shrink[h] * centre[:, None] + s * moved, outcome).mean() for s in grid]
-            trust = effective / (effective + prior)
-            found.scale[h] = grid[int(np.argmin(error))] ** trust
+            error = [sample_crps(found.shrink[h] * centre + s * (draws - centre), outcome).mean() for s in grid]
+            found.scale[h] = grid[int(np.argmin(error))] ** (effective / (effective + prior.spread_prior))
         return found
 
     def apply(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -72,13 +79,35 @@ class Adjustment:
         return np.asarray(self.shrink * centre + self.scale * (samples - centre), dtype=np.float32)
 
 
-def _shrink(centre: Floats, outcome: Floats, effective: float) -> float:
-    """Return the positive-part shrinkage of the regression of outcome on centre: 0 unless it beats its own noise."""
-    power = float(np.mean(centre**2))
-    if power <= 0:
-        return 0.0
-    slope = float(np.mean(centre * outcome)) / power
-    noise = float(np.mean((outcome - slope * centre) ** 2)) / (power * effective)  # squared standard error of slope
-    if slope <= 0:
-        return 0.0
-    return float(np.clip(slope * (1 - noise / slope**2), 0.0, 1.0))
+def label_overlap(dataset: Dataset) -> Floats:
+    """Return how many base bars a label of each horizon spans: (horizons,)."""
+    return np.asarray(dataset.horizons, dtype=np.float64) / dataset.base.minutes
+
+
+def shrinkage(
+    samples: NDArray[np.float32],
+    targets: Floats,
+    mask: NDArray[np.bool_],
+    overlap: Floats,
+    prior: AdjustmentConfig,
+) -> Floats:
+    """Return how much of the sample mean to keep, in [0, 1], (horizons,); arguments as in `Adjustment.fit`.
+
+    Per horizon the positive part of the regression slope of outcome on mean after subtracting its own noise, then
+    pulled to zero by `prior.mean_prior`: currencies hardly trend, so a lucky validation span is the likelier reason.
+    """
+    out = np.zeros(targets.shape[1])
+    for h in range(targets.shape[1]):
+        rows = mask[:, h]
+        effective = float(rows.sum() / max(overlap[h], 1.0))
+        if effective < _FEWEST:
+            continue
+        centre, outcome = samples[rows, :, h].mean(axis=1, dtype=np.float64), targets[rows, h]
+        power = float(np.mean(centre**2))
+        slope = float(np.mean(centre * outcome)) / max(power, 1e-12)
+        if slope <= 0:
+            continue
+        noise = float(np.mean((outcome - slope * centre) ** 2)) / (power * effective)  # squared error of the slope
+        kept = float(np.clip(slope - noise / slope, 0.0, 1.0))
+        out[h] = kept * effective / (effective + prior.mean_prior)
+    return out

@@ -80,7 +80,8 @@ class TrainingConfig(Config):
 class AdjustmentConfig(Config):
     """Post-hoc shrinkage fitted on validation rows."""
 
-    prior: float = Field(50.0, ge=0, le=10_000, description="Effective rows at which a correction counts half.")
+    spread_prior: float = Field(50.0, ge=0, le=1e6, description="Effective rows at which a new spread counts half.")
+    mean_prior: float = Field(1000.0, ge=0, le=1e6, description="Effective rows at which a mean counts half.")
 
 
 class SSSDConfig(Config):

@@ -16,7 +16,7 @@ from fxgpt_core.diffusion.noise import row_noise
 from fxgpt_core.features.dataset import Dataset, Split
 from fxgpt_core.models.forecaster import FitReport, Provenance
 from fxgpt_core.models.sssd import storage
-from fxgpt_core.models.sssd.adjustment import Adjustment
+from fxgpt_core.models.sssd.adjustment import Adjustment, label_overlap
 from fxgpt_core.models.sssd.config import SSSDConfig
 from fxgpt_core.models.sssd.inputs import Inputs, Scaling
 from fxgpt_core.models.sssd.network import Network
@@ -197,10 +197,8 @@ class SSSD:
         mask = split.validation & np.isfinite(dataset.targets)
         rows = np.flatnonzero(mask.any(axis=1))
         samples = self._draw(dataset, inputs, rows, seed)
-        overlap = np.asarray(self.horizons, dtype=np.float64) / dataset.base.minutes
-        self.adjustment = Adjustment.fit(
-            samples, dataset.targets[rows], mask[rows], overlap, self.config.adjustment.prior
-        )
+        overlap = label_overlap(dataset)
+        self.adjustment = Adjustment.fit(samples, dataset.targets[rows], mask[rows], overlap, self.config.adjustment)
 
 
 def _usable_split(dataset: Dataset) -> Split:

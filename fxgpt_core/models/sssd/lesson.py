@@ -12,7 +12,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor
 
 from fxgpt_core.features.dataset import Dataset
-from fxgpt_core.models.sssd.adjustment import sample_crps
+from fxgpt_core.models.sssd.adjustment import Adjustment, label_overlap, sample_crps, shrinkage
 from fxgpt_core.models.sssd.config import SSSDConfig
 from fxgpt_core.models.sssd.inputs import Inputs
 from fxgpt_core.models.sssd.network import Network, default_weights, level_noise
@@ -68,6 +68,8 @@ class Lesson(LightningModule):
         assert split is not None  # the caller has checked
         rows = labels.validation_rows.numpy()
         self.outcome = dataset.targets[rows]
+        stride = float(np.median(np.diff(rows))) if len(rows) > 1 else 1.0
+        self.overlap = np.maximum(label_overlap(dataset) / stride, 1.0)
         self.counted = split.validation[rows] & np.isfinite(self.outcome)
         self.history: dict[str, list[float]] = {"train_loss": [], "validation_crps": [], "validation_rmse": []}
 
@@ -98,7 +100,11 @@ class Lesson(LightningModule):
         config = self.network.config
         context = self.network.encoder.history(self.inputs, self.labels.validation_rows, config.bars_per_pass)
         samples = self.network.draw(context, self.labels.validation_start, config.training.validation_steps)
-        scores = validation_scores(samples.float().cpu().numpy().astype(np.float64), self.outcome, self.counted)
+        drawn = samples.float().cpu().numpy()
+        # Judge what would be forecast: with the mean as far shrunk as the labels demand, not with a lucky one.
+        shrink = shrinkage(drawn, self.outcome, self.counted, self.overlap, config.adjustment)
+        judged = Adjustment(shrink, np.ones_like(shrink)).apply(drawn)
+        scores = validation_scores(judged.astype(np.float64), self.outcome, self.counted)
         for name, value in scores.items():
             self.log(f"validation_{name}", value, batch_size=1)
 
