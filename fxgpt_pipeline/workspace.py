@@ -17,10 +17,9 @@ from fxgpt_core.store.documents import Documents
 from fxgpt_core.store.paths import Home, config_dir
 
 if TYPE_CHECKING:
-    from fxgpt_core.store.database import Database
-
     from fxgpt_core.lifecycle.registry import ModelRegistry
     from fxgpt_core.market.lake import Lake
+    from fxgpt_core.store.database import Database
     from fxgpt_pipeline.lineage import Lineage
 
 

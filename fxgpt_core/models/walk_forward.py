@@ -111,7 +111,5 @@ def read_walk_forward(lake: Lake, symbol: str, family: str) -> WalkForward:
     """Read the stored walk-forward forecasts of a family, whatever their fingerprint."""
     manifest = lake.read_manifest(DATASET, {"symbol": symbol, "family": family})
     if manifest is None or not manifest.extra["folds"]:
-        raise DataError(
-            f"No walk-forward forecasts of {family} for {symbol}: materialise walk_forward/{family}."
-        )
+        raise DataError(f"No walk-forward forecasts of {family} for {symbol}: materialise walk_forward/{family}.")
     return load_walk_forward(FoldStore(lake, symbol, family, manifest.fingerprint))
