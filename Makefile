@@ -31,8 +31,8 @@ test-deep: setup
 	$(BIN)/python -m pytest -m deep
 
 lint: setup
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+	$(BIN)/ruff check --no-cache .
+	$(BIN)/ruff format --check --no-cache .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
