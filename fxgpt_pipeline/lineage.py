@@ -91,8 +91,9 @@ class Lineage:
         own = {
             "source": (self.asset.source, self.asset.price_side),
             "timeframes": list(self.asset.timeframes),
-            "horizons": list(self.horizons),
-            "features": self.spec.model_dump(mode="json"),
+            "horizons": self.spec.target_hash(self.timeframes[0], self.horizons),
+            "features": [self.spec.definition_hash(bar) for bar in self.timeframes],
+            "aliases": self._aliases() if name == "aliases" else None,
             "costs": self.asset.costs.model_dump(mode="json"),
             "acknowledged_alarm": self.asset.acknowledged_alarm,
         }
@@ -100,6 +101,11 @@ class Lineage:
             return own[name]
         value = getattr(self.settings, name)
         return value.model_dump(mode="json") if hasattr(value, "model_dump") else value
+
+    def _aliases(self) -> dict[str, str]:
+        """Return who holds which alias: a promotion by hand makes the report stale."""
+        versions = self.workspace.registry.versions(self.symbol)
+        return {alias: version.version for version in versions for alias in version.aliases}
 
     def _source_fingerprint(self) -> str:
         from fxgpt_core.market.history import source_fingerprint

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from fxgpt_core.evaluation.archive import CALIBRATED
+from fxgpt_core.market.lake import Lake
 from fxgpt_core.models.walk_forward import DATASET as WALK_FORWARD
 from fxgpt_pipeline.lineage import Lineage
 from fxgpt_pipeline.stages import CANDLES, CHAMPION, DRIFT, REPORT, SCORES, TABLES, TARGETS, Key
@@ -21,14 +23,24 @@ def present(lineage: Lineage, key: Key) -> bool:
     if key in (CANDLES, TABLES, TARGETS):
         bars = (lineage.timeframes[0],) if key == TARGETS else lineage.timeframes
         dataset = {CANDLES: "candles", TABLES: "features", TARGETS: "targets"}[key]
-        return all(lake.read_manifest(dataset, {"symbol": symbol, "timeframe": bar.code}) is not None for bar in bars)
+        return all(_whole(lake, dataset, {"symbol": symbol, "timeframe": bar.code}) for bar in bars)
     layer, family = key
     if layer == "backtests":
         return documents.path(f"backtest_{family}", symbol).exists()
     if layer == "candidates":
         return lineage.workspace.registry.find(symbol, lineage.fingerprint(key)) is not None
     dataset = CALIBRATED if layer == "calibration" else WALK_FORWARD
-    return lake.read_manifest(dataset, {"symbol": symbol, "family": family}) is not None
+    return _whole(lake, dataset, {"symbol": symbol, "family": family})
+
+
+def _whole(lake: Lake, dataset: str, keys: Mapping[str, str]) -> bool:
+    """Tell whether every part that a manifest lists has its file."""
+    manifest = lake.read_manifest(dataset, keys)
+    if manifest is None:
+        return False
+    folds = {f"fold={fold}" for fold in manifest.extra.get("folds", ())}
+    listed = folds or set(manifest.parts) or ({"span=all"} if dataset == CALIBRATED else set())
+    return bool(listed) and listed <= set(lake.parts(dataset, keys))
 
 
 def report_path(lineage: Lineage) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from fxgpt_pipeline.lineage import Lineage
 from fxgpt_pipeline.stages import Key, Stage
 
 if TYPE_CHECKING:
-    from dagster import DagsterInstance, Definitions, ExecuteInProcessResult
+    from dagster import DagsterInstance, Definitions, EventLogRecord, ExecuteInProcessResult
 
 PROCESS_TAG = "fxgpt/process"
 CAUSE_TAG = "fxgpt/cause"
@@ -40,12 +40,40 @@ def stale_stages(lineage: Lineage, instance: DagsterInstance) -> list[Key]:
     stale: list[Key] = []
     for key, stage in lineage.stages.items():
         record = instance.get_latest_data_version_record(AssetKey(key), partition_key=lineage.symbol)
-        event = record.asset_event if record is not None else None
-        made = (event.tags or {}).get("dagster/data_version") if event is not None else None
-        current = record is not None and made == lineage.fingerprint(key) and present(lineage, key)
+        current = _data_version(record) == lineage.fingerprint(key) and present(lineage, key)
         if record is None or not current or not _let_through(instance, stage, lineage.symbol, record.timestamp):
             stale.append(key)
     return stale
+
+
+def outdated_inputs(lineage: Lineage, instance: DagsterInstance, key: Key) -> list[Key]:
+    """Return the stages right below `key` whose recorded result is not what bars, settings and code ask for now."""
+    from dagster import AssetKey
+
+    deps = lineage.stages[key].deps if key in lineage.stages else ()
+    records = {
+        dep: instance.get_latest_data_version_record(AssetKey(dep), partition_key=lineage.symbol) for dep in deps
+    }
+    return [dep for dep, record in records.items() if _data_version(record) != lineage.fingerprint(dep)]
+
+
+def with_stale_ancestors(lineage: Lineage, chosen: Sequence[Key], stale: Iterable[Key]) -> list[Key]:
+    """Return `chosen` and every stale stage below it, in order of dependency."""
+    wanted, old = set(chosen), set(stale)
+    for key in reversed(list(lineage.stages)):
+        if key in wanted:
+            wanted.update(dep for dep in _below(lineage, key) if dep in old)
+    return [key for key in lineage.stages if key in wanted]
+
+
+def _below(lineage: Lineage, key: Key) -> set[Key]:
+    deps = lineage.stages[key].deps
+    return set(deps).union(*(_below(lineage, dep) for dep in deps))
+
+
+def _data_version(record: EventLogRecord | None) -> str | None:
+    event = record.asset_event if record is not None else None
+    return (event.tags or {}).get("dagster/data_version") if event is not None else None
 
 
 def _let_through(instance: DagsterInstance, stage: Stage, symbol: str, materialised_at: float) -> bool:

@@ -7,7 +7,11 @@ from typing import Any
 
 from fxgpt_core.common.errors import BadInputError, StoreError
 from fxgpt_core.common.forecast import Forecast
+from fxgpt_core.common.timeframes import timeframe
 from fxgpt_core.evaluation.result import Evaluation
+from fxgpt_core.features.assemble import build_dataset
+from fxgpt_core.features.dataset import Dataset
+from fxgpt_core.features.spec import FeatureSpec
 from fxgpt_core.lifecycle.bundle import Bundle, load_bundle
 from fxgpt_core.lifecycle.live import forecast_latest
 from fxgpt_core.lifecycle.promotion import settle
@@ -46,7 +50,7 @@ def forecast_now(lineage: Lineage, version: ModelVersion) -> tuple[Forecast, flo
     The latency counts the forecast alone, not loading the model and the bars.
     """
     bundle = load_bundle(lineage.workspace.registry.folder(version))
-    dataset = lineage.dataset()
+    dataset = _dataset_of(lineage, bundle)
     provenance = Provenance(version.label, to_datetime64(lineage.workspace.clock.now()), "live")
     started = time.perf_counter()
     made = forecast_latest(bundle, dataset, provenance, lineage.settings.seed)
@@ -56,7 +60,19 @@ def forecast_now(lineage: Lineage, version: ModelVersion) -> tuple[Forecast, flo
 def smoke_forecast(lineage: Lineage, bundle: Bundle) -> Forecast:
     """Forecast once with a model that is about to serve; any error says that it must not."""
     made_at = to_datetime64(lineage.workspace.clock.now())
-    return forecast_latest(bundle, lineage.dataset(), Provenance("smoke", made_at, "live"), lineage.settings.seed)
+    dataset = _dataset_of(lineage, bundle)
+    return forecast_latest(bundle, dataset, Provenance("smoke", made_at, "live"), lineage.settings.seed)
+
+
+def _dataset_of(lineage: Lineage, bundle: Bundle) -> Dataset:
+    """Return the data in the layout that the model was trained on; the symbol's own may have changed since."""
+    card = bundle.card
+    if card.feature_hash == lineage.spec.dataset_hash(lineage.timeframes, lineage.horizons):
+        return lineage.dataset()
+    frames = tuple(timeframe(code) for code in card.timeframes)
+    return build_dataset(
+        lineage.candles(frames[0]), frames, card.horizons, FeatureSpec.model_validate(dict(card.features))
+    )
 
 
 def settle_symbol(lineage: Lineage, run_id: str, cause: str) -> dict[str, Any]:

@@ -82,6 +82,6 @@ def build_stages(families: Iterable[str]) -> Mapping[Key, Stage]:
     evidence = tuple(key(n) for n in names for key in (candidate, backtest))
     stages += [
         Stage(CHAMPION, (SCORES, *evidence), ("gate", "acknowledged_alarm")),
-        Stage(REPORT, (CHAMPION, DRIFT), ()),
+        Stage(REPORT, (CHAMPION, DRIFT), ("aliases",)),
     ]
     return {stage.key: stage for stage in stages}

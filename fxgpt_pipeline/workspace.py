@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from fxgpt_core.common.errors import BadInputError
 from fxgpt_core.common.progress import Progress
 from fxgpt_core.common.symbols import normalise_symbol
+from fxgpt_core.models.registry import FAMILIES
 from fxgpt_core.store.asset_config import AssetConfig, load_assets
 from fxgpt_core.store.clock import Clock, SystemClock
 from fxgpt_core.store.documents import Documents
@@ -62,7 +63,7 @@ class Workspace:
     @cached_property
     def assets(self) -> Mapping[str, AssetConfig]:
         """Every configured asset by symbol."""
-        return load_assets(self.config_dir)
+        return load_assets(self.config_dir, FAMILIES)
 
     def lineage(self, symbol: str) -> Lineage:
         """Return the lineage of `symbol`; raises BadInputError with what to do when it is not configured."""

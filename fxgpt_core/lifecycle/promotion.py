@@ -15,7 +15,7 @@ from fxgpt_core.policy.decision import Decision
 from fxgpt_core.policy.promotion import KEEP, decide_champion
 from fxgpt_core.store.clock import to_datetime64
 from fxgpt_core.store.database import Database
-from fxgpt_core.store.records import record_decision, record_promotion
+from fxgpt_core.store.records import recent_decisions, record_decision, record_promotion
 
 Smoke = Callable[[Bundle], object]
 
@@ -112,7 +112,12 @@ def settle(
     """
     symbol, stamp = evaluation.symbol, to_datetime64(at)
     champion = registry.holder(symbol, CHAMPION)
-    settled = champion is not None and any(v.version == champion.version for v in versions.values())
+    decided = any(row.cause == cause for row in recent_decisions(database, symbol, limit=100))
+    settled = (
+        champion is not None
+        and any(v.version == champion.version for v in versions.values())
+        and (decided or "champion_at" not in champion.tags)
+    )
     current = None if champion is None or settled else champion.family
     decision = decide_champion(evaluation, list(versions), current, stamp, config, acknowledged)
     decision = replace(decision, cause=cause)

@@ -24,18 +24,21 @@ def run_stages(
     if not lineage.asset.enabled:
         raise BadInputError(f"{lineage.symbol} is switched off: set enabled to true in its file under configs/assets/.")
     from fxgpt_pipeline.definitions import build_definitions
-    from fxgpt_pipeline.runs import close_dead_runs, execute, stale_stages
+    from fxgpt_pipeline.runs import close_dead_runs, execute, stale_stages, with_stale_ancestors
 
     with DagsterInstance.get() as instance:
         for run in close_dead_runs(instance):
             console().print(f"Run {run[:8]} was interrupted earlier; carrying on where it stopped.")
-        stale = set(chosen if force else stale_stages(lineage, instance))
-        todo = [key for key in chosen if key in stale]
+        stale = stale_stages(lineage, instance)
+        forced = set(chosen) if force else set()
+        todo = [key for key in with_stale_ancestors(lineage, chosen, stale) if key in forced or key in stale]
         if not todo:
             console().print(f"{lineage.symbol}: nothing changed, all {len(chosen)} stages are up to date.")
             return ""
-        console().print(f"{lineage.symbol}: {len(todo)} of {len(chosen)} stages to do.")
+        console().print(f"{lineage.symbol}: {len(todo)} of {len(set(todo) | set(chosen))} stages to do.")
         outcome = execute(build_definitions(workspace), lineage, todo, instance, cause)
+    if "DagsterExecutionInterruptedError" in outcome.error:
+        raise KeyboardInterrupt
     if not outcome.success:
         return f"{lineage.symbol}: run {outcome.run_id[:8]} failed at {outcome.error}"
     console().print(f"{lineage.symbol}: done, run {outcome.run_id[:8]}.")

@@ -26,8 +26,11 @@ def print_summary(workspace: Workspace, lineage: Lineage) -> None:
     out.print(skill_table(evaluation))
     out.print(backtest_table(lineage))
     champion = documents.read("champion", symbol)
-    label = FAMILIES[champion["champion_family"]].label
-    out.print(f"Champion: {label}, version {champion['champion']}", style="bold")
+    serving = workspace.registry.holder(symbol, "champion")
+    if serving is not None:
+        out.print(f"Champion: {FAMILIES[serving.family].label}, version {serving.label}", style="bold")
+    if serving is not None and serving.label != champion["champion"]:
+        out.print(f"  chosen since by a person: {serving.tags.get('champion_reason', '')}", markup=False)
     for reason in champion["decision"]["reasons"]:
         out.print(f"  {reason}", markup=False)
     out.print()

@@ -94,8 +94,8 @@ def _drift_sensor(workspace: Workspace) -> dg.SensorDefinition:
         requests, reasons = [], []
         for symbol, news in sorted(verdicts.items()):
             asset = workspace.assets.get(symbol)
-            if asset is None or not asset.enabled:
-                continue
+            if asset is None or not asset.enabled or not (news.drifted and news.onset):
+                continue  # age alone is the schedule's business
             decision = decide(workspace.lineage(symbol), context.instance, workspace.clock.now(), news)
             reasons.append(f"{symbol}: {'; '.join(decision.reasons)}")
             if decision.what == "retrain":

@@ -5,7 +5,7 @@ from typing import Any
 import dagster as dg
 
 from fxgpt_core.models.registry import FAMILIES, FamilyEntry
-from fxgpt_pipeline.defs.common import Parts, finished, switched_off
+from fxgpt_pipeline.defs.common import Parts, begin, finished, switched_off
 from fxgpt_pipeline.stages import backtest
 from fxgpt_pipeline.workspace import Workspace
 
@@ -27,7 +27,7 @@ def _backtest(parts: Parts, entry: FamilyEntry) -> dg.AssetsDefinition:
     def result(context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult[Any]:
         from fxgpt_pipeline.evaluating import backtest_family
 
-        lineage = workspace.lineage(context.partition_key)
+        lineage = begin(context, workspace, key)
         if entry.name not in lineage.families:
             return switched_off(entry.name)
         outcome = backtest_family(lineage, entry.name)

@@ -5,7 +5,7 @@ from typing import Any
 import dagster as dg
 
 from fxgpt_core.models.registry import FAMILIES, FamilyEntry
-from fxgpt_pipeline.defs.common import Parts, finished, switched_off
+from fxgpt_pipeline.defs.common import Parts, begin, finished, switched_off
 from fxgpt_pipeline.stages import calibrated
 from fxgpt_pipeline.workspace import Workspace
 
@@ -29,7 +29,7 @@ def _calibrated(parts: Parts, entry: FamilyEntry) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult[Any]:
         from fxgpt_pipeline.evaluating import calibrate
 
-        lineage = workspace.lineage(context.partition_key)
+        lineage = begin(context, workspace, key)
         if entry.name not in lineage.families:
             return switched_off(entry.name)
         forecast, report = calibrate(lineage, entry.name)

@@ -11,8 +11,10 @@ from typing import Any
 import dagster as dg
 import numpy as np
 
+from fxgpt_core.common.errors import DataError
 from fxgpt_core.common.progress import Progress
 from fxgpt_pipeline.lineage import Lineage
+from fxgpt_pipeline.runs import outdated_inputs
 from fxgpt_pipeline.stages import Key, Stage
 from fxgpt_pipeline.workspace import Workspace
 
@@ -57,6 +59,22 @@ class Parts:
         return dg.asset_check(
             asset=dg.AssetKey(key), name=name, description=description, blocking=blocking, partitions_def=self.symbols
         )
+
+
+def begin(context: dg.AssetExecutionContext, workspace: Workspace, key: Key) -> Lineage:
+    """Return the lineage of the run's symbol; refuse to build on inputs that are out of date.
+
+    A result carries the fingerprint of what its inputs should be, so they must be that when it is made. Raises
+    DataError naming the stages to materialise first.
+    """
+    lineage = workspace.lineage(context.partition_key)
+    behind = [lineage.stages[dep].name for dep in outdated_inputs(lineage, context.instance, key)]
+    if behind:
+        raise DataError(
+            f"{lineage.symbol}: {', '.join(behind)} were made from other bars, settings or code: materialise them "
+            f"first (`fxgpt materialize --symbol {lineage.symbol}` does so by itself)."
+        )
+    return lineage
 
 
 def finished(lineage: Lineage, key: Key, metadata: Mapping[str, Any]) -> dg.MaterializeResult[Any]:

@@ -5,7 +5,7 @@ from typing import Any
 import dagster as dg
 
 from fxgpt_core.common.timeframes import horizon_name
-from fxgpt_pipeline.defs.common import Parts, finished
+from fxgpt_pipeline.defs.common import Parts, begin, finished
 from fxgpt_pipeline.stages import SCORES
 from fxgpt_pipeline.workspace import Workspace
 
@@ -22,7 +22,7 @@ def build(parts: Parts) -> list[Any]:
     def scores(context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult[Any]:
         from fxgpt_pipeline.evaluating import score
 
-        lineage = workspace.lineage(context.partition_key)
+        lineage = begin(context, workspace, SCORES)
         evaluation = score(lineage)
         skills = {f"skill_{pool.family}": pool.skill.value for pool in evaluation.pooled if not pool.baseline}
         return finished(

@@ -4,7 +4,7 @@ from typing import Any
 
 import dagster as dg
 
-from fxgpt_pipeline.defs.common import FRESH, Parts, finished, reporter
+from fxgpt_pipeline.defs.common import FRESH, Parts, begin, finished, reporter
 from fxgpt_pipeline.stages import TABLES, TARGETS
 from fxgpt_pipeline.workspace import Workspace
 
@@ -22,7 +22,7 @@ def build(parts: Parts) -> list[Any]:
     def tables(context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult[Any]:
         from fxgpt_core.features.stored import update_tables
 
-        lineage = workspace.lineage(context.partition_key)
+        lineage = begin(context, workspace, TABLES)
         lineage.require_good_bars()
         summary = update_tables(
             workspace.lake, lineage.symbol, lineage.timeframes, lineage.spec, reporter(context, workspace)
@@ -48,7 +48,7 @@ def build(parts: Parts) -> list[Any]:
     def targets(context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult[Any]:
         from fxgpt_core.features.stored import update_targets
 
-        lineage = workspace.lineage(context.partition_key)
+        lineage = begin(context, workspace, TARGETS)
         lineage.require_good_bars()
         summary = update_targets(workspace.lake, lineage.symbol, lineage.timeframes, lineage.horizons, lineage.spec)
         labels = {f"{minutes}m": count for minutes, count in summary.labels.items()}

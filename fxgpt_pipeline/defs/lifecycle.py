@@ -4,7 +4,7 @@ from typing import Any
 
 import dagster as dg
 
-from fxgpt_pipeline.defs.common import Parts, finished
+from fxgpt_pipeline.defs.common import Parts, begin, finished
 from fxgpt_pipeline.runs import CAUSE_TAG
 from fxgpt_pipeline.stages import CHAMPION
 from fxgpt_pipeline.workspace import Workspace
@@ -24,7 +24,7 @@ def build(parts: Parts) -> list[Any]:
     ) -> dg.MaterializeResult[Any]:
         from fxgpt_pipeline.serving import settle_symbol
 
-        lineage = workspace.lineage(context.partition_key)
+        lineage = begin(context, workspace, CHAMPION)
         value = settle_symbol(lineage, context.run_id, context.run_tags.get(CAUSE_TAG, ""))
         return finished(
             lineage,

@@ -4,7 +4,7 @@ from typing import Any
 
 import dagster as dg
 
-from fxgpt_pipeline.defs.common import Parts, finished
+from fxgpt_pipeline.defs.common import Parts, begin, finished
 from fxgpt_pipeline.stages import CANDLES
 from fxgpt_pipeline.workspace import Workspace
 
@@ -23,7 +23,7 @@ def build(parts: Parts) -> list[Any]:
     def candles(context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult[Any]:
         from fxgpt_core.market.history import update_candles
 
-        lineage = workspace.lineage(context.partition_key)
+        lineage = begin(context, workspace, CANDLES)
         summary = update_candles(
             workspace.lake,
             lineage.symbol,

@@ -5,7 +5,7 @@ from typing import Any
 import dagster as dg
 
 from fxgpt_core.models.registry import FAMILIES, FamilyEntry
-from fxgpt_pipeline.defs.common import TRAINING_POOL, Parts, finished, reporter, switched_off
+from fxgpt_pipeline.defs.common import TRAINING_POOL, Parts, begin, finished, reporter, switched_off
 from fxgpt_pipeline.stages import candidate, walk_forward
 from fxgpt_pipeline.workspace import Workspace
 
@@ -30,7 +30,7 @@ def _walk_forward(parts: Parts, entry: FamilyEntry) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult[Any]:
         from fxgpt_pipeline.training import walk_forward_forecasts
 
-        lineage = workspace.lineage(context.partition_key)
+        lineage = begin(context, workspace, key)
         if entry.name not in lineage.families:
             return switched_off(entry.name)
         result = walk_forward_forecasts(lineage, entry, reporter(context, workspace))
@@ -63,7 +63,7 @@ def _candidate(parts: Parts, entry: FamilyEntry) -> dg.AssetsDefinition:
     def version(context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult[Any]:
         from fxgpt_pipeline.training import train_candidate
 
-        lineage = workspace.lineage(context.partition_key)
+        lineage = begin(context, workspace, key)
         if entry.name not in lineage.families:
             return switched_off(entry.name)
         made, fit = train_candidate(lineage, entry, context.run_id, reporter(context, workspace))

@@ -4,7 +4,7 @@ from typing import Any
 
 import dagster as dg
 
-from fxgpt_pipeline.defs.common import FRESH, Parts, finished
+from fxgpt_pipeline.defs.common import FRESH, Parts, begin, finished
 from fxgpt_pipeline.stages import DRIFT
 from fxgpt_pipeline.workspace import Workspace
 
@@ -22,7 +22,7 @@ def build(parts: Parts) -> list[Any]:
     def drift(context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult[Any]:
         from fxgpt_pipeline.drifting import judge_drift
 
-        lineage = workspace.lineage(context.partition_key)
+        lineage = begin(context, workspace, DRIFT)
         verdict = judge_drift(lineage)
         return finished(
             lineage,

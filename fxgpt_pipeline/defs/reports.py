@@ -4,7 +4,7 @@ from typing import Any
 
 import dagster as dg
 
-from fxgpt_pipeline.defs.common import Parts, finished
+from fxgpt_pipeline.defs.common import Parts, begin, finished
 from fxgpt_pipeline.stages import REPORT
 from fxgpt_pipeline.workspace import Workspace
 
@@ -23,7 +23,7 @@ def build(parts: Parts) -> list[Any]:
     ) -> dg.MaterializeResult[Any]:
         from fxgpt_pipeline.reporting import write_overview
 
-        lineage = workspace.lineage(context.partition_key)
+        lineage = begin(context, workspace, REPORT)
         path = write_overview(lineage)
         return finished(lineage, REPORT, {"report": dg.MetadataValue.path(str(path)), "bytes": path.stat().st_size})
 
