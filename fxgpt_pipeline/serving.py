@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import datetime
 from typing import Any
 
 from fxgpt_core.common.errors import BadInputError, StoreError
@@ -75,8 +76,11 @@ def _dataset_of(lineage: Lineage, bundle: Bundle) -> Dataset:
     )
 
 
-def settle_symbol(lineage: Lineage, run_id: str, cause: str) -> dict[str, Any]:
-    """Let the gate decide about the newest candidates of a symbol, carry it out, and store what came of it."""
+def settle_symbol(lineage: Lineage, run_id: str, cause: str, started: datetime | None = None) -> dict[str, Any]:
+    """Let the gate decide about the newest candidates of a symbol, carry it out, and store what came of it.
+
+    `started` is when the run began: what is judged after that has not been answered by it.
+    """
     workspace, symbol = lineage.workspace, lineage.symbol
     registry, now = workspace.registry, workspace.clock.now()
     versions = {name: _candidate(lineage, name) for name in lineage.families}
@@ -92,11 +96,9 @@ def settle_symbol(lineage: Lineage, run_id: str, cause: str) -> dict[str, Any]:
         cause=f"training:{fingerprint}",
         acknowledged=lineage.asset.acknowledged_alarm,
     )
-    if cause:
-        record_retraining(workspace.database, symbol=symbol, cause=f"{cause}:{run_id}", at=now, dagster_run_id=run_id)
-        finish_retraining(
-            workspace.database, symbol=symbol, cause=f"{cause}:{run_id}", status="done", dagster_run_id=run_id
-        )
+    event = f"{cause or 'run'}:{run_id}"
+    record_retraining(workspace.database, symbol=symbol, cause=event, at=started or now, dagster_run_id=run_id)
+    finish_retraining(workspace.database, symbol=symbol, cause=event, status="done", dagster_run_id=run_id)
     champion, shadow = registry.holder(symbol, CHAMPION), registry.holder(symbol, SHADOW)
     value = {
         "decision": decision.to_dict(),

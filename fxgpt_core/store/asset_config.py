@@ -44,7 +44,7 @@ class Costs(Config):
         gt=0,
         le=1000,
         allow_inf_nan=False,
-        description="Bid-ask spread where the bars carry none, in pips.",
+        description="Bid-ask spread that every trade pays, in pips.",
     )
     commission_per_million: float = Field(
         default=30.0,

@@ -24,7 +24,7 @@ horizons: [{horizons}]   # how far forecasts look, in trading time; whole bars o
 {side}   # mid, bid or ask: what the bars must be; left out, whatever was imported
 
 costs:
-  spread_pips: {spread}             # used where the bars carry no spread of their own
+  spread_pips: {spread}             # paid by every trade, entry and exit together
   commission_per_million: {commission}   # account currency per million traded, per side
   slippage_pips: {slippage}           # added to every fill, per side
 
@@ -86,7 +86,7 @@ def show_asset(symbol: str, as_json: bool) -> None:
 @click.option("--horizons", help="Comma-separated.  [default: the timeframes]")
 @click.option("--source", default="import", show_default=True, help="import or sample.")
 @click.option("--side", help="Price side that the bars must have: mid, bid or ask.  [default: as imported]")
-@click.option("--spread-pips", default=1.0, show_default=True, help="Spread where the bars carry none.")
+@click.option("--spread-pips", default=1.0, show_default=True, help="Spread that every trade pays.")
 @click.option("--commission-per-million", default=30.0, show_default=True, help="Per side, in account currency.")
 @click.option("--slippage-pips", default=0.0, show_default=True, help="Extra cost of every fill.")
 def add_asset(

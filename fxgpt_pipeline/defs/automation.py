@@ -24,6 +24,8 @@ _RUNNING = [
     dg.DagsterRunStatus.STARTED,
 ]
 _PAGE = 100
+_ATTEMPTS = 3
+"""How often a retraining is tried for one cause; after that a person must look."""
 
 
 def build(
@@ -91,28 +93,51 @@ def _drift_sensor(workspace: Workspace) -> dg.SensorDefinition:
     )
     def drift_retraining(context: dg.SensorEvaluationContext, workspace: dg.ResourceParam[Workspace]) -> Any:
         cursor, verdicts = _new_verdicts(context)
-        requests, reasons = [], []
+        requests, reasons, keep = [], [], {}
         for symbol, news in sorted(verdicts.items()):
             asset = workspace.assets.get(symbol)
             if asset is None or not asset.enabled or not (news.drifted and news.onset):
                 continue  # age alone is the schedule's business
             decision = decide(workspace.lineage(symbol), context.instance, workspace.clock.now(), news)
             reasons.append(f"{symbol}: {'; '.join(decision.reasons)}")
-            if decision.what == "retrain":
-                requests.append(request(decision, f"drift:{symbol}:{news.cause}"))
-            elif decision.what == "postpone":
-                # A verdict that came during a run or a cooldown is kept until it can be acted on.
+            key = _next_run_key(context.instance, f"drift:{symbol}:{news.cause}")
+            if decision.what == "wait" or key is None:
+                continue
+            # Kept until a training has answered it: it came during a run or a cooldown, or its run may yet fail.
+            asked = cursor["requested"].get(symbol) if cursor["requested"].get(symbol, {}).get("key") == key else None
+            if decision.what == "retrain" and asked is None:
+                requests.append(request(decision, key))
+                asked = {"key": key, "news": news.to_dict()}
+            if asked is None:
                 cursor["pending"][symbol] = news.to_dict()
+            else:
+                keep[symbol] = asked
+        cursor["requested"] = keep
         skip = None if requests else dg.SkipReason(" | ".join(reasons) or "No new drift verdicts.")
         return dg.SensorResult(run_requests=requests, skip_reason=skip, cursor=json.dumps(cursor))
 
     return drift_retraining
 
 
+def _next_run_key(instance: dg.DagsterInstance, cause: str) -> str | None:
+    """Return the run key under which a cause may start a run: its own, one more after each failure, none after all.
+
+    Dagster drops a key that it has seen, so while a run of the last attempt is known the key stays the same.
+    """
+    for attempt in range(1, _ATTEMPTS + 1):
+        key = cause if attempt == 1 else f"{cause}:attempt{attempt}"
+        runs = instance.get_runs(dg.RunsFilter(job_name=RETRAIN_JOB, tags={CAUSE_TAG: key}), limit=1)
+        if not runs or runs[0].status not in (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED):
+            return key
+    return None
+
+
 def _new_verdicts(context: dg.SensorEvaluationContext) -> tuple[dict[str, Any], dict[str, DriftNews]]:
     """Return the next cursor and the newest verdict by symbol since the last one, postponed verdicts included."""
     cursor: dict[str, Any] = json.loads(context.cursor) if context.cursor else {"after": 0, "pending": {}}
-    verdicts = {symbol: DriftNews.from_dict(value) for symbol, value in cursor["pending"].items()}
+    requested: dict[str, Any] = cursor.get("requested", {})
+    waiting_news = {symbol: value["news"] for symbol, value in requested.items()} | cursor["pending"]
+    verdicts = {symbol: DriftNews.from_dict(value) for symbol, value in waiting_news.items()}
     page = context.instance.fetch_materializations(
         dg.AssetRecordsFilter(asset_key=dg.AssetKey(DRIFT), after_storage_id=cursor["after"]),
         limit=_PAGE,
@@ -135,23 +160,24 @@ def _new_verdicts(context: dg.SensorEvaluationContext) -> tuple[dict[str, Any], 
         if waiting is None or news.onset or not waiting.drifted:
             verdicts[record.partition_key] = news
     after = page.records[-1].storage_id if page.records else cursor["after"]
-    return {"after": after, "pending": {}}, verdicts
+    return {"after": after, "pending": {}, "requested": requested}, verdicts
 
 
 def decide(
     lineage: Lineage, instance: dg.DagsterInstance, now: datetime, news: DriftNews | None, manual: bool = False
 ) -> Decision:
     """Ask `policy` whether to retrain, with what the stores know about the symbol at `now`."""
-    from fxgpt_core.store.records import last_training
+    from fxgpt_core.store.records import last_retraining
 
-    last = last_training(lineage.workspace.database, lineage.symbol)
+    # A training counts when its candidates were settled: one that died half-way has answered nothing.
+    last = last_retraining(lineage.workspace.database, lineage.symbol)
     running = instance.get_runs(
         dg.RunsFilter(job_name=RETRAIN_JOB, statuses=_RUNNING, tags={"dagster/partition": lineage.symbol}), limit=1
     )
     state = RetrainingState(
         symbol=lineage.symbol,
         now=to_datetime64(now),
-        last_trained_at=to_datetime64(last.started_at) if last else None,
+        last_trained_at=to_datetime64(last.at) if last else None,
         news=news,
         running=bool(running),
         manual=manual,

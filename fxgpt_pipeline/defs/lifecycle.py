@@ -1,5 +1,6 @@
 """Who serves: the gate, and the champion and shadow aliases."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
@@ -25,7 +26,9 @@ def build(parts: Parts) -> list[Any]:
         from fxgpt_pipeline.serving import settle_symbol
 
         lineage = begin(context, workspace, CHAMPION)
-        value = settle_symbol(lineage, context.run_id, context.run_tags.get(CAUSE_TAG, ""))
+        seconds = context.instance.get_run_stats(context.run_id).start_time
+        started = datetime.fromtimestamp(seconds, UTC) if seconds else None
+        value = settle_symbol(lineage, context.run_id, context.run_tags.get(CAUSE_TAG, ""), started)
         return finished(
             lineage,
             CHAMPION,

@@ -13,7 +13,7 @@ import pytest
 
 from fxgpt_core.store.clock import FixedClock
 from fxgpt_core.store.migrate import upgrade
-from fxgpt_core.store.records import record_training
+from fxgpt_core.store.records import finish_retraining, record_retraining
 from fxgpt_pipeline.definitions import build_definitions
 from fxgpt_pipeline.runs import CAUSE_TAG
 from fxgpt_pipeline.stages import DRIFT
@@ -87,15 +87,9 @@ def daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Daemon]:
 
 
 def train(daemon: Daemon, at: datetime, version: str, symbol: str = SYMBOL) -> None:
-    record_training(
-        daemon.workspace.database,
-        symbol=symbol,
-        family="ewma",
-        mlflow_version=version,
-        trained_until=at - timedelta(hours=1),
-        started_at=at,
-        seconds=1.0,
-    )
+    database = daemon.workspace.database
+    record_retraining(database, symbol=symbol, cause=f"training:{version}", at=at)
+    finish_retraining(database, symbol=symbol, cause=f"training:{version}", status="done", dagster_run_id=version)
 
 
 def running(daemon: Daemon, symbol: str) -> None:
@@ -142,12 +136,12 @@ def test_onset_starts_one_retraining(daemon: Daemon) -> None:
     assert daemon.pending == {}
 
 
-def test_same_window_judged_twice_has_one_run_key(daemon: Daemon) -> None:
-    daemon.verdict("2024-06-06T12:00:00Z", drifted=True, onset=True)
-    (first,) = daemon.tick_sensor(timedelta(days=3))
-    daemon.verdict("2024-06-06T12:00:00Z", drifted=True, onset=True)
-    (second,) = daemon.tick_sensor(timedelta(days=3, minutes=5))
-    assert first.run_key == second.run_key, "Dagster starts a key once"
+def test_same_window_judged_twice_is_one_cause(daemon: Daemon) -> None:
+    daemon.verdict("2024-06-05T12:00:00Z", drifted=True, onset=True)
+    (first,) = daemon.tick_sensor(timedelta(days=2))
+    daemon.verdict("2024-06-05T12:00:00Z", drifted=True, onset=True)
+    assert daemon.tick_sensor(timedelta(days=2, minutes=5)) == []
+    assert first.run_key == f"drift:{SYMBOL}:2024-06-05T12:00:00Z"
     daemon.verdict("2024-06-20T12:00:00Z", drifted=True, onset=True)
     (later,) = daemon.tick_sensor(timedelta(days=17))
     assert later.run_key != first.run_key, "a later onset is another cause"
@@ -210,3 +204,21 @@ def test_more_verdicts_than_one_page_are_all_read(daemon: Daemon) -> None:
     assert len(requests) == 1
     daemon.verdict("2024-06-07T00:00:00Z", drifted=True, onset=True)
     assert len(daemon.tick_sensor(timedelta(days=4))) == 1
+
+
+def test_failed_retraining_is_tried_again_and_not_for_ever(daemon: Daemon) -> None:
+    daemon.verdict("2024-06-05T12:00:00Z", drifted=True, onset=True)
+    keys = []
+    for day in range(2, 12):
+        for asked in daemon.tick_sensor(timedelta(days=day)):
+            keys.append(asked.run_key)
+            job = daemon.repository.get_job("retrain")
+            tags = {**asked.tags, "dagster/partition": SYMBOL}
+            daemon.instance.create_run_for_job(job, status=dg.DagsterRunStatus.FAILURE, tags=tags)
+    cause = f"drift:{SYMBOL}:2024-06-05T12:00:00Z"
+    assert keys == [cause, f"{cause}:attempt2", f"{cause}:attempt3"]
+
+
+def test_age_alone_is_left_to_the_schedule(daemon: Daemon) -> None:
+    daemon.verdict("2024-06-18T12:00:00Z", drifted=False, onset=False)
+    assert daemon.tick_sensor(timedelta(days=15)) == []
