@@ -27,9 +27,9 @@ from fxgpt_core.models.registry import FAMILIES as ENTRIES
 from fxgpt_core.models.walk_forward import DATASET as WALK_FORWARD
 from fxgpt_core.policy.decision import Decision
 from fxgpt_core.store.clock import FixedClock, to_datetime64
-from fxgpt_pipeline.runs import close_dead_runs
+from fxgpt_pipeline.runs import close_dead_runs, stale_stages, with_stale_ancestors
 from fxgpt_pipeline.serving import forecast_now, smoke_forecast
-from fxgpt_pipeline.stages import Key, backtest, calibrated, candidate, walk_forward
+from fxgpt_pipeline.stages import SCORES, Key, backtest, calibrated, candidate, walk_forward
 from tests.pipeline.small_home import ASSET, FAMILIES, SYMBOL, SmallHome, later_bars
 
 NOW = datetime(2024, 7, 1, 12, tzinfo=UTC)
@@ -279,3 +279,41 @@ def test_pyfunc_says_from_raw_candles_what_the_lineage_says(base: SmallHome) -> 
 
 def _silent(*_: object) -> None:
     pass
+
+
+def test_a_stage_refuses_inputs_that_are_out_of_date(clone: SmallHome) -> None:
+    clone.configure("pipeline.yaml", {"walk_forward": {"folds": 3}})
+    before = clone.made()
+    outcome = clone.materialise([SCORES])
+    assert not outcome.success
+    assert "calibration/ewma" in outcome.error
+    assert clone.made() == before
+    lineage = clone.lineage()
+    with clone.instance() as instance:
+        todo = with_stale_ancestors(lineage, [SCORES], stale_stages(lineage, instance))
+    assert {walk_forward("ridge"), calibrated("ridge"), SCORES} <= set(todo)
+
+
+def test_a_champion_of_another_layout_still_forecasts(clone: SmallHome) -> None:
+    before = aliases(clone)
+    clone.configure("features/default.yaml", {"parameters": {"rsi": {"period": 10}}})
+    outcome = clone.materialise()
+    assert outcome.success, outcome.error
+    assert aliases(clone)[CHAMPION] == before[CHAMPION]
+    assert clone.stale() == set()
+
+
+def test_a_lost_part_makes_its_stage_stale(clone: SmallHome) -> None:
+    month = sorted(clone.home.lake.glob("features/symbol=GBPUSD/timeframe=4h/month=*"))[0]
+    shutil.rmtree(month)
+    assert clone.stale() == {"features/tables"}
+
+
+def test_a_new_model_on_the_same_bars_enters_as_shadow(clone: SmallHome) -> None:
+    before = aliases(clone)
+    clone.configure(f"assets/{SYMBOL}.yaml", {"models": {"ridge": {"evidence_errors": 0.1}}})
+    outcome = clone.materialise()
+    assert outcome.success, outcome.error
+    after = aliases(clone)
+    assert after[CHAMPION] == before[CHAMPION]
+    assert SHADOW in after
