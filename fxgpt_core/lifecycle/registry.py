@@ -73,11 +73,14 @@ class ModelRegistry:
         The alias is not touched. A version whose tag `fingerprint` equals the record's is returned as it is, so that
         a registration repeated after a crash makes no second version.
         """
-        known = self.find(symbol, record.tags["fingerprint"])
-        if known is not None:
-            return known
-        with _errors("write to"):
-            return self._log(symbol, family, bundle, record)
+        self.artifacts.mkdir(parents=True, exist_ok=True)
+        # Looking and writing belong together: two processes with the same training must not both register it.
+        with FileLock(self.artifacts / f".{symbol}.lock"):
+            known = self.find(symbol, record.tags["fingerprint"])
+            if known is not None:
+                return known
+            with _errors("write to"):
+                return self._log(symbol, family, bundle, record)
 
     def _log(self, symbol: str, family: str, bundle: Path, record: TrainingRecord) -> ModelVersion:
         import mlflow

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from fxgpt_core.common.errors import BadInputError
+from filelock import FileLock, Timeout
+
+from fxgpt_core.common.errors import BadInputError, FxgptError
 from fxgpt_pipeline.cli.output import console
 
 if TYPE_CHECKING:
@@ -26,7 +29,7 @@ def run_stages(
     from fxgpt_pipeline.definitions import build_definitions
     from fxgpt_pipeline.runs import close_dead_runs, execute, stale_stages, with_stale_ancestors
 
-    with DagsterInstance.get() as instance:
+    with _alone(workspace, lineage.symbol), DagsterInstance.get() as instance:
         for run in close_dead_runs(instance):
             console().print(f"Run {run[:8]} was interrupted earlier; carrying on where it stopped.")
         stale = stale_stages(lineage, instance)
@@ -43,6 +46,17 @@ def run_stages(
         return f"{lineage.symbol}: run {outcome.run_id[:8]} failed at {outcome.error}"
     console().print(f"{lineage.symbol}: done, run {outcome.run_id[:8]}.")
     return ""
+
+
+@contextmanager
+def _alone(workspace: Workspace, symbol: str) -> Iterator[None]:
+    """Hold the symbol for this process; the operating system lets go of it when the process dies."""
+    lock = FileLock(workspace.home.root / f".{symbol}.run.lock")
+    try:
+        with lock.acquire(timeout=0):
+            yield
+    except Timeout:
+        raise FxgptError(f"Another fxgpt command is working on {symbol}: wait for it, or stop it first.") from None
 
 
 def choose(lineage: Lineage, selection: str) -> list[Key]:

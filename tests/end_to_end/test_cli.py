@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from fxgpt_core.common.errors import BadInputError
 from fxgpt_pipeline.cli.main import run
@@ -135,3 +136,10 @@ def test_before_anything_is_materialised_it_says_what_to_do(
     assert out == ""
     assert "fxgpt materialize" in err
     assert len(err.strip().splitlines()) == 1
+
+
+def test_two_commands_do_not_work_on_one_symbol(fxgpt: Shell, base: SmallHome) -> None:
+    with FileLock(base.home.root / f".{SYMBOL}.run.lock"):
+        code, _, err = fxgpt("materialize", "--symbol", SYMBOL)
+    assert code == 1
+    assert f"Another fxgpt command is working on {SYMBOL}" in err
