@@ -57,6 +57,8 @@ def parse_zone(text: str) -> Zone:
     shifted = re.fullmatch(r"(utc|gmt|newyork|america/newyork|ny)([+-]\d{1,2})(?::?(\d\d))?", wanted)
     if shifted:
         hours = int(shifted[2]) + (int(shifted[3] or 0) / 60) * (-1 if shifted[2].startswith("-") else 1)
+        if abs(hours) > 14:
+            raise BadInputError(f"Time zone {text!r} is {hours:+g} h away: no clock is more than 14 h from another.")
         if shifted[1] in ("utc", "gmt"):
             return Zone(f"UTC{shifted[2]}" + (f":{shifted[3]}" if shifted[3] else ""), "UTC", hours)
         return Zone(f"New York{shifted[2]}", "America/New_York", hours)

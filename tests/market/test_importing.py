@@ -269,3 +269,8 @@ def test_clocks_are_named_in_many_ways(text: str, name: str, hours: float) -> No
     winter = np.array([np.datetime64("2024-01-15T12:00", "ns")])
     assert zone.name == name
     assert (winter - zone.to_utc(winter))[0] / np.timedelta64(1, "h") == hours
+
+
+def test_a_clock_farther_than_any_clock_is_refused() -> None:
+    with pytest.raises(BadInputError, match="14 h"):
+        parse_zone("New York+99")
