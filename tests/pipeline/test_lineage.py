@@ -317,3 +317,8 @@ def test_a_new_model_on_the_same_bars_enters_as_shadow(clone: SmallHome) -> None
     after = aliases(clone)
     assert after[CHAMPION] == before[CHAMPION]
     assert SHADOW in after
+
+
+def test_a_changed_indicator_definition_makes_features_stale(base: SmallHome, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fxgpt_core.features.spec.LAYOUT", 99)
+    assert {"features/tables", "features/targets", "walk_forward/ridge"} <= base.stale()
