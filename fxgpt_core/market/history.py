@@ -20,17 +20,20 @@ from fxgpt_core.market.bars import (
     fingerprint,
     origin,
     read_bars,
+    settled,
     store_given,
+    supersede,
 )
 from fxgpt_core.market.candles import Candles
 from fxgpt_core.market.config import QualityConfig
 from fxgpt_core.market.lake import Lake, Manifest, PartEntry
 from fxgpt_core.market.quality import QualityReport, assess, merge_quarantined
+from fxgpt_core.market.quarantine import standing_quarantine
 from fxgpt_core.market.resampling import resample
 
 CandleSource = Literal["sample", "import"]
-_RESAMPLING_VERSION, _QUALITY_VERSION = 1, 1
-_REPORTS, _SUPERSEDED = "quality", "candles_superseded"
+_RESAMPLING_VERSION, _QUALITY_VERSION = 1, 2
+_REPORTS = "quality"
 
 
 @dataclass(frozen=True)
@@ -67,8 +70,11 @@ def update_candles(
     source: CandleSource,
     quality: QualityConfig,
     side: str | None = None,
+    months: Sequence[str] = (),
 ) -> CandlesSummary:
     """Bring an asset's candles up to date; doing it again changes nothing.
+
+    `months` ("2024-03") are derived again even where the manifest says that they are up to date.
 
     The finest of `timeframes` is the base: the sample's bars (`source="sample"`) or imported ones. Every other
     timeframe is derived from the given bars, rewriting only months whose base bars changed; where faster bars than the
@@ -78,6 +84,7 @@ def update_candles(
     frames = sorted({timeframe(bar) for bar in timeframes})
     if source == "sample":
         _store_sample(lake, symbol, frames[0])
+    _settle(lake, symbol)
     feed, given = _feed(lake, symbol, frames[0])
     if side is not None and given.extra["side"] != side:
         raise DataError(
@@ -87,9 +94,9 @@ def update_candles(
     written, kept = {}, {}
     for bar in frames:
         if bar != feed:
-            written[bar.code], kept[bar.code] = _derive(lake, symbol, given, feed, bar)
+            written[bar.code], kept[bar.code] = _derive(lake, symbol, given, feed, bar, months)
     manifests = {bar: _manifest(lake, symbol, bar) for bar in frames}
-    report = _quality(lake, symbol, frames[0], manifests[frames[0]], given, quality)
+    report = _quality(lake, symbol, frames[0], manifests[frames[0]], feed, given, quality)
     return CandlesSummary(
         symbol=symbol,
         base=frames[0].code,
@@ -122,7 +129,9 @@ def source_fingerprint(lake: Lake, symbol: str, bar: str | Timeframe, source: Ca
         candles = _sample(symbol, base)
         parts = {name: PartEntry(checksum(bars), len(bars)) for name, bars in by_month(candles).items()}
         return fingerprint(symbol, base, candles.side, parts)
-    return _feed(lake, symbol, base)[1].fingerprint
+    given = _feed(lake, symbol, base)[1]
+    # Months of an interrupted import are not yet in the fingerprint: say something that no finished import says.
+    return stable_hash([given.fingerprint, given.extra["writing"]]) if "writing" in given.extra else given.fingerprint
 
 
 def _sample(symbol: str, base: Timeframe) -> Candles:
@@ -176,14 +185,26 @@ def _feed(lake: Lake, symbol: str, base: Timeframe) -> tuple[Timeframe, Manifest
     return usable[-1], given[usable[-1]]
 
 
-def _derive(lake: Lake, symbol: str, given: Manifest, feed: Timeframe, target: Timeframe) -> tuple[int, int]:
+def _settle(lake: Lake, symbol: str) -> None:
+    """Finish what interrupted imports of the symbol left."""
+    for bar in TIMEFRAMES.values():
+        manifest = lake.read_manifest(CANDLES, bar_keys(symbol, bar))
+        if manifest is not None and origin(manifest) == "given" and "writing" in manifest.extra:
+            with lake.lock(CANDLES, bar_keys(symbol, bar)):
+                settled(lake, symbol, bar)
+
+
+def _derive(
+    lake: Lake, symbol: str, given: Manifest, feed: Timeframe, target: Timeframe, again: Sequence[str]
+) -> tuple[int, int]:
     """Bring one derived timeframe up to date; returns how many of its months were written and how many kept."""
     keys, side = bar_keys(symbol, target), str(given.extra["side"])
     definition = stable_hash({"resampling": _RESAMPLING_VERSION, "feed": feed.code, "side": side})
     with lake.lock(CANDLES, keys):
         old = lake.read_manifest(CANDLES, keys)
         if old is not None and origin(old) == "given":
-            _supersede(lake, keys, old)
+            supersede(lake, keys, old)
+            lake.remove(CANDLES, keys, lake.parts(CANDLES, keys))
             old = None
         known = old.extra["sources"] if old is not None and old.definition == definition else {}
         parts = dict(old.parts) if old is not None and known else {}
@@ -191,10 +212,15 @@ def _derive(lake: Lake, symbol: str, given: Manifest, feed: Timeframe, target: T
         present = set(lake.parts(CANDLES, keys))
         stale = [
             part for part, source in sources.items()
-            if known.get(part) != source or (part in parts and part not in present)
+            if known.get(part) != source or (part in parts and part not in present) or part.split("=")[1] in again
         ]  # fmt: skip
         if not stale and set(known) == set(sources):
             return 0, len(parts)
+        extra = {"origin": "derived", "feed": feed.code, "side": side, "sources": known}
+        writing = {"name": f"bars made from {feed.code}", "months": stale}
+        lake.write_manifest(
+            CANDLES, keys, Manifest("", definition, parts=parts, extra={**extra, "writing": writing})
+        )  # a killed run is seen by it, and derives these months again
         parts = {part: entry for part, entry in parts.items() if part not in stale}
         for part, bars in _resampled(lake, symbol, given, feed, target, stale).items():
             lake.write(CANDLES, keys, part, bars.to_arrow())
@@ -202,7 +228,7 @@ def _derive(lake: Lake, symbol: str, given: Manifest, feed: Timeframe, target: T
         gone = [part for part in {*parts, *present} if part not in sources or parts.get(part) is None]
         lake.remove(CANDLES, keys, gone)
         parts = {part: parts[part] for part in sorted(parts) if part not in gone}
-        extra = {"origin": "derived", "feed": feed.code, "side": side, "sources": sources}
+        extra["sources"] = sources
         inputs = {feed.code: given.fingerprint}
         lake.write_manifest(
             CANDLES, keys, Manifest(fingerprint(symbol, target, side, parts), definition, inputs, parts, extra)
@@ -237,29 +263,26 @@ def _resampled(
     return {part: bars for part, bars in by_month(resample(fast, target)).items() if part in stale}
 
 
-def _supersede(lake: Lake, keys: dict[str, str], old: Manifest) -> None:
-    """Move given bars of a timeframe that is now derived from faster ones aside; nothing given is ever deleted."""
-    for part in lake.parts(CANDLES, keys):
-        lake.write(_SUPERSEDED, keys, part, lake.read(CANDLES, keys, [part]))
-    lake.write_manifest(_SUPERSEDED, keys, old)
-    lake.remove(CANDLES, keys, lake.parts(CANDLES, keys))
-
-
 def _quality(
-    lake: Lake, symbol: str, base: Timeframe, manifest: Manifest, given: Manifest, config: QualityConfig
+    lake: Lake,
+    symbol: str,
+    base: Timeframe,
+    manifest: Manifest,
+    feed: Timeframe,
+    given: Manifest,
+    config: QualityConfig,
 ) -> QualityReport:
     """Return the report of the base bars, from the lake when neither they nor the limits changed."""
     files = given.extra["files"]
-    definition = stable_hash([_QUALITY_VERSION, config.model_dump(mode="json"), sorted(files)])
+    orders = {check: facts["order"] for check, facts in files.items()}
+    definition = stable_hash([_QUALITY_VERSION, config.model_dump(mode="json"), orders])
     keys = bar_keys(symbol, base)
     stored = lake.read_manifest(_REPORTS, keys)
     if stored is not None and (stored.fingerprint, stored.definition) == (manifest.fingerprint, definition):
         return QualityReport.from_dict(stored.extra["report"])
     frame = load_candles(lake, symbol, base).to_frame().reset_index()
-    quarantined: dict[str, int] = {}
-    for facts in files.values():
-        for reason, count in facts["quarantined"].items():
-            quarantined[reason] = quarantined.get(reason, 0) + count
+    standing = standing_quarantine(lake, symbol, feed, files)
+    quarantined = {str(reason): int(count) for reason, count in standing["reason"].value_counts().items()}
     report = merge_quarantined(assess(frame, symbol, base, config).report, quarantined)
     lake.write_manifest(_REPORTS, keys, Manifest(manifest.fingerprint, definition, extra={"report": report.to_dict()}))
     return report

@@ -246,8 +246,8 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_another_price_side_is_refused(tmp_path: Path) -> None:
     lake = _lake(tmp_path)
     import_file(lake, _file(tmp_path, "EURUSD_bid.csv", GOOD))
-    with pytest.raises(BadInputError, match="holds bid bars of EURUSD 1h, and these are ask"):
-        import_file(lake, _file(tmp_path, "EURUSD_ask.csv", GOOD))
+    with pytest.raises(BadInputError, match="holds bid bars of EURUSD 1h, and these are mid"):
+        import_file(lake, _file(tmp_path, "EURUSD_mid.csv", GOOD))
 
 
 @pytest.mark.parametrize(
