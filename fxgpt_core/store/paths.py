@@ -51,13 +51,18 @@ class Home:
         return self.root / "reports"
 
     @property
+    def inbox(self) -> Path:
+        """Files of bars dropped here are imported by the daemon."""
+        return self.root / "inbox"
+
+    @property
     def scratch(self) -> Path:
         """Checkpoints and model folders of work in progress; may be deleted when nothing runs."""
         return self.root / "scratch"
 
     def create(self) -> Home:
         """Make the folders that must exist before anything is written; safe to call again."""
-        for folder in (self.lake, self.artifacts, self.dagster, self.reports, self.scratch):
+        for folder in (self.lake, self.artifacts, self.dagster, self.reports, self.scratch, self.inbox):
             folder.mkdir(parents=True, exist_ok=True)
         return self
 
