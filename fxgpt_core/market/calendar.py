@@ -2,7 +2,11 @@
 
 The market is open from Sunday 17:00 to Friday 17:00 New York time. US clocks change on Sundays at 02:00, while the
 market is closed, so within a week the offset to UTC is constant and a week is exactly 120 hours: one sorted list of
-week opens answers every question by binary search. Holidays are not modelled: the venue's bars show them.
+week opens answers every question by binary search.
+
+This module is the weekly rule alone: targets and horizons count its trading time, so that a horizon means the same on
+every venue and no list of holidays can move a label. Holidays and early closes, which differ from venue to venue, are
+`market_hours`: they say which bars to expect. `sessions` names the financial centres at work.
 
 All functions take and give datetime64[ns] arrays that mean UTC and work on any shape.
 """
@@ -22,10 +26,7 @@ from fxgpt_core.common.timeframes import Timeframe, timeframe
 from fxgpt_core.market.zones import to_local
 
 NEW_YORK = "America/New_York"
-LONDON = "Europe/London"
 WEEK_MINUTES = 7200
-SESSIONS = ("closed", "asia", "london", "overlap", "new_york", "late")
-"""Labels of `session`, in the order of its codes."""
 
 Times = NDArray[np.datetime64]
 _MINUTE = np.timedelta64(60_000_000_000, "ns")
@@ -152,20 +153,10 @@ def hour_of_week(times: Any) -> NDArray[np.int64]:
     return np.asarray((at - week_open(at)).astype(np.int64) // 3_600_000_000_000)
 
 
-def session(times: Any) -> NDArray[np.str_]:
-    """Return the trading session of each time, one of `SESSIONS`.
+def session_day(times: Any) -> NDArray[np.datetime64]:
+    """Return the New York session of each time, named by the day on which it closes: datetime64[D].
 
-    London and New York are their own 08:00-17:00 wall clocks, `overlap` is both; `asia` is the time from 17:00 New York
-    until London opens; `late` is what is left (the hour or so when London and New York clocks drift apart).
+    A session runs from 17:00 to 17:00 New York, so Sunday evening belongs to Monday. Outside market hours the name goes
+    on by the clock: Friday evening is Saturday.
     """
-    at = _times(times)
-    london, new_york = _minute_of_day(to_local(at, LONDON)), _minute_of_day(to_local(at, NEW_YORK))
-    in_london = (london >= 480) & (london < 1020)
-    in_new_york = (new_york >= 480) & (new_york < 1020)
-    in_asia = ~in_london & ((new_york >= 1020) | (london < 480))
-    code = np.select([~is_open(at), in_london & in_new_york, in_london, in_new_york, in_asia], [0, 3, 2, 4, 1], 5)
-    return np.asarray(np.asarray(SESSIONS)[code])
-
-
-def _minute_of_day(local: Times) -> NDArray[np.int64]:
-    return np.asarray((local - local.astype("datetime64[D]")).astype("timedelta64[m]").astype(np.int64))
+    return np.asarray((to_local(_times(times), NEW_YORK) + np.timedelta64(7, "h")).astype("datetime64[D]"))

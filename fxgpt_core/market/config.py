@@ -2,9 +2,91 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+import re
+from datetime import date, time
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
 
 from fxgpt_core.common.config import Config
+from fxgpt_core.store.config import load_yaml, validate
+from fxgpt_core.store.paths import CHECKOUT
+
+MARKET_HOURS_FILE = "market_hours.yaml"
+
+
+class SessionRule(Config):
+    """One departure from the weekly hours; a session is named by the New York day on which it closes."""
+
+    date: str | None = Field(None, description='Day of the session: "MM-DD" every year or "YYYY-MM-DD" once.')
+    easter: int | None = Field(None, ge=-100, le=100, description="Days from Easter Sunday; Good Friday is -2.")
+    closed: Literal["all"] | None = Field(None, description="The whole session is shut.")
+    closes: str | None = Field(None, description='New York time of an early close, "HH:MM" before 17:00.')
+    opens: str | None = Field(
+        None, description='New York time of a late open, "HH:MM"; 17:00 or later is the evening before.'
+    )
+    since: int = Field(1970, ge=1970, le=2100, description="First year of the rule.")
+    until: int = Field(2100, ge=1970, le=2100, description="Last year of the rule.")
+    weekend: Literal["skip", "monday", "nearest"] = Field(
+        "skip", description="What a day on Saturday or Sunday does: nothing, moves to Monday, or to Friday or Monday."
+    )
+
+    @model_validator(mode="after")
+    def _complete(self) -> SessionRule:
+        if (self.date is None) == (self.easter is None):
+            raise ValueError("a rule names its day by either date or easter")
+        if sum(value is not None for value in (self.closed, self.closes, self.opens)) != 1:
+            raise ValueError(f"the rule of {self.day} must say one of closed, closes and opens")
+        if self.date is not None:
+            self._check_date(self.date)
+        for name in ("closes", "opens"):
+            text = getattr(self, name)
+            if text is not None and not _is_clock(text):
+                raise ValueError(f'{name} {text!r} of {self.day} is no time such as "13:00"; keep the quotes')
+        if self.closes is not None and time.fromisoformat(self.closes) >= time(17):
+            raise ValueError(f"closes {self.closes!r} of {self.day} is not before 17:00, when every session closes")
+        return self
+
+    @property
+    def day(self) -> str:
+        """The rule's day for messages."""
+        return self.date if self.date is not None else f"Easter {self.easter:+d}"
+
+    @staticmethod
+    def _check_date(text: str) -> None:
+        full = text if re.fullmatch(r"\d{4}-\d\d-\d\d", text) else f"2024-{text}"
+        try:
+            date.fromisoformat(full)
+        except ValueError:
+            raise ValueError(f'date {text!r} is neither "MM-DD" nor "YYYY-MM-DD"; keep the quotes') from None
+
+
+class MarketHoursConfig(Config):
+    """Holidays, early closes and late opens: the departures from Sunday 17:00 to Friday 17:00 New York."""
+
+    rules: tuple[SessionRule, ...] = ()
+
+
+def load_market_hours(config_dir: Path) -> MarketHoursConfig:
+    """Return `market_hours.yaml` of a configuration folder, the shipped one where it is absent.
+
+    Raises ConfigError naming the file and the key.
+    """
+    path = config_dir / MARKET_HOURS_FILE
+    return validate(MarketHoursConfig, load_yaml(path), str(path)) if path.exists() else shipped_market_hours()
+
+
+@lru_cache(maxsize=1)
+def shipped_market_hours() -> MarketHoursConfig:
+    """Return the rules that ship with the product."""
+    path = CHECKOUT / "configs" / MARKET_HOURS_FILE
+    return validate(MarketHoursConfig, load_yaml(path), str(path))
+
+
+def _is_clock(text: str) -> bool:
+    return re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", text) is not None
 
 
 class QualityConfig(Config):
@@ -24,9 +106,9 @@ class QualityConfig(Config):
     stale_bars: int = Field(
         default=12, ge=2, description="This many bars in a row without any movement of the price are reported as stale."
     )
-    holidays: tuple[str, ...] = Field(
-        default=("01-01", "12-25"),
-        description="Month and day (New York sessions) on which missing bars are expected.",
+    market_hours: MarketHoursConfig = Field(
+        default_factory=shipped_market_hours,
+        description="Holidays and early closes, on which missing bars are expected.",
     )
     block_on_suspect_time_zone: bool = Field(
         default=True, description="Block when the weekly open and close do not fit the time zone of the stamps."

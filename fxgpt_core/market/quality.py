@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from fxgpt_core.common.timeframes import Timeframe, timeframe
 from fxgpt_core.market import calendar
 from fxgpt_core.market.config import QualityConfig
+from fxgpt_core.market.market_hours import market_hours
 from fxgpt_core.market.time_zones import week_edges
-from fxgpt_core.market.zones import to_local
 
 PRICES = ("open", "high", "low", "close")
 REASONS = (
@@ -240,10 +240,7 @@ def _missing(
     if not len(opens):
         return 0, opens, np.empty(0, dtype=np.int64)
     grid = calendar.bar_opens(opens[0], opens[-1] + length.duration, length)
-    # A session is named by the New York day on which it closes: 17:00 belongs to the next day.
-    day = (to_local(grid, calendar.NEW_YORK) + np.timedelta64(7, "h")).astype("datetime64[D]").astype(str)
-    month_day = np.array([text[5:] for text in np.unique(day)])
-    holiday = np.isin(month_day, config.holidays)[np.unique(day, return_inverse=True)[1]]
+    holiday = ~market_hours(config.market_hours).holds_trading(grid, length)
     absent = ~np.isin(grid, opens, assume_unique=True) & ~holiday
     edges = np.flatnonzero(np.diff(np.r_[0, absent.astype(np.int8), 0]))
     return int((~holiday).sum()), grid[absent], (edges[1::2] - edges[::2]).astype(np.int64)

@@ -66,7 +66,7 @@ def check_configuration(configs: Path) -> ConfigurationReport:
     for path in sorted(configs.rglob("*.y*ml")):
         name = path.relative_to(configs)
         report.files.append(str(name))
-        if len(name.parts) == 1 and name.name == "pipeline.yaml":
+        if len(name.parts) == 1 and name.name in ("pipeline.yaml", "market_hours.yaml"):
             continue
         if len(name.parts) != 2 or name.parts[0] not in folders or path.suffix != ".yaml":
             report.problems.append(f"{path} is read by nothing{suggestion(str(name.with_suffix('')), folders)}")

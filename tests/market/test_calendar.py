@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -134,18 +134,33 @@ def test_the_bar_grid_is_every_distinct_bar_that_holds_an_open_minute(code: str)
     np.testing.assert_array_equal(got, expected[(expected >= start) & (expected < end)])
 
 
-def test_sessions_follow_the_clocks_of_london_and_new_york() -> None:
+def test_a_session_is_named_by_the_new_york_day_on_which_it_closes() -> None:
     at = {
-        "2024-01-03T07:59": "asia",
-        "2024-01-03T08:00": "london",
-        "2024-07-03T07:00": "london",
-        "2024-01-03T13:00": "overlap",
-        "2024-03-12T12:00": "overlap",  # New York has changed its clock, London has not
-        "2024-01-03T18:00": "new_york",
-        "2024-01-03T23:00": "asia",
-        "2024-01-06T12:00": "closed",
+        "2024-03-10T21:00": "2024-03-11",  # Sunday 17:00, the day of the clock change
+        "2024-03-08T21:59": "2024-03-08",
+        "2024-07-02T20:59": "2024-07-02",
+        "2024-07-02T21:00": "2024-07-03",
     }
-    assert list(calendar.session(list(at))) == list(at.values())
+    assert [str(day) for day in calendar.session_day(list(at))] == list(at.values())
+
+
+def test_every_week_edge_of_2000_to_2035_is_where_the_wall_clock_says() -> None:
+    """Exhaustive: the last closed and first open minute of each Sunday, the reverse of each Friday, by zoneinfo."""
+    edges = []
+    for week in range(36 * 53):
+        for weekday, opens in ((6, True), (4, False)):
+            day = date(2000, 1, 2) + timedelta(days=7 * week + (weekday - 6))
+            if day.year > 2035:
+                continue
+            edge = datetime(day.year, day.month, day.day, 17, tzinfo=NEW_YORK).astimezone(UTC).replace(tzinfo=None)
+            edges.append((np.datetime64(edge, "ns"), opens))
+    times = np.array([edge for edge, _ in edges])
+    opens = np.array([kind for _, kind in edges])
+    assert len(times) > 3700
+    np.testing.assert_array_equal(calendar.is_open(times), opens)
+    np.testing.assert_array_equal(calendar.is_open(times - np.timedelta64(1, "ns")), ~opens)
+    np.testing.assert_array_equal(calendar.minutes_to_week_close(times[opens]), 7200)
+    np.testing.assert_array_equal(calendar.minutes_to_week_close(times[~opens] - MINUTE), 1)
 
 
 def test_hours_of_the_week_count_from_its_open_and_minutes_to_its_close() -> None:

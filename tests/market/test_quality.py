@@ -15,9 +15,11 @@ from fxgpt_core.market.candles import Candles
 from fxgpt_core.market.config import QualityConfig
 from fxgpt_core.market.quality import QualityReport, assess, merge_quarantined
 
+START = np.datetime64("2024-01-03T00:00")
+
 
 def _frame(count: int = 300, timeframe: str = "1h") -> pd.DataFrame:
-    return bars(count, timeframe).to_frame().reset_index().astype({"open": object, "close": object})
+    return bars(count, timeframe, start=START).to_frame().reset_index().astype({"open": object, "close": object})
 
 
 @pytest.mark.parametrize(

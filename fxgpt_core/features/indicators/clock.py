@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from fxgpt_core.features.registry import Bars, Columns, feature
-from fxgpt_core.market.calendar import minutes_to_week_close, session, week_open
+from fxgpt_core.market.calendar import minutes_to_week_close, week_open
+from fxgpt_core.market.sessions import sessions_at
 
 _DAY, _WEEK = 1440.0, 7200.0
 
@@ -26,7 +27,6 @@ def clock(bars: Bars) -> Columns:
 
 @feature("session", group="time", source="SPEC 2, trading session", warm_up=lambda p: 0)
 def sessions(bars: Bars) -> Columns:
-    """Whether Asia, London or New York trades in the bar's last minute; London and New York overlap."""
-    found = session(bars.known_at - np.timedelta64(1, "m"))
-    london, new_york = (np.isin(found, [name, "overlap"]).astype(np.float64) for name in ("london", "new_york"))
-    return {("asia",): (found == "asia").astype(np.float64), ("london",): london, ("new_york",): new_york}
+    """Whether Sydney, Tokyo, London or New York is at work in the bar's last minute; sessions overlap."""
+    at_work = sessions_at(bars.known_at - np.timedelta64(1, "m"))
+    return {(name,): flags.astype(np.float64) for name, flags in at_work.items()}
