@@ -14,6 +14,7 @@ from fxgpt_pipeline.defs import (
     calibration,
     evaluation,
     features,
+    ingestion,
     lifecycle,
     market,
     models,
@@ -40,13 +41,13 @@ def build_definitions(workspace: Workspace | None = None, resources: Mapping[str
     for concern in concerns:
         for made in concern.build(parts):
             (checks if isinstance(made, dg.AssetChecksDefinition) else assets).append(made)
-    jobs, schedules, sensors = automation.build(parts)
+    automated = (automation.build(parts), ingestion.build(parts))
     return dg.Definitions(
         assets=assets,
         asset_checks=checks,
-        jobs=jobs,
-        schedules=schedules,
-        sensors=sensors,
+        jobs=[job for made in automated for job in made.jobs],
+        schedules=[schedule for made in automated for schedule in made.schedules],
+        sensors=[sensor for made in automated for sensor in made.sensors],
         resources={"workspace": space, **(resources or {})},
         # One symbol's lineage is one run in one process: spawned steps would import everything again.
         executor=dg.in_process_executor,

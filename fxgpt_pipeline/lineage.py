@@ -108,9 +108,12 @@ class Lineage:
         return {alias: version.version for version in versions for alias in version.aliases}
 
     def _source_fingerprint(self) -> str:
-        from fxgpt_core.market.history import source_fingerprint
+        from fxgpt_core.market.history import given_bars, source_fingerprint
 
-        return source_fingerprint(self.workspace.lake, self.symbol, self.timeframes[0], self.asset.source)
+        lake, asset = self.workspace.lake, self.asset
+        if asset.remote and not given_bars(lake, self.symbol):
+            return "nothing fetched yet"
+        return source_fingerprint(lake, self.symbol, self.timeframes[0], asset.candle_source)
 
     def require_good_bars(self) -> None:
         """Raise DataError when the stored candles failed their quality check, whoever asks to build on them."""

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from fxgpt_core.backtest.config import BacktestConfig
 from fxgpt_core.calibration.config import CalibrationConfig
 from fxgpt_core.common.config import Config
 from fxgpt_core.evaluation.config import EvaluationConfig, WalkForwardConfig
 from fxgpt_core.lifecycle.drift.config import DriftConfig
-from fxgpt_core.market.config import QualityConfig
+from fxgpt_core.market.config import QualityConfig, load_market_hours
 from fxgpt_core.policy.config import GateConfig, RetrainingConfig
-from fxgpt_core.store.asset_config import AssetConfig
+from fxgpt_core.store.asset_config import AssetConfig, cron
 from fxgpt_core.store.config import load_yaml, merge, validate
 
 
@@ -22,6 +22,34 @@ class AutomationConfig(Config):
 
     verdict_interval_seconds: int = Field(
         300, ge=5, le=86_400, description="Seconds between readings of drift verdicts."
+    )
+    inbox_interval_seconds: int = Field(30, ge=5, le=86_400, description="Seconds between looks into the inbox.")
+    inbox_settle_seconds: float = Field(
+        5.0, ge=0, le=3600, description="A file changed this recently is still being copied and waits."
+    )
+    imports_interval_seconds: int = Field(
+        60, ge=5, le=86_400, description="Seconds between looks whether imported bars, or settings, await candles."
+    )
+    refresh_cron: str = Field(
+        "2 * * * *", description="When bars of the running month are fetched from remote providers, cron in UTC."
+    )
+    freshness_cron: str = Field("35 * * * *", description="When the age of every pair's bars is judged, cron in UTC.")
+
+    @field_validator("refresh_cron", "freshness_cron")
+    @classmethod
+    def _cron(cls, value: str) -> str:
+        return cron(value)
+
+
+class FreshnessConfig(Config):
+    """How old the last bar may be before the freshness check warns."""
+
+    max_trading_hours: float = Field(
+        3.0, gt=0, le=2000, description="Hours of open market since the last bar closed, for bars of remote providers."
+    )
+    files: bool = Field(
+        False,
+        description="Judge bars that come from files as well; a history that was imported once is meant to be old.",
     )
 
 
@@ -36,6 +64,7 @@ class Settings(Config):
 
     seed: int = Field(20240301, ge=0, description="Seed of every random draw: training, sampling, bootstrap.")
     quality: QualityConfig = QualityConfig()
+    freshness: FreshnessConfig = FreshnessConfig()
     leakage: LeakageConfig = LeakageConfig()
     walk_forward: WalkForwardConfig = WalkForwardConfig()
     calibration: CalibrationConfig = CalibrationConfig()
@@ -51,6 +80,7 @@ def load_settings(config_dir: Path, asset: AssetConfig | None = None) -> Setting
     """Return `pipeline.yaml` with the asset's overrides laid over it; raises ConfigError naming file and key."""
     path = config_dir / "pipeline.yaml"
     values = load_yaml(path) if path.exists() else {}
+    values = merge({"quality": {"market_hours": load_market_hours(config_dir).model_dump(mode="json")}}, values)
     overrides = asset.overrides if asset is not None else {}
     where = str(path) if not overrides or asset is None else f"{path} with the overrides of {asset.symbol}"
     return validate(Settings, merge(values, overrides), where)

@@ -79,7 +79,8 @@ def update_candles(
     The finest of `timeframes` is the base: the sample's bars (`source="sample"`) or imported ones. Every other
     timeframe is derived from the given bars, rewriting only months whose base bars changed; where faster bars than the
     base were imported, the base is derived too. Raises DataError when the base bars are missing, BadInputError when the
-    sample is asked for what it does not have, DataError when the bars are not of the price `side` asked for.
+    sample is asked for what it does not have or for `months` without bars, DataError when the bars are not of the
+    price `side` asked for.
     """
     frames = sorted({timeframe(bar) for bar in timeframes})
     if source == "sample":
@@ -91,6 +92,10 @@ def update_candles(
             f"{symbol} is configured with {side} prices, but its bars are {given.extra['side']}: "
             f"set price_side to {given.extra['side']} or import {side} bars into another home."
         )
+    unknown = sorted(month for month in months if f"month={month}" not in given.parts)
+    if unknown:
+        held = sorted(part.removeprefix("month=") for part in given.parts)
+        raise BadInputError(f"{symbol} has no bars of {', '.join(unknown)}; it has {held[0]} to {held[-1]}.")
     written, kept = {}, {}
     for bar in frames:
         if bar != feed:
@@ -117,6 +122,20 @@ def load_candles(lake: Lake, symbol: str, bar: str | Timeframe) -> Candles:
     """Return all bars of one timeframe; raises DataError saying what to import or materialise when there are none."""
     manifest = _manifest(lake, symbol, timeframe(bar))
     return read_bars(lake, symbol, timeframe(bar), str(manifest.extra["side"]), sorted(manifest.parts))
+
+
+def last_close(lake: Lake, symbol: str, bar: Timeframe) -> np.datetime64:
+    """Return when the last stored bar closed (UTC), reading one month; raises DataError when there are no bars."""
+    manifest = _manifest(lake, symbol, bar)
+    return np.datetime64(
+        read_bars(lake, symbol, bar, str(manifest.extra["side"]), sorted(manifest.parts)[-1:]).known_at[-1]
+    )
+
+
+def given_bars(lake: Lake, symbol: str) -> bool:
+    """Tell whether any bars of a symbol were given: imported, fetched or of the sample; reads manifests only."""
+    manifests = (lake.read_manifest(CANDLES, bar_keys(symbol, bar)) for bar in TIMEFRAMES.values())
+    return any(manifest is not None and origin(manifest) == "given" for manifest in manifests)
 
 
 def source_fingerprint(lake: Lake, symbol: str, bar: str | Timeframe, source: CandleSource) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from datetime import date
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -17,7 +18,7 @@ from fxgpt_core.common.symbols import normalise_symbol
 from fxgpt_core.common.timeframes import Timeframe, horizon_minutes, horizon_name, timeframe
 from fxgpt_core.store.config import load_yaml, suggestion, validate
 
-SECTIONS = ("walk_forward", "calibration", "backtest", "drift", "retraining", "gate")
+SECTIONS = ("quality", "freshness", "walk_forward", "calibration", "backtest", "drift", "retraining", "gate")
 """Parts of the pipeline whose configuration an asset may override."""
 
 DEFAULT_MODELS: dict[str, dict[str, Any]] = {
@@ -28,12 +29,29 @@ DEFAULT_MODELS: dict[str, dict[str, Any]] = {
     "sssd": {"preset": "small"},
 }
 
+FILE_SOURCES = ("import", "sample")
+"""Sources that fetch nothing: their bars are in the lake or in a file."""
+
 _OPERATING = ("enabled", "priority", "retraining_cron")
 """Fields that steer when work runs but not what it computes; left out of the hash."""
 
 _T = TypeVar("_T")
 
 _CRON_RANGES = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
+
+
+def cron(value: str) -> str:
+    """Return a cron expression with single blanks; raises ValueError saying which field is wrong."""
+    parts = value.split()
+    if len(parts) != 5:
+        raise ValueError(f"{value!r} is no cron expression of five fields such as '0 22 * * *'")
+    for part, (low, high) in zip(parts, _CRON_RANGES, strict=True):
+        if not re.fullmatch(r"(\*|\d+(-\d+)?)(/[1-9]\d*)?(,(\*|\d+(-\d+)?)(/[1-9]\d*)?)*", part):
+            raise ValueError(f"{value!r}: field {part!r} is not understood, write numbers, *, a-b, a,b or */n")
+        for number in re.findall(r"(?<![/\d])\d+", part):
+            if not low <= int(number) <= high:
+                raise ValueError(f"{value!r}: {number} lies outside {low}..{high}")
+    return " ".join(parts)
 
 
 class Costs(Config):
@@ -64,10 +82,14 @@ class AssetConfig(Config):
     symbol: str = Field(description="Currency pair, six letters; the file is named after it.")
     enabled: bool = Field(default=True, description="Whether the asset is a partition; off: nothing runs for it.")
     priority: int = Field(default=0, ge=-100, le=100, description="Higher runs first where assets queue.")
-    source: Literal["sample", "import"] = Field(
+    source: str = Field(
         default="import",
-        description="`sample`: hourly EURUSD bars shipped with backtesting.py; `import`: `fxgpt import`.",
+        pattern=r"^[a-z_]+$",
+        description="Where bars come from. `import`: `fxgpt import` and the inbox; `sample`: hourly EURUSD bars that "
+        "ship with backtesting.py; else the name of a provider, from which bars are fetched.",
     )
+    since: date | None = Field(default=None, description="First day that is fetched from a provider (UTC).")
+    provider: dict[str, Any] = Field(default_factory=dict, description="Options of the provider.")
     timeframes: tuple[str, ...] = Field(min_length=1, description="Bar lengths; the finest one is the base.")
     horizons: tuple[str, ...] = Field(
         min_length=1, max_length=10, description="Forecast horizons, as 5m, 1h, 1d or minutes of trading time."
@@ -128,16 +150,18 @@ class AssetConfig(Config):
     @field_validator("retraining_cron")
     @classmethod
     def _cron(cls, value: str) -> str:
-        parts = value.split()
-        if len(parts) != 5:
-            raise ValueError(f"{value!r} is no cron expression of five fields such as '0 22 * * *'")
-        for part, (low, high) in zip(parts, _CRON_RANGES, strict=True):
-            if not re.fullmatch(r"(\*|\d+(-\d+)?)(/[1-9]\d*)?(,(\*|\d+(-\d+)?)(/[1-9]\d*)?)*", part):
-                raise ValueError(f"{value!r}: field {part!r} is not understood, write numbers, *, a-b, a,b or */n")
-            for number in re.findall(r"(?<![/\d])\d+", part):
-                if not low <= int(number) <= high:
-                    raise ValueError(f"{value!r}: {number} lies outside {low}..{high}")
-        return " ".join(parts)
+        return cron(value)
+
+    @model_validator(mode="after")
+    def _fetched(self) -> AssetConfig:
+        if self.remote and self.since is None:
+            raise ValueError(
+                f"source {self.source!r} is a provider's name and needs `since`, the first day to fetch, such as "
+                f"2024-01-01; without a provider it is 'import' or 'sample'{suggestion(self.source, FILE_SOURCES)}"
+            )
+        if not self.remote and (self.since is not None or self.provider):
+            raise ValueError(f"`since` and `provider` are for bars of a provider, and the source is {self.source}")
+        return self
 
     @model_validator(mode="after")
     def _multiples(self) -> AssetConfig:
@@ -145,6 +169,16 @@ class AssetConfig(Config):
             if minutes % self.base.minutes:
                 raise ValueError(f"horizon {name} is not a whole number of bars of the base timeframe {self.base}")
         return self
+
+    @property
+    def remote(self) -> bool:
+        """Whether bars are fetched from a provider."""
+        return self.source not in FILE_SOURCES
+
+    @property
+    def candle_source(self) -> Literal["sample", "import"]:
+        """Whether candles are those of the sample or what has come into the lake, by import or from a provider."""
+        return "sample" if self.source == "sample" else "import"
 
     @property
     def base(self) -> Timeframe:
@@ -175,8 +209,17 @@ def check_families(asset: AssetConfig, known: Iterable[str], where: str) -> None
             raise ConfigError(f"{where}: unknown model family {name!r} under models{suggestion(name, names)}")
 
 
-def load_asset(path: Path, families: Iterable[str] | None = None) -> AssetConfig:
-    """Read one asset file; the file name must be the symbol. `families` are checked where given."""
+def check_source(asset: AssetConfig, providers: Iterable[str], where: str) -> None:
+    """Raise ConfigError if `asset` takes its bars from a provider that is not known, with the nearest spelling."""
+    names = [*FILE_SOURCES, *providers]
+    if asset.source not in names:
+        raise ConfigError(f"{where}: unknown source {asset.source!r}{suggestion(asset.source, names)}")
+
+
+def load_asset(
+    path: Path, families: Iterable[str] | None = None, providers: Iterable[str] | None = None
+) -> AssetConfig:
+    """Read one asset file; the file name must be the symbol. `families` and `providers` are checked where given."""
     asset = validate(AssetConfig, load_yaml(path), str(path))
     if path.stem != asset.symbol:
         raise ConfigError(
@@ -184,16 +227,20 @@ def load_asset(path: Path, families: Iterable[str] | None = None) -> AssetConfig
         )
     if families is not None:
         check_families(asset, families, str(path))
+    if providers is not None:
+        check_source(asset, providers, str(path))
     return asset
 
 
-def load_assets(config_dir: Path, families: Iterable[str] | None = None) -> dict[str, AssetConfig]:
+def load_assets(
+    config_dir: Path, families: Iterable[str] | None = None, providers: Iterable[str] | None = None
+) -> dict[str, AssetConfig]:
     """Return every asset of `config_dir/assets/*.yaml` by symbol, sorted, disabled ones included.
 
     Raises ConfigError for the first file that is wrong; a missing folder gives no assets.
     """
-    known = None if families is None else list(families)
-    assets = [load_asset(path, known) for path in sorted((config_dir / "assets").glob("*.yaml"))]
+    known, sources = (None if names is None else list(names) for names in (families, providers))
+    assets = [load_asset(path, known, sources) for path in sorted((config_dir / "assets").glob("*.yaml"))]
     return {asset.symbol: asset for asset in sorted(assets, key=lambda asset: asset.symbol)}
 
 

@@ -9,7 +9,8 @@ import dagster as dg
 from fxgpt_core.policy.decision import Decision
 from fxgpt_core.policy.retraining import DriftNews, RetrainingState, decide_retraining
 from fxgpt_core.store.clock import to_datetime64
-from fxgpt_pipeline.defs.common import Parts
+from fxgpt_pipeline.defs.common import Automation, Parts
+from fxgpt_pipeline.defs.run_keys import ACTIVE, next_run_key
 from fxgpt_pipeline.lineage import Lineage
 from fxgpt_pipeline.runs import CAUSE_TAG, LINEAGE_JOB
 from fxgpt_pipeline.settings import load_settings
@@ -17,21 +18,11 @@ from fxgpt_pipeline.stages import DRIFT, TABLES, TARGETS
 from fxgpt_pipeline.workspace import Workspace
 
 RETRAIN_JOB = "retrain"
-_RUNNING = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-]
 _PAGE = 100
-_ATTEMPTS = 3
-"""How often a retraining is tried for one cause; after that a person must look."""
 
 
-def build(
-    parts: Parts,
-) -> tuple[list[Any], list[dg.ScheduleDefinition], list[dg.SensorDefinition]]:
-    """Return (jobs, schedules, sensors)."""
+def build(parts: Parts) -> Automation:
+    """Return the jobs, schedules and sensors."""
     everything = dg.AssetSelection.all()
     retrained = everything - dg.AssetSelection.assets(dg.AssetKey(DRIFT))
     jobs = [
@@ -61,7 +52,7 @@ def build(
             description="New candles bring new features, targets and a drift verdict; models wait for a decision.",
         )
     )
-    return jobs, schedules, sensors
+    return Automation(jobs, schedules, sensors)
 
 
 def _retraining_schedule(workspace: Workspace, symbol: str) -> dg.ScheduleDefinition:
@@ -100,7 +91,7 @@ def _drift_sensor(workspace: Workspace) -> dg.SensorDefinition:
                 continue  # age alone is the schedule's business
             decision = decide(workspace.lineage(symbol), context.instance, workspace.clock.now(), news)
             reasons.append(f"{symbol}: {'; '.join(decision.reasons)}")
-            key = _next_run_key(context.instance, f"drift:{symbol}:{news.cause}")
+            key = next_run_key(context.instance, RETRAIN_JOB, f"drift:{symbol}:{news.cause}")
             if decision.what == "wait" or key is None:
                 continue
             # Kept until a training has answered it: it came during a run or a cooldown, or its run may yet fail.
@@ -117,19 +108,6 @@ def _drift_sensor(workspace: Workspace) -> dg.SensorDefinition:
         return dg.SensorResult(run_requests=requests, skip_reason=skip, cursor=json.dumps(cursor))
 
     return drift_retraining
-
-
-def _next_run_key(instance: dg.DagsterInstance, cause: str) -> str | None:
-    """Return the run key under which a cause may start a run: its own, one more after each failure, none after all.
-
-    Dagster drops a key that it has seen, so while a run of the last attempt is known the key stays the same.
-    """
-    for attempt in range(1, _ATTEMPTS + 1):
-        key = cause if attempt == 1 else f"{cause}:attempt{attempt}"
-        runs = instance.get_runs(dg.RunsFilter(job_name=RETRAIN_JOB, tags={CAUSE_TAG: key}), limit=1)
-        if not runs or runs[0].status not in (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED):
-            return key
-    return None
 
 
 def _new_verdicts(context: dg.SensorEvaluationContext) -> tuple[dict[str, Any], dict[str, DriftNews]]:
@@ -172,7 +150,7 @@ def decide(
     # A training counts when its candidates were settled: one that died half-way has answered nothing.
     last = last_retraining(lineage.workspace.database, lineage.symbol)
     running = instance.get_runs(
-        dg.RunsFilter(job_name=RETRAIN_JOB, statuses=_RUNNING, tags={"dagster/partition": lineage.symbol}), limit=1
+        dg.RunsFilter(job_name=RETRAIN_JOB, statuses=ACTIVE, tags={"dagster/partition": lineage.symbol}), limit=1
     )
     state = RetrainingState(
         symbol=lineage.symbol,

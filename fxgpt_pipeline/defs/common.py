@@ -29,6 +29,15 @@ warnings.filterwarnings("ignore", category=dg.PreviewWarning)
 
 
 @dataclass(frozen=True)
+class Automation:
+    """What starts runs."""
+
+    jobs: list[Any]
+    schedules: list[dg.ScheduleDefinition]
+    sensors: list[dg.SensorDefinition]
+
+
+@dataclass(frozen=True)
 class Parts:
     """What every definition is built from: the symbols as partitions, the stages, and the workspace."""
 

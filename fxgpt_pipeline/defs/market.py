@@ -1,57 +1,54 @@
-"""Candles by symbol, and the check that blocks everything after them when they are not good enough."""
+"""Candles by symbol, the check that blocks everything after them when they are bad, and the one for their age."""
 
+import base64
 from typing import Any
 
 import dagster as dg
+from pydantic import Field
 
-from fxgpt_pipeline.defs.common import Parts, begin, finished
+from fxgpt_pipeline.defs.common import Parts, begin, finished, reporter
+from fxgpt_pipeline.freshness import judge_freshness
+from fxgpt_pipeline.lineage import Lineage
+from fxgpt_pipeline.refreshing import Refreshed, refresh_candles
 from fxgpt_pipeline.stages import CANDLES
 from fxgpt_pipeline.workspace import Workspace
 
 QUALITY = "quality"
+FRESH = "fresh"
+_DRAWN = 400
+
+
+class CandlesConfig(dg.Config):
+    """What the launchpad asks of a candles run."""
+
+    months: list[str] = Field(
+        default_factory=list,
+        description='Months to fetch and derive again, such as ["2024-03"]. Empty: what is missing or out of date.',
+    )
 
 
 def build(parts: Parts) -> list[Any]:
-    """Return the candles asset and its quality check."""
+    """Return the candles asset and its checks."""
 
     @parts.asset(
         CANDLES,
-        description="Bars of every timeframe: the base as imported (or the shipped sample), slower ones derived "
-        "from it, aligned to 17:00 New York from 4h on. A running bar is never published.",
+        description="Bars of every timeframe: the base as imported or fetched, slower ones derived from it, aligned to "
+        "17:00 New York from 4h on. A running bar is never published.",
         kinds={"parquet"},
     )
-    def candles(context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult[Any]:
-        from fxgpt_core.market.history import update_candles
-
+    def candles(
+        context: dg.AssetExecutionContext, config: CandlesConfig, workspace: dg.ResourceParam[Workspace]
+    ) -> dg.MaterializeResult[Any]:
         lineage = begin(context, workspace, CANDLES)
-        summary = update_candles(
-            workspace.lake,
-            lineage.symbol,
-            lineage.timeframes,
-            lineage.asset.source,
-            lineage.settings.quality,
-            lineage.asset.price_side,
-        )
-        report = {**summary.quality.to_dict(), "failures": list(summary.failures)}
+        done = refresh_candles(lineage, config.months, reporter(context, workspace))
+        report = {**done.candles.quality.to_dict(), "failures": list(done.candles.failures)}
         workspace.documents.write(QUALITY, lineage.symbol, report, lineage.fingerprint(CANDLES))
-        return finished(
-            lineage,
-            CANDLES,
-            {
-                "dagster/row_count": sum(summary.rows.values()),
-                "rows_by_timeframe": summary.rows,
-                "first": summary.first,
-                "last": summary.last,
-                "side": summary.side,
-                "missing_bars": summary.quality.missing,
-                "quarantined": sum(summary.quality.quarantined.values()),
-            },
-        )
+        return finished(lineage, CANDLES, {**_metadata(done), "prices": _picture(lineage, done)})
 
     @parts.check(
         CANDLES,
         "data_quality",
-        description="Missing, quarantined and suspiciously stamped bars are within the configured limits.",
+        description="Missing, quarantined and suspiciously stamped bars are within the configured limits, every month.",
         blocking=True,
     )
     def data_quality(
@@ -70,4 +67,46 @@ def build(parts: Parts) -> list[Any]:
             },
         )
 
-    return [candles, data_quality]
+    @parts.check(
+        CANDLES,
+        FRESH,
+        description="The last bar closed recently, in hours of open market; bars from files are meant to be old.",
+    )
+    def fresh(context: dg.AssetCheckExecutionContext, workspace: dg.ResourceParam[Workspace]) -> dg.AssetCheckResult:
+        age = judge_freshness(workspace.lineage(context.partition_key))
+        return dg.AssetCheckResult(
+            passed=age.passed,
+            severity=dg.AssetCheckSeverity.WARN,
+            description=age.sentence,
+            metadata={"trading_hours": age.trading_hours},
+        )
+
+    return [candles, data_quality, fresh]
+
+
+def _metadata(done: Refreshed) -> dict[str, Any]:
+    """Return what the run found and did, as Dagster shows it."""
+    found, quality = done.candles, done.candles.quality
+    facts = {
+        "dagster/row_count": sum(found.rows.values()),
+        "rows_by_timeframe": found.rows,
+        "first": found.first,
+        "last": found.last,
+        "side": found.side,
+        "gaps": found.gaps,
+        "missing_bars": quality.missing,
+        "coverage": quality.coverage,
+        "quarantined": sum(quality.quarantined.values()),
+        "months_written": found.months_written,
+    }
+    return facts if done.fetched is None else {**facts, "fetched": done.fetched.to_dict()}
+
+
+def _picture(lineage: Lineage, done: Refreshed) -> dg.MetadataValue[Any]:
+    """Return the history as a small picture, drawn from the slowest bars that are many enough."""
+    from fxgpt_core.reports.thumbnail import price_thumbnail
+
+    enough = [bar for bar in lineage.timeframes if done.candles.rows[bar.code] >= _DRAWN]
+    bars = lineage.candles(enough[-1] if enough else None)
+    encoded = base64.b64encode(price_thumbnail(bars)).decode()
+    return dg.MetadataValue.md(f"![{bars.symbol} {bars.timeframe}](data:image/png;base64,{encoded})")

@@ -200,3 +200,5 @@ def test_months_asked_for_are_derived_again(tmp_path: Path) -> None:
     update_candles(lake, "EURUSD", frames, "import", QUALITY)
     again = update_candles(lake, "EURUSD", frames, "import", QUALITY, months=["2024-02"])
     assert (again.months_written, again.months_kept) == ({"4h": 1}, {"4h": 2})
+    with pytest.raises(BadInputError, match="EURUSD has no bars of 2031-01; it has 2024-01 to 2024-03"):
+        update_candles(lake, "EURUSD", frames, "import", QUALITY, months=["2024-02", "2031-01"])

@@ -41,7 +41,7 @@ def test_asset_is_normalised_and_sorted() -> None:
         ({"costs": {"spread_pips": 0}}, ["costs.spread_pips is 0", "> 0 and <= 1000"]),
         ({"costs": {"spread_pips": float("inf")}}, ["costs.spread_pips is inf"]),
         ({"costs": {"spred_pips": 1}}, ["unknown key 'costs.spred_pips'", "'spread_pips'"]),
-        ({"source": "smaple"}, ["source is 'smaple'", "'sample' or 'import'", "did you mean 'sample'"]),
+        ({"source": "smaple"}, ["source 'smaple'", "'import' or 'sample'", "did you mean 'sample'"]),
         ({"symbol": "EURUSX"}, ["symbol", "USX", "did you mean USD"]),
         ({"retraining_cron": "0 25 * * *"}, ["retraining_cron", "25 lies outside 0..23"]),
         ({"retraining_cron": "daily"}, ["retraining_cron", "five fields"]),

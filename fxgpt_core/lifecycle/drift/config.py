@@ -8,7 +8,7 @@ from pydantic import Field
 
 from fxgpt_core.common.config import Config
 
-CALENDAR_COLUMNS = ("hour_*", "weekday_*", "week_left_*", "asia_*", "london_*", "new_york_*", "session_*")
+CALENDAR_COLUMNS = ("hour_*", "weekday_*", "week_left_*", "sydney_*", "tokyo_*", "london_*", "new_york_*")
 
 
 class DriftConfig(Config):

@@ -1,0 +1,40 @@
+"""How old a pair's last bar is, in hours in which the market was open."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fxgpt_core.market import calendar
+from fxgpt_core.store.clock import to_datetime64
+from fxgpt_pipeline.lineage import Lineage
+
+
+@dataclass(frozen=True)
+class Freshness:
+    """A verdict: `trading_hours` of open market since the last bar closed, and a sentence about it."""
+
+    symbol: str
+    trading_hours: float
+    passed: bool
+    sentence: str
+
+
+def judge_freshness(lineage: Lineage) -> Freshness:
+    """Judge the last base bar by the limits of the symbol; bars from files are judged only where settings ask for it.
+
+    Raises DataError when there are no candles.
+    """
+    from fxgpt_core.market.history import last_close
+
+    last = last_close(lineage.workspace.lake, lineage.symbol, lineage.timeframes[0])
+    now = to_datetime64(lineage.workspace.clock.now())
+    age = float(calendar.trading_minutes_between(last, now)) / 60
+    limits, asset = lineage.settings.freshness, lineage.asset
+    judged = asset.remote or limits.files
+    against = f"limit {limits.max_trading_hours:g}" if judged else f"not judged, source {asset.source}"
+    return Freshness(
+        lineage.symbol,
+        age,
+        not judged or age <= limits.max_trading_hours,
+        f"The last bar closed {age:.1f} hours of open market ago ({against}).",
+    )

@@ -1,0 +1,77 @@
+"""Bringing a symbol's candles up to date: fetch what a provider has, derive, judge, draw."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fxgpt_core.common.errors import BadInputError
+from fxgpt_core.common.progress import Progress, silent
+from fxgpt_core.store.clock import to_datetime64
+from fxgpt_pipeline.lineage import Lineage
+
+if TYPE_CHECKING:
+    from fxgpt_core.market.downloading import DownloadSummary
+
+    from fxgpt_core.market.history import CandlesSummary
+
+
+@dataclass(frozen=True)
+class Refreshed:
+    """Candles as they now are, and what was fetched for them; None where bars come from files."""
+
+    candles: CandlesSummary
+    fetched: DownloadSummary | None
+
+
+def refresh_candles(lineage: Lineage, months: Sequence[str], progress: Progress | None) -> Refreshed:
+    """Fetch what is missing (or the named months anew), then derive every timeframe that is out of date.
+
+    Raises BadInputError for a month that is not written YYYY-MM.
+    """
+    from fxgpt_core.market.history import update_candles
+
+    wanted = [_month(text) for text in months]
+    fetched = _fetch(lineage, wanted, progress) if lineage.asset.remote else None
+    candles = update_candles(
+        lineage.workspace.lake,
+        lineage.symbol,
+        lineage.timeframes,
+        lineage.asset.candle_source,
+        lineage.settings.quality,
+        lineage.asset.price_side,
+        months=wanted,
+    )
+    return Refreshed(candles, fetched)
+
+
+def _month(text: str) -> str:
+    try:
+        month = np.datetime64(text, "M")
+    except ValueError:
+        month = np.datetime64("NaT")
+    if np.isnat(month) or str(month) != text:
+        raise BadInputError(f"Month {text!r} is not written as YYYY-MM, for example 2024-03.")
+    return text
+
+
+def _fetch(lineage: Lineage, months: Sequence[str], progress: Progress | None) -> DownloadSummary:
+    from fxgpt_core.market.downloading import download
+    from fxgpt_core.market.providers.registry import provider
+
+    asset, workspace = lineage.asset, lineage.workspace
+    return download(
+        workspace.lake,
+        provider(asset.source, asset.provider, clock=workspace.clock),
+        lineage.symbol,
+        lineage.timeframes[0],
+        np.datetime64(asset.since, "ns"),
+        to_datetime64(workspace.clock.now()),
+        lineage.settings.quality,
+        workspace.clock,
+        progress or silent,
+        months=months,
+    )
