@@ -20,15 +20,16 @@ TICK = np.dtype([("ms", ">u4"), ("ask", ">u4"), ("bid", ">u4"), ("ask_volume", "
 CANDLE = np.dtype(
     [("second", ">u4"), ("open", ">u4"), ("close", ">u4"), ("low", ">u4"), ("high", ">u4"), ("volume", ">f4")]
 )
-# Quotes in these carry three decimals, all others five.
-_THREE_DECIMALS = {"JPY", "HUF", "RUB", "CZK", "THB"}
-_METALS = {"XAU", "XAG"}
+# What the integers of a pair are divided by, where it is not 100000 (the vendor's own table of instruments).
+_QUOTE_SCALES = {"JPY": 1e3, "HUF": 1e3, "CZK": 1e4, "RON": 1e4, "THB": 1e4}
+_OTHER_SCALES = {"HKDJPY": 1e5}
+_METALS = {"XAU": 1e3, "XAG": 1e3}
 
 
 def price_scale(symbol: str) -> float:
-    """Return what the integers of a pair are divided by to become prices: 1000 for yen and metals, else 100000."""
-    three = symbol[3:] in _THREE_DECIMALS or symbol[:3] in _METALS
-    return 1e3 if three else 1e5
+    """Return what the integers of a pair are divided by to become prices: 1000 for yen and metals, mostly 100000."""
+    special = _OTHER_SCALES.get(symbol) or _METALS.get(symbol[:3]) or _QUOTE_SCALES.get(symbol[3:])
+    return special or 1e5
 
 
 def decode_candles(data: bytes, day: np.datetime64, scale: float) -> pd.DataFrame:
