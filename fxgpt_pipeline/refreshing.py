@@ -34,7 +34,7 @@ def refresh_candles(lineage: Lineage, months: Sequence[str], progress: Progress 
     """
     from fxgpt_core.market.history import update_candles
 
-    wanted = [_month(text) for text in months]
+    wanted = [parse_month(text) for text in months]
     fetched = _fetch(lineage, wanted, progress) if lineage.asset.remote else None
     candles = update_candles(
         lineage.workspace.lake,
@@ -48,7 +48,8 @@ def refresh_candles(lineage: Lineage, months: Sequence[str], progress: Progress 
     return Refreshed(candles, fetched)
 
 
-def _month(text: str) -> str:
+def parse_month(text: str) -> str:
+    """Return a month written YYYY-MM as it is; raises BadInputError for anything else."""
     try:
         month = np.datetime64(text, "M")
     except ValueError:

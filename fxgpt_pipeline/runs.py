@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from fxgpt_core.common.errors import BadInputError, FxgptError
 from fxgpt_pipeline.lineage import Lineage
-from fxgpt_pipeline.stages import Key, Stage
+from fxgpt_pipeline.stages import CANDLES, Key, Stage
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance, Definitions, EventLogRecord, ExecuteInProcessResult
@@ -98,14 +98,20 @@ def execute(
     instance: DagsterInstance,
     cause: str = "manual",
     job: str = LINEAGE_JOB,
+    months: Sequence[str] = (),
 ) -> Outcome:
-    """Materialise `stages` of one symbol in this process as one Dagster run, in the order of their dependencies."""
+    """Materialise `stages` of one symbol in this process as one Dagster run, in the order of their dependencies.
+
+    `months` are what the launchpad would ask of the candles.
+    """
     from dagster import AssetKey
 
     keys = [AssetKey(key) for key in lineage.stages if key in set(stages)]
     if not keys:
         raise BadInputError(f"Nothing to materialise for {lineage.symbol}: the selection is empty.")
     tags = {PROCESS_TAG: _this_process(), CAUSE_TAG: cause}
+    candles = {"__".join(CANDLES): {"config": {"months": list(months)}}}
+    asked = {"ops": candles} if months and CANDLES in stages else {}
     result = definitions.resolve_job_def(job).execute_in_process(
         instance=instance,
         partition_key=lineage.symbol,
@@ -113,7 +119,7 @@ def execute(
         tags=tags,
         raise_on_error=False,
         # Dagster's event log holds every line; on a terminal it would bury the progress.
-        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}, **asked},
     )
     return Outcome(result.run_id, result.success, "" if result.success else _first_error(result))
 

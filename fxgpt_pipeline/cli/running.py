@@ -19,27 +19,40 @@ if TYPE_CHECKING:
 
 
 def run_stages(
-    workspace: Workspace, lineage: Lineage, chosen: Sequence[Key], *, force: bool = False, cause: str = "manual"
+    workspace: Workspace,
+    lineage: Lineage,
+    chosen: Sequence[Key],
+    *,
+    force: bool = False,
+    cause: str = "manual",
+    months: Sequence[str] = (),
 ) -> str:
-    """Materialise what is stale among `chosen`; return the sentence about a failure, or an empty one."""
+    """Materialise what is stale among `chosen`; return the sentence about a failure, or an empty one.
+
+    `months` of bars are fetched and derived again whatever is up to date.
+    """
     from dagster import DagsterInstance
 
     if not lineage.asset.enabled:
         raise BadInputError(f"{lineage.symbol} is switched off: set enabled to true in its file under configs/assets/.")
     from fxgpt_pipeline.definitions import build_definitions
     from fxgpt_pipeline.runs import close_dead_runs, execute, stale_stages, with_stale_ancestors
+    from fxgpt_pipeline.stages import CANDLES
 
     with _alone(workspace, lineage.symbol), DagsterInstance.get() as instance:
         for run in close_dead_runs(instance):
             console().print(f"Run {run[:8]} was interrupted earlier; carrying on where it stopped.")
         stale = stale_stages(lineage, instance)
         forced = set(chosen) if force else set()
+        if months:
+            forced.add(CANDLES)
+            chosen = [*{CANDLES: None, **dict.fromkeys(chosen)}]
         todo = [key for key in with_stale_ancestors(lineage, chosen, stale) if key in forced or key in stale]
         if not todo:
             console().print(f"{lineage.symbol}: nothing changed, all {len(chosen)} stages are up to date.")
             return ""
         console().print(f"{lineage.symbol}: {len(todo)} of {len(set(todo) | set(chosen))} stages to do.")
-        outcome = execute(build_definitions(workspace), lineage, todo, instance, cause)
+        outcome = execute(build_definitions(workspace), lineage, todo, instance, cause, months=months)
     if "DagsterExecutionInterruptedError" in outcome.error:
         raise KeyboardInterrupt
     if not outcome.success:
