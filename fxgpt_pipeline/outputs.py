@@ -17,7 +17,7 @@ def present(lineage: Lineage, key: Key) -> bool:
     documents, lake, symbol = lineage.workspace.documents, lineage.workspace.lake, lineage.symbol
     documented = {SCORES: "evaluation", DRIFT: "drift", CHAMPION: "champion"}
     if key in documented:
-        return documents.path(documented[key], symbol).exists()
+        return documents.exists(documented[key], symbol)
     if key == REPORT:
         return report_path(lineage).exists()
     if key in (CANDLES, TABLES, TARGETS):
@@ -26,7 +26,7 @@ def present(lineage: Lineage, key: Key) -> bool:
         return all(_whole(lake, dataset, {"symbol": symbol, "timeframe": bar.code}) for bar in bars)
     layer, family = key
     if layer == "backtests":
-        return documents.path(f"backtest_{family}", symbol).exists()
+        return documents.exists(f"backtest_{family}", symbol)
     if layer == "candidates":
         return lineage.workspace.registry.find(symbol, lineage.fingerprint(key)) is not None
     dataset = CALIBRATED if layer == "calibration" else WALK_FORWARD

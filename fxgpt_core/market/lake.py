@@ -6,23 +6,26 @@ DESIGN, "Where data lives".
 from __future__ import annotations
 
 import json
-import os
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
-from filelock import FileLock, Timeout
 
 from fxgpt_core.common.errors import DataError, StoreError
+from fxgpt_core.market.lake_parts import decode, encode, merge
+from fxgpt_core.store.storage import Source, open_storage
+from fxgpt_core.store.storage import safe_name as _name
 
-_FILE, _MANIFEST, _LOCKS = "part.parquet", "manifest.json", ".locks"
+if TYPE_CHECKING:
+    import duckdb
+
+_FILE, _MANIFEST = "part.parquet", "manifest.json"
+_REQUESTS = 8
+"""Objects that are fetched at a time."""
 
 
 @dataclass(frozen=True)
@@ -52,35 +55,39 @@ class Manifest:
 
 
 class Lake:
-    """Tables under one root folder: `root/dataset/key=value/…/part/part.parquet`.
+    """Tables under one root: `root/dataset/key=value/…/part/part.parquet`; the root is a folder or an fsspec URL.
 
-    Every write goes to a temporary name, is fsynced and renamed under that part's lock, so a reader sees the old file
-    or the new one and a killed writer leaves the old one. `timeout` is how long (seconds) a writer waits for a lock.
+    A reader sees a part as it was before or after a write, a killed writer leaves it as it was, and of two writers of
+    one part none loses rows (`store.storage` says how, and what other stores than folders and S3 promise). `timeout`
+    is how long (seconds) a writer waits for another one. `storage_options` go to fsspec; credentials are best left in
+    the environment (AWS_*, AWS_ENDPOINT_URL).
     """
 
-    def __init__(self, root: str | Path, timeout: float = 120.0) -> None:
-        if "://" in str(root):
-            raise StoreError(f"Lake at {root}: object stores are not supported yet, give a folder.")
-        self.root = Path(root)
-        self._timeout = timeout
+    def __init__(
+        self, root: str | Path, timeout: float = 120.0, storage_options: Mapping[str, Any] | None = None
+    ) -> None:
+        self.storage = open_storage(root, timeout, storage_options)
+        self.root = self.storage.root
 
     def write(self, dataset: str, keys: Mapping[str, str], part: str, table: pa.Table) -> None:
         """Replace one part by `table`, atomically."""
-        with self._part_lock(dataset, keys, part):
-            self._replace(dataset, keys, part, table)
+        self.storage.write(_part_file(dataset, keys, part), encode(table))
 
     def upsert(self, dataset: str, keys: Mapping[str, str], part: str, table: pa.Table, on: str = "ts_utc") -> int:
         """Merge `table` into a part by column `on`; new rows win. Returns how many rows were added or changed.
 
-        The part is sorted by `on`; of several new rows with one value the last wins. Raises DataError when the columns
-        do not fit what is stored.
+        The part is sorted by `on`; of several new rows with one value the last wins. Rows that all lie after the stored
+        ones are appended without comparing. Raises DataError when the columns do not fit what is stored.
         """
-        with self._part_lock(dataset, keys, part):
-            path = self._path(dataset, keys) / part / _FILE
-            old = self._read_file(path) if path.exists() else table.schema.empty_table()
-            merged, changed = _merge(old, table, on, f"{dataset} {_label(keys)} {part}")
-            if changed:
-                self._replace(dataset, keys, part, merged)
+        file, changed = _part_file(dataset, keys, part), 0
+
+        def merged(source: Source | None) -> bytes | None:
+            nonlocal changed
+            old = table.schema.empty_table() if source is None else decode(source, self.storage.where(file))
+            both, changed = merge(old, table, on, f"{dataset} {_label(keys)} {part}")
+            return encode(both) if changed else None
+
+        self.storage.update(file, merged)
         return changed
 
     def read(
@@ -100,166 +107,139 @@ class Lake:
         if not wanted or missing:
             what = f"lacks {', '.join(missing)}" if missing else "has no rows"
             raise DataError(f"Lake {self.root}: {dataset} of {_label(keys)} {what}; materialise or import it first.")
-        folder = self._path(dataset, keys)
-        return pa.concat_tables(
-            [self._read_file(folder / part / _FILE, columns) for part in wanted], promote_options="default"
-        )
+        return pa.concat_tables(self._tables(dataset, keys, wanted, columns), promote_options="default")
+
+    def tail(
+        self,
+        dataset: str,
+        keys: Mapping[str, str],
+        rows: int,
+        parts: Sequence[str] | None = None,
+        columns: Sequence[str] | None = None,
+    ) -> pa.Table:
+        """Return the last `rows` rows (fewer where there are no more) of the named parts (default all), opening only
+        the last parts and decoding only their ends. Raises DataError as `read` does."""
+        names = self.storage.children(_folder(dataset, keys)) if parts is None else sorted(parts)
+        found: list[pa.Table] = []
+        for part in reversed(names):
+            try:
+                found.insert(0, self._table(dataset, keys, part, columns, rows))
+            except FileNotFoundError as error:
+                if parts is not None:
+                    what = f"{dataset} of {_label(keys)} lacks {part}"
+                    raise DataError(f"Lake {self.root}: {what}; materialise or import it first.") from error
+                continue  # a folder of another key, or a part being removed
+            rows -= len(found[0])
+            if rows <= 0:
+                break
+        if not found:
+            what = f"{dataset} of {_label(keys)} has no rows"
+            raise DataError(f"Lake {self.root}: {what}; materialise or import it first.")
+        return pa.concat_tables(found, promote_options="default")
 
     def parts(self, dataset: str, keys: Mapping[str, str]) -> list[str]:
         """Return the names of the parts that exist, sorted; empty when there are none."""
-        folder = self._path(dataset, keys)
-        return sorted(file.parent.name for file in folder.glob(f"*/{_FILE}"))
+        folder = _folder(dataset, keys)
+        below = (name.removeprefix(f"{folder}/").split("/") for name in self.storage.names(folder))
+        return sorted(steps[0] for steps in below if len(steps) == 2 and steps[1] == _FILE)
 
     def keys(self, dataset: str) -> list[dict[str, str]]:
         """Return the keys of every manifest of a dataset, sorted by their folder."""
-        found = sorted((self.root / _name(dataset)).rglob(_MANIFEST))
-        folders = [file.parent.relative_to(self.root / dataset).parts for file in found]
-        return [dict(part.split("=", 1) for part in folder) for folder in folders]  # type: ignore[misc]
+        return self._keys(dataset, lambda steps: steps[-1] == _MANIFEST, 1)
+
+    def keys_of_parts(self, dataset: str) -> list[dict[str, str]]:
+        """Return the keys under which a dataset has parts, manifest or not, sorted by their folder."""
+        return self._keys(dataset, lambda steps: steps[-1] == _FILE, 2)
 
     def remove(self, dataset: str, keys: Mapping[str, str], parts: Sequence[str]) -> None:
         """Delete parts; absent ones are ignored."""
         for part in parts:
-            with self._part_lock(dataset, keys, part):
-                shutil.rmtree(self._path(dataset, keys) / _name(part), ignore_errors=True)
+            self.storage.remove(_part_file(dataset, keys, part))
 
     def read_manifest(self, dataset: str, keys: Mapping[str, str]) -> Manifest | None:
         """Return the manifest, None when there is none; raises StoreError when it is damaged."""
-        path = self._path(dataset, keys) / _MANIFEST
+        name = f"{_folder(dataset, keys)}/{_MANIFEST}"
         try:
-            raw = json.loads(path.read_text("utf-8"))
-            raw["parts"] = {name: PartEntry(**entry) for name, entry in raw["parts"].items()}
+            raw = json.loads(self.storage.read(name))
+            raw["parts"] = {part: PartEntry(**entry) for part, entry in raw["parts"].items()}
             return Manifest(**raw)
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise StoreError(f"Manifest {path} is damaged ({error}); delete it and materialise again.") from error
+            what = f"Manifest {self.storage.where(name)} is damaged ({error})"
+            raise StoreError(f"{what}; delete it and materialise again.") from error
 
     def write_manifest(self, dataset: str, keys: Mapping[str, str], manifest: Manifest) -> None:
         """Replace the manifest, atomically."""
         text = json.dumps(asdict(manifest), indent=1, sort_keys=True, allow_nan=False)
-        folder = self._path(dataset, keys)
-        with self._lock(folder / _MANIFEST):
-            folder.mkdir(parents=True, exist_ok=True)
-            temporary = folder / f".{_MANIFEST}.tmp"
-            with temporary.open("w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            _rename(temporary, folder / _MANIFEST)
+        self.storage.write(f"{_folder(dataset, keys)}/{_MANIFEST}", text.encode())
 
     @contextmanager
     def lock(self, dataset: str, keys: Mapping[str, str]) -> Iterator[None]:
         """Hold the lock of one (dataset, keys): for changing several parts and their manifest as one."""
-        with self._lock(self._path(dataset, keys) / "all"):
+        with self.storage.lock(f"{_folder(dataset, keys)}/all"):
             yield
+
+    def connect(
+        self, datasets: Sequence[str] | None = None, keys: Mapping[str, str] | None = None
+    ) -> duckdb.DuckDBPyConnection:
+        """Return a DuckDB connection with one view per dataset (default all), for reading; close it when done.
+
+        Keys and parts are text columns, and a condition on them (`symbol = 'EURUSD' AND month = '2024-03'`) leaves the
+        other files unread; `keys` (the first ones, as `{"symbol": "EURUSD"}`) leaves them out of the views altogether.
+        Months with different columns show null where they have none.
+        """
+        from fxgpt_core.market.lake_query import connect
+
+        return connect(self.storage, datasets, keys)
 
     def query(self, sql: str) -> pa.Table:
         """Answer a SELECT by DuckDB, in process and read-only; each dataset is a view with its keys as text columns.
 
         Raises DataError when the statement is not one SELECT or DuckDB refuses it.
         """
-        import duckdb
+        from fxgpt_core.market.lake_query import query
 
-        with duckdb.connect(":memory:") as connection:
-            connection.execute("SET TimeZone = 'UTC'")
-            for folder in sorted(self.root.glob("[!.]*/")):
-                if next(folder.rglob(_FILE), None) is None:
-                    continue
-                pattern = str(folder / "**" / _FILE).replace("'", "''")
-                connection.execute(
-                    f"CREATE VIEW \"{folder.name}\" AS SELECT * FROM read_parquet('{pattern}', "
-                    "hive_partitioning = true, hive_types_autocast = false, union_by_name = true)"
-                )
+        return query(self.storage, sql)
+
+    def _keys(self, dataset: str, chosen: Callable[[list[str]], bool], below: int) -> list[dict[str, str]]:
+        steps = (name.split("/") for name in self.storage.names(_name(dataset)))
+        folders = dict.fromkeys(tuple(step[1:-below]) for step in steps if chosen(step))
+        return [dict(part.split("=", 1) for part in folder) for folder in sorted(folders)]  # type: ignore[misc]
+
+    def _tables(
+        self, dataset: str, keys: Mapping[str, str], parts: Sequence[str], columns: Sequence[str] | None
+    ) -> list[pa.Table]:
+        def table(part: str) -> pa.Table:
             try:
-                statements = connection.extract_statements(sql)
-                if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-                    raise DataError(f"The lake answers one SELECT at a time, not {sql!r}.")
-                return connection.sql(sql).to_arrow_table()
-            except duckdb.Error as error:
-                raise DataError(f"The lake cannot answer {sql!r}: {str(error).splitlines()[0]}") from error
+                return self._table(dataset, keys, part, columns)
+            except FileNotFoundError as error:
+                where = self.storage.where(_part_file(dataset, keys, part))
+                raise StoreError(f"{where} was removed while it was to be read; try again.") from error
 
-    def _path(self, dataset: str, keys: Mapping[str, str]) -> Path:
-        return self.root.joinpath(_name(dataset), *(_name(f"{key}={value}") for key, value in keys.items()))
+        if isinstance(self.root, Path) or len(parts) == 1:
+            return [table(part) for part in parts]
+        with ThreadPoolExecutor(_REQUESTS) as pool:
+            return list(pool.map(table, parts))
 
-    def _part_lock(self, dataset: str, keys: Mapping[str, str], part: str) -> Any:
-        return self._lock(self._path(dataset, keys) / _name(part))
-
-    @contextmanager
-    def _lock(self, path: Path) -> Iterator[None]:
-        file = self.root / _LOCKS / path.relative_to(self.root).with_name(path.name + ".lock")
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(file, timeout=self._timeout):
-                yield
-        except Timeout as error:
-            raise StoreError(f"Waited {self._timeout:.0f} s for {file}: another process is writing there.") from error
-
-    def _replace(self, dataset: str, keys: Mapping[str, str], part: str, table: pa.Table) -> None:
-        """Write, fsync and rename; the caller holds the part's lock, so a leftover temporary file is nobody's."""
-        folder = self._path(dataset, keys) / _name(part)
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary = folder / f".{_FILE}.tmp"
-        with temporary.open("wb") as file:
-            pq.write_table(table, file, compression="zstd")
-            file.flush()
-            os.fsync(file.fileno())
-        _rename(temporary, folder / _FILE)
-
-    def _read_file(self, path: Path, columns: Sequence[str] | None = None) -> pa.Table:
-        try:
-            with pq.ParquetFile(path) as file:
-                absent = sorted(set(columns or ()) - set(file.schema_arrow.names))
-                if absent:
-                    raise DataError(f"{path} has no column {', '.join(absent)}; it has {file.schema_arrow.names}.")
-                return file.read(columns=None if columns is None else list(columns))
-        except (pa.ArrowInvalid, OSError) as error:
-            raise StoreError(f"{path} cannot be read ({error}); remove that part and make it again.") from error
+    def _table(
+        self,
+        dataset: str,
+        keys: Mapping[str, str],
+        part: str,
+        columns: Sequence[str] | None = None,
+        rows: int | None = None,
+    ) -> pa.Table:
+        file = _part_file(dataset, keys, part)
+        return decode(self.storage.source(file), self.storage.where(file), columns, rows)
 
 
-def _rename(temporary: Path, final: Path) -> None:
-    """Rename and make the rename itself durable."""
-    os.replace(temporary, final)
-    folder = os.open(final.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+def _folder(dataset: str, keys: Mapping[str, str]) -> str:
+    return "/".join([_name(dataset), *(_name(f"{key}={value}") for key, value in keys.items())])
 
 
-def _merge(old: pa.Table, new: pa.Table, on: str, where: str) -> tuple[pa.Table, int]:
-    """Return both tables as one sorted by `on`, new rows over old, and how many rows are new or differ."""
-    try:
-        new = new.select(old.column_names).cast(old.schema)
-    except (KeyError, ValueError, pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise DataError(f"Lake {where}: columns {new.column_names} do not fit {old.column_names} ({error}).") from error
-    both = pa.concat_tables([old, new]).combine_chunks()
-    values = both[on].to_numpy(zero_copy_only=False)
-    reversed_keys, first = np.unique(values[::-1], return_index=True)
-    rows = len(values) - 1 - first  # the last row of each key, keys ascending
-    merged = both.take(rows)
-    replaced = rows >= len(old)
-    known = np.isin(reversed_keys, old[on].to_numpy(zero_copy_only=False))
-    touched = np.flatnonzero(replaced & known)
-    before = old.take(pc.index_in(merged[on].take(touched), value_set=old[on]))
-    after = merged.take(touched)
-    same = np.ones(len(touched), dtype=bool)
-    for name in old.column_names:
-        same &= _equal(before[name], after[name])
-    return merged, int((replaced & ~known).sum() + (~same).sum())
-
-
-def _equal(left: pa.ChunkedArray, right: pa.ChunkedArray) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """Return where two columns hold the same value; null equals null and NaN equals NaN."""
-    equal = pc.fill_null(pc.equal(left, right), False)
-    both_null = pc.and_(pc.is_null(left, nan_is_null=True), pc.is_null(right, nan_is_null=True))
-    return np.asarray(pc.or_(equal, both_null).to_numpy(zero_copy_only=False), dtype=bool)
-
-
-def _name(value: str) -> str:
-    """Return a folder name, refusing what would leave its folder; raises StoreError."""
-    if not value or value.startswith(".") or "/" in value or "\\" in value:
-        raise StoreError(f"{value!r} cannot be a folder of the lake.")
-    return value
+def _part_file(dataset: str, keys: Mapping[str, str], part: str) -> str:
+    return f"{_folder(dataset, keys)}/{_name(part)}/{_FILE}"
 
 
 def _label(keys: Mapping[str, str]) -> str:

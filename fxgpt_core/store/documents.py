@@ -5,32 +5,40 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from fxgpt_core.common.errors import StoreError
+from fxgpt_core.store.storage import open_storage
 
 
 class Documents:
-    """JSON documents under `<root>/documents/<name>/symbol=<SYMBOL>/document.json`, each with its fingerprint."""
+    """JSON documents under `<root>/documents/<name>/symbol=<SYMBOL>/document.json`, each with its fingerprint.
 
-    def __init__(self, root: Path) -> None:
-        self.root = root / "documents"
+    The root is a folder or an fsspec URL, as a lake's; `timeout` is how long (seconds) a writer waits for another one.
+    """
 
-    def path(self, name: str, symbol: str) -> Path:
-        """Return where a document lies."""
-        return self.root / name / f"symbol={symbol}" / "document.json"
+    def __init__(
+        self, root: str | Path, timeout: float = 120.0, storage_options: Mapping[str, Any] | None = None
+    ) -> None:
+        self._storage = open_storage(root, timeout, storage_options)
 
-    def write(self, name: str, symbol: str, value: Any, fingerprint: str) -> Path:
+    def exists(self, name: str, symbol: str) -> bool:
+        """Tell whether a document was written."""
+        return self._storage.exists(_file(name, symbol))
+
+    def write(self, name: str, symbol: str, value: Any, fingerprint: str) -> None:
         """Replace a document atomically; a reader sees the old or the new one, never a part."""
         text = json.dumps({"fingerprint": fingerprint, "value": value}, indent=1, allow_nan=False)
-        return write_atomically(self.path(name, symbol), text)
+        self._storage.write(_file(name, symbol), text.encode())
 
     def read(self, name: str, symbol: str) -> Any:
         """Return a document's value, which may be None; raises StoreError when it was not written yet."""
-        if self._load(name, symbol) is None:
+        entry = self._load(name, symbol)
+        if entry is None:
             raise StoreError(f"No {name} for {symbol} yet: run `fxgpt materialize '*' --symbol {symbol}`.")
-        return self.find(name, symbol)
+        return entry["value"]
 
     def find(self, name: str, symbol: str) -> Any | None:
         """Return a document's value, or None when there is none."""
@@ -43,14 +51,18 @@ class Documents:
         return None if entry is None else str(entry["fingerprint"])
 
     def _load(self, name: str, symbol: str) -> dict[str, Any] | None:
-        path = self.path(name, symbol)
-        if not path.exists():
-            return None
         try:
-            loaded: dict[str, Any] = json.loads(path.read_text())
-        except (OSError, json.JSONDecodeError) as error:
-            raise StoreError(f"Document {path} cannot be read ({error}): delete it and materialise again.") from error
+            loaded: dict[str, Any] = json.loads(self._storage.read(_file(name, symbol)))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            where = self._storage.where(_file(name, symbol))
+            raise StoreError(f"Document {where} cannot be read ({error}): delete it and materialise again.") from error
         return loaded
+
+
+def _file(name: str, symbol: str) -> str:
+    return f"documents/{name}/symbol={symbol}/document.json"
 
 
 def write_atomically(path: Path, text: str) -> Path:

@@ -21,8 +21,15 @@ class Home:
         return cls(Path(os.environ.get("FXGPT_HOME") or CHECKOUT / ".fxgpt").expanduser().resolve())
 
     @property
-    def lake(self) -> Path:
-        return self.root / "lake"
+    def lake(self) -> Path | str:
+        """Tables and documents: `FXGPT_LAKE` (a path, or an fsspec URL, which comes back as text), else in this home.
+
+        A lake of its own can be shared by several homes; they find the same bars, features and forecasts there.
+        """
+        named = os.environ.get("FXGPT_LAKE")
+        if not named:
+            return self.root / "lake"
+        return named if "://" in named else Path(named).expanduser().resolve()
 
     @property
     def database(self) -> Path:
@@ -63,7 +70,8 @@ class Home:
     def create(self) -> Home:
         """Make the folders that must exist before anything is written; safe to call again."""
         for folder in (self.lake, self.artifacts, self.dagster, self.reports, self.scratch, self.inbox):
-            folder.mkdir(parents=True, exist_ok=True)
+            if isinstance(folder, Path):
+                folder.mkdir(parents=True, exist_ok=True)
         return self
 
 
