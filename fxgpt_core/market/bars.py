@@ -144,6 +144,7 @@ def _with_file(manifest: Manifest, candles: Candles, judged: Assessment, source:
         "name": source.name,
         "rows": judged.report.rows,
         "quarantined": judged.report.quarantined,
+        "unsorted": {m: count["unsorted"] for m, count in judged.report.months.items() if count["unsorted"]},
         "first": min((first for first, _ in spans), default=None),
         "last": max((last for _, last in spans), default=None),
         "order": 1 + max((int(other["order"]) for other in others), default=0),

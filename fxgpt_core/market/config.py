@@ -90,7 +90,11 @@ def _is_clock(text: str) -> bool:
 
 
 class QualityConfig(Config):
-    """Limits of the data-quality report and of the check that blocks what comes after it."""
+    """Limits of the data-quality report and of the check that blocks what comes after it.
+
+    Every limit exists for the whole history and for each month, which is more generous: one bad week must be seen, but
+    need not stop fifteen years of good data.
+    """
 
     max_missing_share: float = Field(
         default=0.05, ge=0, le=1, description="Share of market-hour bars (holidays left out) that may be missing."
@@ -98,13 +102,32 @@ class QualityConfig(Config):
     max_quarantined_share: float = Field(
         default=0.02, ge=0, le=1, description="Share of the rows given that may be quarantined."
     )
+    max_missing_share_per_month: float = Field(
+        default=0.25, ge=0, le=1, description="Share of a month's market-hour bars that may be missing: a lost week."
+    )
+    max_quarantined_share_per_month: float = Field(
+        default=0.05, ge=0, le=1, description="Share of a month's rows that may be quarantined."
+    )
+    max_stale_share_per_month: float = Field(
+        default=0.05, ge=0, le=1, description="Share of a month's bars that may lie in runs of a frozen price."
+    )
+    max_outliers_per_month: int = Field(default=20, ge=0, description="Jumps, spikes and wicks that a month may have.")
+    max_shifted_weeks_per_month: int = Field(
+        default=1,
+        ge=0,
+        description="Weeks of a month whose stamps may be off by whole hours; another country's summer time makes two.",
+    )
+    month_min_bars: int = Field(
+        default=12, ge=1, description="Fewer missing, quarantined or stale bars than this never fail a month."
+    )
     outlier_scales: float = Field(
         default=30.0,
         gt=1,
-        description="A bar-to-bar log return above this many mean absolute returns is reported as a jump.",
+        description="A move or wick of more than this many usual bar-to-bar returns is an outlier; half as many where "
+        "the next bar takes the move back.",
     )
     stale_bars: int = Field(
-        default=12, ge=2, description="This many bars in a row without any movement of the price are reported as stale."
+        default=12, ge=2, description="This many bars in a row without any movement in lively hours are a stale run."
     )
     market_hours: MarketHoursConfig = Field(
         default_factory=shipped_market_hours,

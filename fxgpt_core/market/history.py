@@ -27,12 +27,13 @@ from fxgpt_core.market.bars import (
 from fxgpt_core.market.candles import Candles
 from fxgpt_core.market.config import QualityConfig
 from fxgpt_core.market.lake import Lake, Manifest, PartEntry
-from fxgpt_core.market.quality import QualityReport, assess, merge_quarantined
+from fxgpt_core.market.quality import assess_stored
+from fxgpt_core.market.quality_report import QualityReport
 from fxgpt_core.market.quarantine import standing_quarantine
 from fxgpt_core.market.resampling import resample
 
 CandleSource = Literal["sample", "import"]
-_RESAMPLING_VERSION, _QUALITY_VERSION = 1, 2
+_RESAMPLING_VERSION, _QUALITY_VERSION = 1, 3
 _REPORTS = "quality"
 
 
@@ -299,9 +300,11 @@ def _quality(
     stored = lake.read_manifest(_REPORTS, keys)
     if stored is not None and (stored.fingerprint, stored.definition) == (manifest.fingerprint, definition):
         return QualityReport.from_dict(stored.extra["report"])
-    frame = load_candles(lake, symbol, base).to_frame().reset_index()
+    unsorted: dict[str, int] = {}
+    for facts in files.values():
+        for month, count in facts.get("unsorted", {}).items():
+            unsorted[month] = unsorted.get(month, 0) + count
     standing = standing_quarantine(lake, symbol, feed, files)
-    quarantined = {str(reason): int(count) for reason, count in standing["reason"].value_counts().items()}
-    report = merge_quarantined(assess(frame, symbol, base, config).report, quarantined)
+    report = assess_stored(load_candles(lake, symbol, base), standing, config, unsorted)
     lake.write_manifest(_REPORTS, keys, Manifest(manifest.fingerprint, definition, extra={"report": report.to_dict()}))
     return report

@@ -52,21 +52,24 @@ def store_quarantine(lake: Lake, symbol: str, bar: Timeframe, rows: pd.DataFrame
 def standing_quarantine(
     lake: Lake, symbol: str, bar: Timeframe, files: Mapping[str, Mapping[str, Any]]
 ) -> pd.DataFrame:
-    """Return the quarantined rows that no later file has replaced: `ts_utc` (UTC, may be NaT) and `reason`.
+    """Return the quarantined rows that no later file has replaced: `ts_utc` (UTC, may be NaT), `reason`, and
+    `high`, `low` and `volume` as text.
 
     Of several files that cover a moment the last one imported speaks for it: a mended or longer export takes the place
     of the one before, whose bad rows then count no more. A row without a readable time belongs to its file's whole
     span. `files`: checksum -> facts with `order`, `first` and `last` as the manifest has them.
     """
-    empty = pd.DataFrame({"ts_utc": pd.DatetimeIndex([], tz="UTC"), "reason": pd.Series([], dtype=str)})
+    words = pd.Series([], dtype=str)
+    empty = pd.DataFrame({"ts_utc": pd.DatetimeIndex([], tz="UTC"), "reason": words})
+    empty = empty.assign(high=words, low=words, volume=words)
     keys = {"symbol": symbol}
     if not lake.parts(QUARANTINE, keys):
         return empty
-    table = lake.read(QUARANTINE, keys, columns=["ts_utc", "reason", "bar", "checksum"])
+    table = lake.read(QUARANTINE, keys, columns=["ts_utc", "reason", "high", "low", "volume", "bar", "checksum"])
     table = table.filter(pc.equal(table["bar"], bar.code))
     standing = []
     for checksum, facts in files.items():
-        rows = table.filter(pc.equal(table["checksum"], checksum)).select(["ts_utc", "reason"]).to_pandas()
+        rows = table.filter(pc.equal(table["checksum"], checksum)).drop_columns(["bar", "checksum"]).to_pandas()
         if len(rows):
             standing.append(rows[~_replaced(rows["ts_utc"], facts, files)])
     return pd.concat(standing, ignore_index=True) if standing else empty

@@ -11,15 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from market_helpers import bars
 
+from fxgpt_core.common.timeframes import timeframe
 from fxgpt_core.market.candles import Candles
-from fxgpt_core.market.config import QualityConfig
-from fxgpt_core.market.quality import QualityReport, assess, merge_quarantined
+from fxgpt_core.market.config import MarketHoursConfig, QualityConfig
+from fxgpt_core.market.quality import REASONS, assess, assess_stored
+from fxgpt_core.market.quality_report import MONTH_COUNTS, QualityReport
 
 START = np.datetime64("2024-01-03T00:00")
 
 
-def _frame(count: int = 300, timeframe: str = "1h") -> pd.DataFrame:
-    return bars(count, timeframe, start=START).to_frame().reset_index().astype({"open": object, "close": object})
+def _frame(count: int = 300, bar: str = "1h") -> pd.DataFrame:
+    return bars(count, bar, start=START).to_frame().reset_index().astype({"open": object, "close": object})
 
 
 @pytest.mark.parametrize(
@@ -80,32 +82,44 @@ def test_missing_bars_are_counted_within_market_hours_only() -> None:
     assert assess(frame, "EURUSD", "1h").report.missing == 0
 
 
-def test_holidays_are_not_missing() -> None:
-    candles = bars(24 * 10, "1h", start=np.datetime64("2023-12-20T00:00"))
-    christmas = (candles.ts_utc >= np.datetime64("2023-12-24T22:00")) & (
-        candles.ts_utc < np.datetime64("2023-12-25T22:00")
-    )
-    report = assess(candles.take(~christmas).to_frame().reset_index(), "EURUSD", "1h").report
-    assert christmas.sum() == 24
+@pytest.mark.parametrize("bar", ["30m", "1h", "2h"])
+def test_holidays_early_closes_and_late_opens_are_not_missing(bar: str) -> None:
+    candles = bars(24 * 10 * 60 // timeframe(bar).minutes, bar, start=np.datetime64("2023-12-20T00:00"))
+    shut = (candles.ts_utc >= np.datetime64("2023-12-24T22:00")) & (candles.ts_utc < np.datetime64("2023-12-26T04:00"))
+    report = assess(candles.take(~shut).to_frame().reset_index(), "EURUSD", bar).report
+    assert shut.sum() == 30 * 60 // timeframe(bar).minutes
     assert report.missing == 0
+    ordinary = QualityConfig(market_hours=MarketHoursConfig())
+    assert assess(candles.take(~shut).to_frame().reset_index(), "EURUSD", bar, ordinary).report.missing == shut.sum()
 
 
 def test_jumps_and_stale_runs_are_reported_and_kept() -> None:
     frame = _frame(300)
     frame.loc[100, ["open", "high", "low", "close"]] = 9.0
-    for row in range(200, 215):
-        frame.loc[row, ["open", "high", "low", "close"]] = frame.loc[199, "close"]
+    morning = int(np.flatnonzero(frame["ts_utc"] == pd.Timestamp("2024-01-15 07:00", tz="UTC"))[0])
+    for row in range(morning, morning + 15):
+        frame.loc[row, ["open", "high", "low", "close"]] = frame.loc[morning - 1, "close"]
     report = assess(frame, "EURUSD", "1h").report
-    assert (report.usable, report.outliers, report.stale_runs) == (300, 2, 1)
+    assert (report.usable, report.outliers, report.stale_runs, report.stale_bars) == (300, 1, 1, 15)
 
 
 def test_months_sum_up_to_the_totals() -> None:
     frame = _frame(2000)
     frame.loc[[3, 1500], "open"] = "x"
-    report = assess(frame.drop(index=[700]), "EURUSD", "1h").report
-    assert sum(month["usable"] for month in report.months.values()) == report.usable
-    assert sum(month["missing"] for month in report.months.values()) == report.missing == 3
-    assert sum(month["quarantined"] for month in report.months.values()) == 2
+    frame.loc[[4, 1501, 1502], "low"] = 99.0
+    frame.loc[5, "low"] = -1.0
+    frame = frame.drop(index=[700])
+    moved = pd.concat([frame, frame.iloc[[20, 1600]], frame.iloc[[1600]]], ignore_index=True)
+    report = assess(moved, "EURUSD", "1h").report
+    total = {name: sum(month[name] for month in report.months.values()) for name in MONTH_COUNTS}
+    assert total == {
+        "expected": report.expected, "usable": report.usable, "missing": report.missing, "duplicate": 3,
+        "quarantined": 9, "not_positive": 1, "high_below_low": 3, "unsorted": report.unsorted, "stale_runs": 0,
+        "stale_bars": 0, "outliers": 0, "shifted_weeks": 0,
+    }  # fmt: skip
+    assert (report.missing, report.unsorted, report.expected) == (7, 3, 2000)
+    assert report.months["2024-01"]["high_below_low"] == 1
+    assert report.months["2024-03"]["high_below_low"] == report.months["2024-04"]["duplicate"] == 2
 
 
 @pytest.mark.parametrize("hours", [-7, -1, 2, 5])
@@ -129,8 +143,17 @@ def test_limits_are_configuration_and_failures_say_what_exceeded_them() -> None:
     report = assess(frame.drop(index=range(100, 130)), "EURUSD", "1h").report
     assert "30 of 300 market-hour bars are missing (10.0%, limit 5.0%)." in report.failures(QualityConfig())
     assert report.failures(QualityConfig(max_missing_share=0.2)) == []
-    spoiled = merge_quarantined(report, {"non_numeric": 30})
-    assert "non_numeric 30" in spoiled.failures(QualityConfig(max_missing_share=0.2))[0]
+
+
+def test_stored_bars_are_reported_with_the_rows_quarantined_when_they_came() -> None:
+    frame = _frame(1500)
+    frame.loc[range(100, 160), "open"] = "x"
+    whole = assess(frame.sample(frac=1, random_state=1), "EURUSD", "1h")
+    candles = Candles.from_frame(whole.clean, "EURUSD", "1h", "mid")
+    unsorted = {month: count["unsorted"] for month, count in whole.report.months.items()}
+    stored = assess_stored(candles, whole.quarantine, QualityConfig(), unsorted)
+    assert stored == whole.report
+    assert "non_numeric 60" in stored.failures(QualityConfig(max_missing_share=0.2))[0]
 
 
 def test_no_usable_row_is_a_failure_not_a_crash() -> None:
@@ -140,6 +163,7 @@ def test_no_usable_row_is_a_failure_not_a_crash() -> None:
         "EURUSD 1h has no usable bar.",
         "100.0% of 5 rows are quarantined (limit 2.0%): non_numeric 5.",
     ]
+    assert set(report.quarantined) <= set(REASONS)
 
 
 def test_reports_survive_json() -> None:
