@@ -58,7 +58,7 @@ class Lease:
                 self._objects.remove(self._path)
             return
         # Marked free, never deleted: a slow holder must not delete another's. Else it is free when it runs out.
-        with suppress(Conflict, OSError):
+        with suppress(Exception):
             self._objects.replace(self._path, self._content(FREE), self._version)
 
     def check(self) -> None:
@@ -113,7 +113,7 @@ class Lease:
 
     def _keep_renewing(self) -> None:
         while self._objects.conditional and not self._lost and not self._released.wait(self._seconds / 4):
-            with suppress(OSError):  # the network may be back before the lease runs out
+            with suppress(Exception):  # every store has its own errors; if they last, `check` says so
                 self._renew()
 
     def _renew(self) -> None:

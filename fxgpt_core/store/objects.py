@@ -131,7 +131,7 @@ class MemoryObjects(PlainObjects):
 
     def find(self, path: str) -> dict[str, str]:
         with self._one_at_a_time:
-            return super().find(path)
+            return {name: self.get(name)[1] for name in super().find(path)}
 
     def folders(self, path: str) -> list[str]:
         with self._one_at_a_time:
