@@ -1,47 +1,102 @@
-"""`read_file`: a file of bars as raw rows in UTC, with what was recognised and how it is known."""
+"""`read_files`: files of bars or ticks as raw rows in UTC, with what was recognised and how it is known."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from fxgpt_core.common.errors import BadInputError
-from fxgpt_core.common.symbols import CURRENCIES, normalise_symbol
+from fxgpt_core.common.symbols import normalise_symbol
 from fxgpt_core.common.timeframes import TIMEFRAMES, Timeframe
 from fxgpt_core.common.timeframes import timeframe as parse_timeframe
 from fxgpt_core.market.candles import SIDES
-from fxgpt_core.market.instruments import instrument
-from fxgpt_core.market.layouts import RawTable, read_table
-from fxgpt_core.market.quality import PRICES
+from fxgpt_core.market.file_clocks import TimedTable, tell_times
+from fxgpt_core.market.layouts import POINTS, Member, RawTable, check_layout, read_table
+from fxgpt_core.market.layouts.archives import members
+from fxgpt_core.market.layouts.events import is_events
+from fxgpt_core.market.scales import to_prices
 from fxgpt_core.market.stamps import Stamps, parse_stamps
-from fxgpt_core.market.time_zones import UTC, infer_zone, parse_zone
+from fxgpt_core.market.time_zones import Zone, parse_zone
 from fxgpt_core.market.zones import Times
 
 _SPACING = {bar.minutes: bar for bar in TIMEFRAMES.values() if bar.code != "1w"} | {10080: TIMEFRAMES["1w"]}
+_TICK_BARS = 60
+
+
+@dataclass(frozen=True)
+class Claims:
+    """What a person says about files; None is recognised. Raises BadInputError where a claim itself makes no sense."""
+
+    symbol: str | None = None
+    layout: str | None = None
+    tz: str | None = None
+    side: str | None = None
+    timeframe: str | Timeframe | None = None
+
+    def __post_init__(self) -> None:
+        if self.layout is not None:
+            check_layout(self.layout)
+        if self.side is not None and self.side not in SIDES:
+            raise BadInputError(f"Unknown price side {self.side!r}: use one of {', '.join(SIDES)}.")
+        _ = self.pair, self.bar, self.zone
+
+    @property
+    def pair(self) -> str | None:
+        """The symbol, normalised."""
+        return normalise_symbol(self.symbol) if self.symbol is not None else None
+
+    @property
+    def bar(self) -> Timeframe | None:
+        """The timeframe, parsed."""
+        return parse_timeframe(self.timeframe) if self.timeframe is not None else None
+
+    @property
+    def zone(self) -> Zone | None:
+        """The clock, parsed."""
+        return parse_zone(self.tz) if self.tz is not None else None
 
 
 @dataclass(frozen=True)
 class RawBars:
     """Rows of one file, unjudged.
 
-    `frame`: `ts_utc` (UTC, NaT where unreadable), OHLC, optional volume and spread in price units, `malformed`, and
-    `stamp` as it stood in the file. `time_zone_how` and `side_how` say how that is known.
+    `frame`: `line` of the file, `ts_utc` (UTC, NaT where unreadable), `stamp` as it stood, `malformed`, and in price
+    units: OHLC (`side` is theirs), or bid and ask OHLC (`side` "both"), or for ticks (`kind`) bid and ask; volume and
+    spread where given. The `…_how` say how something is known. `period` is the span that a tick file covers whole.
     """
 
     frame: pd.DataFrame
+    kind: str
     symbol: str
     timeframe: Timeframe
     side: str
     side_how: str
     layout: str
+    delimiter: str
+    scale: str
     time_zone: str
     time_zone_how: str
     path: Path
+    name: str
     checksum: str
+    filler: int = 0
+    period: tuple[np.datetime64, np.datetime64] | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass
+class Readings:
+    """What came of some files: rows of bars or ticks, economic calendars, and what could not be read and why."""
+
+    bars: list[RawBars] = field(default_factory=list)
+    events: list[Path] = field(default_factory=list)
+    failed: list[tuple[Path, BadInputError]] = field(default_factory=list)
 
 
 def read_file(
@@ -53,107 +108,171 @@ def read_file(
     side: str | None = None,
     timeframe: str | Timeframe | None = None,
 ) -> RawBars:
-    """Read a CSV, HistData, MetaTrader or Parquet file of bars; what is not given is recognised.
+    """Read the one file of bars or ticks that a path holds; what is not given is recognised.
 
-    Raises BadInputError with one sentence when the file, or what it is, cannot be told.
+    Raises BadInputError with one sentence when the file, or what it is, cannot be told, or when it holds several.
     """
-    path = Path(path)
-    pair = normalise_symbol(symbol) if symbol is not None else symbol_in_name(path)
-    if side is not None and side not in SIDES:
-        raise BadInputError(f"Unknown price side {side!r}: use one of {', '.join(SIDES)}.")
-    zone = parse_zone(tz) if tz is not None else None
-    table = read_table(path, layout)
-    if pair is None:
-        raise BadInputError(f"The name of {path} names no currency pair: say which it is, for example --symbol EURUSD.")
-    stamps = parse_stamps(table.frame["stamp"].where(~table.frame["malformed"]), str(path))
-    distinct = np.unique(stamps.times[~np.isnat(stamps.times)])
-    length = _length(distinct, timeframe, path)
-    if stamps.is_utc:
-        times, name, how = stamps.times, "UTC", f"the stamps say so ({stamps.format})"
-    elif zone is not None:
-        times, name, how = zone.to_utc(stamps.times), zone.name, "as given"
-    elif table.named_utc:
-        times, name, how = stamps.times, "UTC", "the name of the time column says so"
-    else:
+    found = read_files([Path(path)], Claims(symbol, layout, tz, side, timeframe))
+    if found.failed:
+        raise found.failed[0][1]
+    if len(found.bars) != 1:
+        raise BadInputError(f"{path} holds {len(found.bars)} files of bars: read them with read_files.")
+    return found.bars[0]
+
+
+def read_files(paths: Sequence[Path], claims: Claims) -> Readings:
+    """Read files together: files of one pair, layout and bar length share the evidence about their clock.
+
+    What cannot be used is told in `failed` and does not keep the others from being read.
+    """
+    out, tables = Readings(), []
+    for path in paths:
         try:
-            found, how = infer_zone(distinct, length)
+            tables += _open(path, claims, out)
         except BadInputError as error:
-            raise BadInputError(f"{path}: {error}") from error
-        times, name = found.to_utc(stamps.times), found.name
-    return _assemble(path, table, stamps, times, pair, length, side, (name, how))
+            out.failed.append((path, error))
+    groups: dict[tuple[str, str, str], list[_Opened]] = defaultdict(list)
+    for one in tables:
+        groups[one.symbol, one.table.layout, one.table.kind].append(one)
+    for group in groups.values():
+        _read_group(group, claims, out)
+    order = {path: index for index, path in enumerate(paths)}
+    out.bars.sort(key=lambda raw: order[raw.path])
+    return out
 
 
-def _assemble(
-    path: Path,
-    table: RawTable,
-    stamps: Stamps,
-    times: Times,
-    symbol: str,
-    length: Timeframe,
-    side: str | None,
-    zone: tuple[str, str],
-) -> RawBars:
-    frame = table.frame.copy()
-    frame.insert(0, "ts_utc", pd.DatetimeIndex(times).tz_localize(UTC.name))
-    layout = _unscale(frame, table.layout, symbol)
-    known_side, side_how = _side(path, side)
-    return RawBars(frame, symbol, length, known_side, side_how, layout, *zone, path, table.checksum)
+@dataclass(frozen=True)
+class _Opened:
+    member: Member
+    table: RawTable
+    symbol: str
+    stamps: Stamps
+    left_out: tuple[str, ...]
 
 
-def symbol_in_name(path: Path) -> str | None:
-    """Return the pair that a file's name contains (`DAT_ASCII_EURUSD_M1`, `eur-usd.csv`), None when there is none."""
-    text = path.stem.upper()
-    for match in re.finditer(r"(?=([A-Z]{3})[ _/-]?([A-Z]{3}))", text):
-        base, quote = match.groups()
-        if base in CURRENCIES and quote in CURRENCIES and base != quote:
-            return base + quote
-    return None
+def _open(path: Path, claims: Claims, out: Readings) -> list[_Opened]:
+    """Return the tables of a path; of an archive those that are tables, the others are named beside them."""
+    found: list[_Opened] = []
+    lost: list[tuple[str, BadInputError]] = []
+    inside = members(path)
+    for member in inside:
+        if is_events(member):
+            out.events.append(path)
+            continue
+        try:
+            found.append(_table(member, claims))
+        except BadInputError as error:
+            lost.append((member.inside, error))
+    if lost and not found and path not in out.events:
+        raise lost[0][1]
+    notes = tuple(f"{name} in the archive was left out: {error}" for name, error in lost)
+    return [_Opened(one.member, one.table, one.symbol, one.stamps, notes if one is found[0] else ()) for one in found]
 
 
-def _length(distinct: Times, given: str | Timeframe | None, path: Path) -> Timeframe:
+def _table(member: Member, claims: Claims) -> _Opened:
+    table = read_table(member, claims.layout)
+    symbol = claims.pair or member.symbol
+    if symbol is None:
+        raise BadInputError(
+            f"The name of {member.where} names no currency pair: say which it is, for example --symbol EURUSD."
+        )
+    stamps = table.stamps
+    if stamps is None:
+        column, malformed = table.frame["stamp"], table.frame["malformed"]
+        stamps = parse_stamps(column.where(~malformed) if malformed.any() else column, member.where)
+    return _Opened(member, table, symbol, stamps, ())
+
+
+def _read_group(group: list[_Opened], claims: Claims, out: Readings) -> None:
+    timed: dict[Timeframe, list[tuple[_Opened, TimedTable]]] = defaultdict(list)
+    for one in group:
+        try:
+            length = _length(one, group, claims.bar)
+        except BadInputError as error:
+            out.failed.append((one.member.path, error))
+            continue
+        timed[length].append((one, TimedTable(one.member.where, one.table, one.stamps, length)))
+    for length, ones in timed.items():
+        answers = tell_times([table for _, table in ones], claims.zone)
+        for (one, _), answer in zip(ones, answers, strict=True):
+            if isinstance(answer, BadInputError):
+                out.failed.append((one.member.path, answer))
+                continue
+            frame = one.table.frame
+            frame.insert(0, "ts_utc", pd.DatetimeIndex(answer.times).tz_localize("UTC"))
+            insist = claims.layout == POINTS
+            frame, points = to_prices(frame, one.symbol, insist, one.table.layout)
+            side, side_how = _side(one, claims.side)
+            bar = (claims.bar or TIMEFRAMES["1m"]) if one.table.kind == "ticks" else length
+            out.bars.append(
+                RawBars(
+                    frame,
+                    one.table.kind,
+                    one.symbol,
+                    bar,
+                    side,
+                    side_how,
+                    POINTS if points and one.table.layout in ("csv", "mt5") else one.table.layout,
+                    one.table.delimiter,
+                    points or "decimal",
+                    answer.name,
+                    answer.how,
+                    one.member.path,
+                    f"{one.member.path.name}:{one.member.inside}" if one.member.inside else one.member.path.name,
+                    one.member.checksum,
+                    one.table.filler,
+                    one.table.period,
+                    (*answer.warnings, *one.left_out),
+                )
+            )
+
+
+def _length(one: _Opened, group: list[_Opened], wanted: Timeframe | None) -> Timeframe:
     """Return the bar length: the commonest distance between stamps, which must agree with what was given."""
-    wanted = parse_timeframe(given) if given is not None else None
+    where = one.member.where
+    if one.table.kind == "ticks":
+        if wanted is not None and wanted.minutes > _TICK_BARS:
+            raise BadInputError(
+                f"{where} holds ticks: make bars of up to 1h of them; slower bars are derived from those."
+            )
+        return TIMEFRAMES["1m"]
+    distinct = _distinct(one)
+    if len(distinct) < 2:
+        others = [_distinct(other) for other in group]
+        distinct = max(others, key=len)
     if len(distinct) < 2:
         if wanted is None:
-            raise BadInputError(f"{path} has fewer than two readable time stamps: name its bars with --timeframe.")
+            raise BadInputError(f"{where} has fewer than two readable time stamps: name its bars with --timeframe.")
         return wanted
     steps, counts = np.unique(np.diff(distinct), return_counts=True)
     minutes = steps[counts.argmax()] / np.timedelta64(1, "m")
     found = _SPACING.get(int(minutes)) if minutes == int(minutes) else None
     if found is None:
-        raise BadInputError(f"{path}: bars are mostly {minutes:g} minutes apart, which is no timeframe of ours.")
+        raise BadInputError(f"{where}: bars are mostly {minutes:g} minutes apart, which is no timeframe of ours.")
     if wanted is not None and wanted != found:
-        raise BadInputError(f"{path}: bars are mostly {found} apart, not {wanted} as given.")
+        raise BadInputError(f"{where}: bars are mostly {found} apart, not {wanted} as given.")
     return found
 
 
-def _side(path: Path, given: str | None) -> tuple[str, str]:
+def _distinct(one: _Opened) -> Times:
+    times = one.stamps.times[~np.isnat(one.stamps.times)]
+    ascending = len(times) < 2 or bool((np.diff(times) > np.timedelta64(0, "ns")).all())
+    return times if ascending else np.asarray(np.unique(times))
+
+
+def _side(one: _Opened, given: str | None) -> tuple[str, str]:
+    """Return the price side: as the rows themselves say, as given, as the name says, as the layout is."""
+    if one.table.side == "both":
+        return "both", one.table.side_how
     if given is not None:
         return given, "as given"
-    words = re.split(r"[^a-z]+", path.stem.lower())
-    found = [side for side in SIDES if side in words]
-    if len(found) == 1:
-        return found[0], "from the file name"
+    if one.table.side and one.table.side_how == "from the header":
+        return one.table.side, one.table.side_how
+    for name in one.member.names()[:2]:
+        words = re.split(r"[^a-z]+", name.lower())
+        found = [side for side in SIDES if side in words]
+        if len(found) == 1:
+            return found[0], "from the file name"
+    if one.table.side:
+        return one.table.side, one.table.side_how
     return "bid", "assumed: platforms export bid bars"
-
-
-def _unscale(frame: pd.DataFrame, layout: str, symbol: str) -> str:
-    """Turn points into prices in place where the file holds points, and a spread in points into price units."""
-    pair = instrument(symbol)
-    prices = frame[list(PRICES)].apply(pd.to_numeric, errors="coerce")
-    usable = prices[np.isfinite(prices).all(axis=1)]
-    whole = np.abs(usable - usable.round()).max(axis=1) < 1e-6
-    in_points = layout == "mt5_points" or (layout in ("csv", "parquet") and _looks_like_points(usable, whole))
-    if in_points:
-        frame[list(PRICES)] = (prices * pair.point).round(pair.digits).where(prices.notna(), frame[list(PRICES)])
-        layout = "mt5_points" if layout == "csv" else layout
-    if "spread" in frame.columns:
-        spread = pd.to_numeric(frame["spread"], errors="coerce")
-        known = spread[np.isfinite(spread)]
-        if len(known) and (known == known.round()).all() and known.max() >= 1:
-            frame["spread"] = (spread * pair.point).round(pair.digits)
-    return layout
-
-
-def _looks_like_points(usable: pd.DataFrame, whole: pd.Series) -> bool:
-    return len(usable) > 0 and bool(whole.mean() > 0.99) and float(usable["close"].median()) >= 10_000

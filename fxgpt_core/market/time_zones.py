@@ -1,8 +1,4 @@
-"""Which clock wrote the stamps of a file: named by the user, or inferred from when its weeks open and close.
-
-The FX week opens Sunday and closes Friday 17:00 New York wherever it is recorded, so a naive stamp betrays its clock
-at every weekend. Clocks that convert all stamps of a file alike need not be told apart.
-"""
+"""Clocks that stamps can be in, by name, and how well the weeks of bars fit them."""
 
 from __future__ import annotations
 
@@ -16,7 +12,7 @@ import numpy as np
 from fxgpt_core.common.errors import BadInputError
 from fxgpt_core.common.timeframes import Timeframe
 from fxgpt_core.market import calendar
-from fxgpt_core.market.zones import Times, to_utc
+from fxgpt_core.market.zones import Times, to_local, to_utc
 
 _HOUR = np.timedelta64(3_600_000_000_000, "ns")
 _TOLERANCE = np.timedelta64(30, "m")  # clocks differ by whole hours, first ticks of a week by minutes
@@ -32,11 +28,19 @@ class Zone:
 
     def to_utc(self, local: Times) -> Times:
         """Return UTC instants of naive stamps of this clock: (rows,) datetime64[ns]."""
-        return to_utc(local - np.timedelta64(round(self.shift * 3600), "s"), self.base)
+        return to_utc(local - self._shift, self.base)
+
+    def to_local(self, times_utc: Times) -> Times:
+        """Return naive stamps of this clock of UTC instants: (rows,) datetime64[ns]."""
+        return to_local(times_utc, self.base) + self._shift
+
+    @property
+    def _shift(self) -> np.timedelta64:
+        return np.timedelta64(round(self.shift * 3600), "s")
 
 
 UTC = Zone("UTC", "UTC")
-CANDIDATES = (
+NAMED = (
     UTC,
     Zone("America/New_York", "America/New_York"),
     Zone("EST", "UTC", -5.0),
@@ -45,7 +49,23 @@ CANDIDATES = (
     Zone("Europe/Berlin", "Europe/Berlin"),
     Zone("Europe/London", "Europe/London"),
 )
-"""Clocks that inference tries: UTC, New York, fixed EST, and those of brokers (New York + 7 h, EET, CET, London)."""
+"""The clocks that files are usually in: UTC, New York, fixed EST, brokers' New York + 7 h, EET, CET, and London."""
+
+
+def _others() -> tuple[Zone, ...]:
+    """Return every whole-hour clock without and with the daylight saving of the US and of Europe."""
+    fixed = [Zone(f"UTC{hours:+d}", "UTC", hours) for hours in range(-12, 15) if hours not in (0, -5)]
+    american = [
+        Zone(f"New York{hours:+d}", "America/New_York", hours) for hours in range(-4, 15) if hours not in (0, 7)
+    ]
+    european = [
+        Zone(f"Europe/London{hours:+d}", "Europe/London", hours) for hours in range(-8, 11) if hours not in (0, 1, 2)
+    ]
+    return (*fixed, *american, *european)
+
+
+CANDIDATES = (*NAMED, *_others())
+"""Clocks that inference tells apart, the usual ones first: of several that read a file alike the first is named."""
 
 
 def parse_zone(text: str) -> Zone:
@@ -54,14 +74,9 @@ def parse_zone(text: str) -> Zone:
     Raises BadInputError with the nearest spelling.
     """
     wanted = re.sub(r"[\s_]+", "", str(text)).lower()
-    shifted = re.fullmatch(r"(utc|gmt|newyork|america/newyork|ny)([+-]\d{1,2})(?::?(\d\d))?", wanted)
+    shifted = re.fullmatch(r"(utc|gmt|newyork|america/newyork|ny|europe/london)([+-]\d{1,2})(?::?(\d\d))?", wanted)
     if shifted:
-        hours = int(shifted[2]) + (int(shifted[3] or 0) / 60) * (-1 if shifted[2].startswith("-") else 1)
-        if abs(hours) > 14:
-            raise BadInputError(f"Time zone {text!r} is {hours:+g} h away: no clock is more than 14 h from another.")
-        if shifted[1] in ("utc", "gmt"):
-            return Zone(f"UTC{shifted[2]}" + (f":{shifted[3]}" if shifted[3] else ""), "UTC", hours)
-        return Zone(f"New York{shifted[2]}", "America/New_York", hours)
+        return _shifted(text, shifted)
     known = {re.sub(r"[\s_]+", "", zone.name).lower(): zone for zone in CANDIDATES}
     known |= {"gmt": UTC, "z": UTC, "newyork": CANDIDATES[1], "ny": CANDIDATES[1]}
     if wanted in known:
@@ -75,6 +90,15 @@ def parse_zone(text: str) -> Zone:
     raise BadInputError(f"Unknown time zone {text!r}; {hint}")
 
 
+def _shifted(text: str, parts: re.Match[str]) -> Zone:
+    hours = int(parts[2]) + (int(parts[3] or 0) / 60) * (-1 if parts[2].startswith("-") else 1)
+    if abs(hours) > 14:
+        raise BadInputError(f"Time zone {text!r} is {hours:+g} h away: no clock is more than 14 h from another.")
+    names = {"utc": ("UTC", "UTC"), "gmt": ("UTC", "UTC"), "europe/london": ("Europe/London", "Europe/London")}
+    name, base = names.get(parts[1], ("New York", "America/New_York"))
+    return Zone(f"{name}{parts[2]}" + (f":{parts[3]}" if parts[3] else ""), base, hours)
+
+
 def week_edges(opens: Times, length: Timeframe) -> tuple[int, int, int]:
     """Return how many weekly opens and how many closes fit the FX week, and of how many; `opens` UTC, ascending.
 
@@ -85,31 +109,3 @@ def week_edges(opens: Times, length: Timeframe) -> tuple[int, int, int]:
     late = after - calendar.week_open(after + _TOLERANCE)
     early = calendar.week_close(before) - (before + length.duration)
     return int((np.abs(late) <= _TOLERANCE).sum()), int((np.abs(early) <= _TOLERANCE).sum()), len(breaks)
-
-
-def infer_zone(local: Times, length: Timeframe) -> tuple[Zone, str]:
-    """Return the clock of naive stamps (unique, ascending) and how that is known.
-
-    The winner must explain at least 70 % of the weekly opens and closes, and at least two more than any clock that
-    would convert the stamps otherwise. Raises BadInputError when no clock, or more than one, does.
-    """
-    ask = "say it with --tz, for example --tz UTC or --tz 'New York+7'."
-    if length.minutes > 60:
-        raise BadInputError(f"The time zone of {length} stamps cannot be inferred: {ask}")
-    converted = [zone.to_utc(local) for zone in CANDIDATES]
-    counted = [week_edges(times, length) for times in converted]
-    scores = [opened + closed for opened, closed, _ in counted]
-    best = int(np.argmax(scores))
-    fit, edges = scores[best], 2 * counted[best][2]
-    if edges == 0:
-        raise BadInputError(f"The time zone of the stamps cannot be inferred without a weekend in the file: {ask}")
-    others = [not np.array_equal(times, converted[best]) for times in converted]
-    rivals = [score for score, other in zip(scores, others, strict=True) if other]
-    if fit < 0.7 * edges or (rivals and fit < max(rivals) + 2):
-        raise BadInputError(
-            f"The time zone of the stamps is unclear: {CANDIDATES[best].name} explains {fit} of {edges} weekly opens "
-            f"and closes, another clock {max(rivals, default=0)}; {ask}"
-        )
-    return CANDIDATES[best], (
-        f"inferred: read as {CANDIDATES[best].name}, {fit} of {edges} weekly opens and closes fall on 17:00 New York"
-    )
