@@ -22,18 +22,17 @@ from fxgpt_core.market.bars import (
     read_bars,
     settled,
     store_given,
-    supersede,
 )
 from fxgpt_core.market.candles import Candles
 from fxgpt_core.market.config import QualityConfig
+from fxgpt_core.market.derived import derive
 from fxgpt_core.market.lake import Lake, Manifest, PartEntry
 from fxgpt_core.market.quality import assess_stored
 from fxgpt_core.market.quality_report import QualityReport
-from fxgpt_core.market.quarantine import standing_quarantine
-from fxgpt_core.market.resampling import resample
+from fxgpt_core.market.quarantine import standing_quarantine, unsorted_rows
 
 CandleSource = Literal["sample", "import"]
-_RESAMPLING_VERSION, _QUALITY_VERSION = 1, 3
+_QUALITY_VERSION = 3
 _REPORTS = "quality"
 
 
@@ -97,10 +96,7 @@ def update_candles(
     if unknown:
         held = sorted(part.removeprefix("month=") for part in given.parts)
         raise BadInputError(f"{symbol} has no bars of {', '.join(unknown)}; it has {held[0]} to {held[-1]}.")
-    written, kept = {}, {}
-    for bar in frames:
-        if bar != feed:
-            written[bar.code], kept[bar.code] = _derive(lake, symbol, given, feed, bar, months)
+    written, kept = derive(lake, symbol, given, feed, [bar for bar in frames if bar != feed], months)
     manifests = {bar: _manifest(lake, symbol, bar) for bar in frames}
     report = _quality(lake, symbol, frames[0], manifests[frames[0]], feed, given, quality)
     return CandlesSummary(
@@ -125,12 +121,20 @@ def load_candles(lake: Lake, symbol: str, bar: str | Timeframe) -> Candles:
     return read_bars(lake, symbol, timeframe(bar), str(manifest.extra["side"]), sorted(manifest.parts))
 
 
+def recent_candles(lake: Lake, symbol: str, bar: str | Timeframe, count: int) -> Candles:
+    """Return the last `count` bars of one timeframe, fewer where there are fewer, without reading the months before.
+
+    Raises DataError when there are none.
+    """
+    frame = timeframe(bar)
+    manifest = _manifest(lake, symbol, frame)
+    table = lake.tail(CANDLES, bar_keys(symbol, frame), count, sorted(manifest.parts))
+    return Candles.from_arrow(table, symbol, frame, str(manifest.extra["side"]))
+
+
 def last_close(lake: Lake, symbol: str, bar: Timeframe) -> np.datetime64:
-    """Return when the last stored bar closed (UTC), reading one month; raises DataError when there are no bars."""
-    manifest = _manifest(lake, symbol, bar)
-    return np.datetime64(
-        read_bars(lake, symbol, bar, str(manifest.extra["side"]), sorted(manifest.parts)[-1:]).known_at[-1]
-    )
+    """Return when the last stored bar closed (UTC); raises DataError when there are no bars."""
+    return np.datetime64(recent_candles(lake, symbol, bar, 1).known_at[-1])
 
 
 def given_bars(lake: Lake, symbol: str) -> bool:
@@ -214,75 +218,6 @@ def _settle(lake: Lake, symbol: str) -> None:
                 settled(lake, symbol, bar)
 
 
-def _derive(
-    lake: Lake, symbol: str, given: Manifest, feed: Timeframe, target: Timeframe, again: Sequence[str]
-) -> tuple[int, int]:
-    """Bring one derived timeframe up to date; returns how many of its months were written and how many kept."""
-    keys, side = bar_keys(symbol, target), str(given.extra["side"])
-    definition = stable_hash({"resampling": _RESAMPLING_VERSION, "feed": feed.code, "side": side})
-    with lake.lock(CANDLES, keys):
-        old = lake.read_manifest(CANDLES, keys)
-        if old is not None and origin(old) == "given":
-            supersede(lake, keys, old)
-            lake.remove(CANDLES, keys, lake.parts(CANDLES, keys))
-            old = None
-        known = old.extra["sources"] if old is not None and old.definition == definition else {}
-        parts = dict(old.parts) if old is not None and known else {}
-        sources = _month_sources(given)
-        present = set(lake.parts(CANDLES, keys))
-        stale = [
-            part for part, source in sources.items()
-            if known.get(part) != source or (part in parts and part not in present) or part.split("=")[1] in again
-        ]  # fmt: skip
-        if not stale and set(known) == set(sources):
-            return 0, len(parts)
-        extra = {"origin": "derived", "feed": feed.code, "side": side, "sources": known}
-        writing = {"name": f"bars made from {feed.code}", "months": stale}
-        lake.write_manifest(
-            CANDLES, keys, Manifest("", definition, parts=parts, extra={**extra, "writing": writing})
-        )  # a killed run is seen by it, and derives these months again
-        parts = {part: entry for part, entry in parts.items() if part not in stale}
-        for part, bars in _resampled(lake, symbol, given, feed, target, stale).items():
-            lake.write(CANDLES, keys, part, bars.to_arrow())
-            parts[part] = PartEntry(checksum(bars), len(bars), sources[part])
-        gone = [part for part in {*parts, *present} if part not in sources or parts.get(part) is None]
-        lake.remove(CANDLES, keys, gone)
-        parts = {part: parts[part] for part in sorted(parts) if part not in gone}
-        extra["sources"] = sources
-        inputs = {feed.code: given.fingerprint}
-        lake.write_manifest(
-            CANDLES, keys, Manifest(fingerprint(symbol, target, side, parts), definition, inputs, parts, extra)
-        )
-    return len(stale), len(parts) - len(set(stale) & set(parts))
-
-
-def _month_sources(given: Manifest) -> dict[str, str]:
-    """Return what each month's slow bars are made from: month -> hash.
-
-    A slow bar (at most a week) known in a month holds fast bars of that month and the one before; and whether the last
-    one is over depends on whether any month follows.
-    """
-    months = np.array(sorted(part.removeprefix("month=") for part in given.parts), dtype="datetime64[M]")
-    out = {}
-    for month in np.arange(months[0], months[-1] + 1):
-        entries = [given.parts.get(f"month={m}") for m in (month - 1, month)]
-        made_from = [entry.checksum if entry else "" for entry in entries]
-        out[f"month={month}"] = stable_hash([*made_from, bool(month == months[-1])])
-    return out
-
-
-def _resampled(
-    lake: Lake, symbol: str, given: Manifest, feed: Timeframe, target: Timeframe, stale: list[str]
-) -> dict[str, Candles]:
-    """Return the slow bars of the stale months, made from the fast bars since the month before the first of them."""
-    if not stale:
-        return {}
-    before = np.datetime64(min(stale).removeprefix("month="), "M") - 1
-    needed = [part for part in sorted(given.parts) if np.datetime64(part.removeprefix("month="), "M") >= before]
-    fast = read_bars(lake, symbol, feed, str(given.extra["side"]), needed)
-    return {part: bars for part, bars in by_month(resample(fast, target)).items() if part in stale}
-
-
 def _quality(
     lake: Lake,
     symbol: str,
@@ -300,11 +235,7 @@ def _quality(
     stored = lake.read_manifest(_REPORTS, keys)
     if stored is not None and (stored.fingerprint, stored.definition) == (manifest.fingerprint, definition):
         return QualityReport.from_dict(stored.extra["report"])
-    unsorted: dict[str, int] = {}
-    for facts in files.values():
-        for month, count in facts.get("unsorted", {}).items():
-            unsorted[month] = unsorted.get(month, 0) + count
     standing = standing_quarantine(lake, symbol, feed, files)
-    report = assess_stored(load_candles(lake, symbol, base), standing, config, unsorted)
+    report = assess_stored(load_candles(lake, symbol, base), standing, config, unsorted_rows(files))
     lake.write_manifest(_REPORTS, keys, Manifest(manifest.fingerprint, definition, extra={"report": report.to_dict()}))
     return report

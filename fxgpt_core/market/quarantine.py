@@ -53,19 +53,18 @@ def standing_quarantine(
     lake: Lake, symbol: str, bar: Timeframe, files: Mapping[str, Mapping[str, Any]]
 ) -> pd.DataFrame:
     """Return the quarantined rows that no later file has replaced: `ts_utc` (UTC, may be NaT), `reason`, and
-    `high`, `low` and `volume` as text.
+    the row's fields as they stood (text or None).
 
     Of several files that cover a moment the last one imported speaks for it: a mended or longer export takes the place
     of the one before, whose bad rows then count no more. A row without a readable time belongs to its file's whole
     span. `files`: checksum -> facts with `order`, `first` and `last` as the manifest has them.
     """
-    words = pd.Series([], dtype=str)
-    empty = pd.DataFrame({"ts_utc": pd.DatetimeIndex([], tz="UTC"), "reason": words})
-    empty = empty.assign(high=words, low=words, volume=words)
+    empty = pd.DataFrame({"ts_utc": pd.DatetimeIndex([], tz="UTC"), "reason": pd.Series([], dtype=str)})
+    empty = empty.assign(**{field: empty["reason"] for field in _TEXT})
     keys = {"symbol": symbol}
     if not lake.parts(QUARANTINE, keys):
         return empty
-    table = lake.read(QUARANTINE, keys, columns=["ts_utc", "reason", "high", "low", "volume", "bar", "checksum"])
+    table = lake.read(QUARANTINE, keys, columns=["ts_utc", "reason", *_TEXT, "bar", "checksum"])
     table = table.filter(pc.equal(table["bar"], bar.code))
     standing = []
     for checksum, facts in files.items():
@@ -73,6 +72,15 @@ def standing_quarantine(
         if len(rows):
             standing.append(rows[~_replaced(rows["ts_utc"], facts, files)])
     return pd.concat(standing, ignore_index=True) if standing else empty
+
+
+def unsorted_rows(files: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
+    """Return month -> rows that came out of order, over all files of a manifest (checksum -> facts)."""
+    out: dict[str, int] = {}
+    for facts in files.values():
+        for month, count in facts.get("unsorted", {}).items():
+            out[month] = out.get(month, 0) + int(count)
+    return out
 
 
 def _replaced(times: pd.Series, facts: Mapping[str, Any], files: Mapping[str, Mapping[str, Any]]) -> NDArray[np.bool_]:
