@@ -8,11 +8,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fxgpt_core.common.errors import BadInputError
 from fxgpt_core.common.progress import Progress
-from fxgpt_core.common.symbols import normalise_symbol
+from fxgpt_core.market.providers.registry import PROVIDERS
 from fxgpt_core.models.registry import FAMILIES
-from fxgpt_core.store.asset_config import AssetConfig, load_assets
+from fxgpt_core.store.asset_config import AssetConfig, asset_for, readable_assets
 from fxgpt_core.store.clock import Clock, SystemClock
 from fxgpt_core.store.documents import Documents
 from fxgpt_core.store.paths import Home, config_dir
@@ -60,17 +59,22 @@ class Workspace:
 
         return ModelRegistry(self.home.mlflow_uri, self.home.artifacts)
 
-    @cached_property
+    @property
     def assets(self) -> Mapping[str, AssetConfig]:
-        """Every configured asset by symbol."""
-        return load_assets(self.config_dir, FAMILIES)
+        """Every configured asset whose file is right, by symbol."""
+        return self._readable[0]
+
+    @property
+    def asset_problems(self) -> list[str]:
+        """A sentence for each asset file that is wrong."""
+        return self._readable[1]
+
+    @cached_property
+    def _readable(self) -> tuple[dict[str, AssetConfig], list[str]]:
+        return readable_assets(self.config_dir, FAMILIES, PROVIDERS)
 
     def lineage(self, symbol: str) -> Lineage:
-        """Return the lineage of `symbol`; raises BadInputError with what to do when it is not configured."""
+        """Return the lineage of `symbol` as its file is now; raises BadInputError with what to do without one."""
         from fxgpt_pipeline.lineage import Lineage
 
-        name = normalise_symbol(symbol)
-        if name not in self.assets:
-            known = ", ".join(self.assets) or "none"
-            raise BadInputError(f"{name} is not configured (known: {known}): run `fxgpt assets add {name}`.")
-        return Lineage(self, self.assets[name])
+        return Lineage(self, asset_for(symbol, self.config_dir, FAMILIES, PROVIDERS))

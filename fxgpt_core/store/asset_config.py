@@ -244,17 +244,34 @@ def load_assets(
     return {asset.symbol: asset for asset in sorted(assets, key=lambda asset: asset.symbol)}
 
 
-def asset_for(symbol: str, config_dir: Path, families: Iterable[str] | None = None) -> AssetConfig:
+def readable_assets(
+    config_dir: Path, families: Iterable[str] | None = None, providers: Iterable[str] | None = None
+) -> tuple[dict[str, AssetConfig], list[str]]:
+    """Return the assets whose files are right, and a sentence for each that is wrong: one must not stop the others."""
+    known, sources = (None if names is None else list(names) for names in (families, providers))
+    assets, problems = {}, []
+    for path in sorted((config_dir / "assets").glob("*.yaml")):
+        try:
+            asset = load_asset(path, known, sources)
+            assets[asset.symbol] = asset
+        except ConfigError as error:
+            problems.append(str(error))
+    return assets, problems
+
+
+def asset_for(
+    symbol: str, config_dir: Path, families: Iterable[str] | None = None, providers: Iterable[str] | None = None
+) -> AssetConfig:
     """Return the asset that `symbol` (any spelling) names; raises BadInputError listing the assets there are."""
     name = normalise_symbol(symbol)
     path = config_dir / "assets" / f"{name}.yaml"
     if not path.is_file():
         there = sorted(file.stem for file in (config_dir / "assets").glob("*.yaml"))
         raise BadInputError(
-            f"Asset {name} is not configured in {config_dir / 'assets'}; "
-            f"add it with `fxgpt assets add {name}` or name one of: {', '.join(there) or 'none yet'}."
+            f"{name} is not configured in {config_dir / 'assets'} (known: {', '.join(there) or 'none'}): "
+            f"run `fxgpt assets add {name}`."
         )
-    return load_asset(path, families)
+    return load_asset(path, families, providers)
 
 
 def _listed(values: Any) -> list[Any]:

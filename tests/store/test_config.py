@@ -8,7 +8,14 @@ from typing import Any
 import pytest
 
 from fxgpt_core.common.errors import BadInputError, ConfigError
-from fxgpt_core.store.asset_config import AssetConfig, asset_for, check_families, load_assets
+from fxgpt_core.store.asset_config import (
+    AssetConfig,
+    asset_for,
+    check_families,
+    load_asset,
+    load_assets,
+    readable_assets,
+)
 from fxgpt_core.store.config import family_values, feature_values, load_yaml, merge, validate
 from fxgpt_core.store.paths import CHECKOUT
 
@@ -152,3 +159,28 @@ def test_shipped_asset_files_are_valid() -> None:
     assets = load_assets(CHECKOUT / "configs")
     assert assets["EURUSD"].source == "sample"
     assert assets["EURUSD"].costs.spread_pips == 0.8
+
+
+def test_one_wrong_asset_file_does_not_hide_the_others(tmp_path: Path) -> None:
+    folder = tmp_path / "assets"
+    folder.mkdir()
+    (folder / "EURUSD.yaml").write_text("symbol: EURUSD\ntimeframes: [1h]\nhorizons: [1h]\n")
+    (folder / "GBPUSD.yaml").write_text("symbol: GBPUSD\ntimeframes: [1h]\nhorizon: [1h]\n")
+    assets, problems = readable_assets(tmp_path)
+    assert list(assets) == ["EURUSD"]
+    assert len(problems) == 1
+    assert "GBPUSD.yaml" in problems[0]
+
+
+def test_a_source_is_a_known_provider_with_a_first_day(tmp_path: Path) -> None:
+    folder = tmp_path / "assets"
+    folder.mkdir()
+    text = "symbol: EURUSD\ntimeframes: [1h]\nhorizons: [1h]\nsource: dukascopi\nsince: 2024-01-01\n"
+    (folder / "EURUSD.yaml").write_text(text)
+    with pytest.raises(ConfigError, match="unknown source 'dukascopi'.*dukascopy"):
+        load_asset(folder / "EURUSD.yaml", providers=["dukascopy"])
+    (folder / "EURUSD.yaml").write_text(text.replace("dukascopi", "dukascopy"))
+    assert load_asset(folder / "EURUSD.yaml", providers=["dukascopy"]).remote
+    (folder / "EURUSD.yaml").write_text(text.replace("source: dukascopi\n", ""))
+    with pytest.raises(ConfigError, match="for bars of a provider"):
+        load_asset(folder / "EURUSD.yaml", providers=["dukascopy"])
