@@ -16,6 +16,7 @@ from fxgpt_core.market.config import QualityConfig
 from fxgpt_core.market.quality_counts import Findings, find, naive_utc
 
 KINDS = ("time zone", "gap", "quarantined", "stale", "outlier")
+_WORST_OUTLIER = 300.0
 _WEEK = np.timedelta64(calendar.WEEK_MINUTES, "m")
 _KIND_OF_OUTLIER = {
     "spike": "the next bar takes the move back",
@@ -27,7 +28,8 @@ _KIND_OF_OUTLIER = {
 @dataclass(frozen=True)
 class Incident:
     """`kind` is one of `KINDS`; [`start`, `end`) in UTC; `bars` (rows, where quarantined) it concerns; `severity` is
-    comparable between kinds: bars that cannot be trusted, an outlier counting as many as its size in usual moves."""
+    comparable between kinds: bars that cannot be trusted, an outlier counting as many as its size in usual moves, at
+    most 300."""
 
     kind: str
     start: np.datetime64
@@ -79,7 +81,7 @@ def _outliers(found: Findings, length: Timeframe) -> Iterator[Incident]:
     for row, kind, scale in zip(outliers.rows, outliers.kinds, outliers.scales, strict=True):
         start = found.opens[row]
         detail = f"{kind} of {scale:.0f} usual moves: {_KIND_OF_OUTLIER[str(kind)]}"
-        yield Incident("outlier", start, start + length.duration, 1, detail, float(scale))
+        yield Incident("outlier", start, start + length.duration, 1, detail, min(float(scale), _WORST_OUTLIER))
 
 
 def _shifts(found: Findings, length: Timeframe) -> Iterator[Incident]:
