@@ -15,8 +15,8 @@ from fxgpt_pipeline.lineage import Lineage
 
 if TYPE_CHECKING:
     from fxgpt_core.market.downloading import DownloadSummary
-
     from fxgpt_core.market.history import CandlesSummary
+    from fxgpt_core.market.providers.provider import Provider
 
 
 @dataclass(frozen=True)
@@ -59,14 +59,33 @@ def parse_month(text: str) -> str:
     return text
 
 
+def awaits_bars(lineage: Lineage) -> bool:
+    """Tell whether a provider is to be asked for bars that have closed meanwhile; False for bars from files.
+
+    A provider that cannot be asked (no key) has nothing to bring as long as there are bars to go on with.
+    """
+    from fxgpt_core.market.downloading import missing_spans
+    from fxgpt_core.market.history import given_bars
+
+    asset, workspace = lineage.asset, lineage.workspace
+    if not asset.remote:
+        return False
+    try:
+        name = _provider(lineage).name
+    except BadInputError:
+        return not given_bars(workspace.lake, lineage.symbol)
+    now = workspace.clock.now()
+    since, bar = np.datetime64(asset.since, "ns"), lineage.timeframes[0]
+    return bool(missing_spans(workspace.lake, name, lineage.symbol, bar, since, to_datetime64(now), now))
+
+
 def _fetch(lineage: Lineage, months: Sequence[str], progress: Progress | None) -> DownloadSummary:
     from fxgpt_core.market.downloading import download
-    from fxgpt_core.market.providers.registry import provider
 
     asset, workspace = lineage.asset, lineage.workspace
     return download(
         workspace.lake,
-        provider(asset.source, asset.provider, clock=workspace.clock),
+        _provider(lineage),
         lineage.symbol,
         lineage.timeframes[0],
         np.datetime64(asset.since, "ns"),
@@ -75,4 +94,16 @@ def _fetch(lineage: Lineage, months: Sequence[str], progress: Progress | None) -
         workspace.clock,
         progress or silent,
         months=months,
+    )
+
+
+def _provider(lineage: Lineage) -> Provider:
+    from fxgpt_core.market.providers.registry import provider
+
+    asset = lineage.asset
+    return provider(
+        asset.source,
+        asset.provider,
+        clock=lineage.workspace.clock,
+        where=f"configs/assets/{asset.symbol}.yaml, provider",
     )

@@ -32,15 +32,18 @@ def stale_stages(lineage: Lineage, instance: DagsterInstance) -> list[Key]:
     """Return the stages whose recorded result is missing or was made from other inputs, settings or code.
 
     A result that its blocking check refused, or has not seen, is stale too: asking twice never gets around a check.
+    Candles are stale as well while their provider has more of them.
     """
     from dagster import AssetKey
 
     from fxgpt_pipeline.outputs import present
+    from fxgpt_pipeline.refreshing import awaits_bars
 
     stale: list[Key] = []
     for key, stage in lineage.stages.items():
         record = instance.get_latest_data_version_record(AssetKey(key), partition_key=lineage.symbol)
         current = _data_version(record) == lineage.fingerprint(key) and present(lineage, key)
+        current = current and not (key == CANDLES and awaits_bars(lineage))
         if record is None or not current or not _let_through(instance, stage, lineage.symbol, record.timestamp):
             stale.append(key)
     return stale

@@ -10,7 +10,7 @@ import click
 
 from fxgpt_core.common.errors import BadInputError, StoreError
 from fxgpt_core.common.symbols import normalise_symbol
-from fxgpt_core.store.asset_config import AssetConfig, asset_for, load_assets
+from fxgpt_core.store.asset_config import AssetConfig, asset_for, check_source, load_assets
 from fxgpt_core.store.config import validate
 from fxgpt_core.store.paths import config_dir
 from fxgpt_pipeline.cli.output import console, json_option, print_json, table
@@ -18,10 +18,10 @@ from fxgpt_pipeline.cli.output import console, json_option, print_json, table
 _TEMPLATE = """\
 # One file per asset; a new file is a new asset after a reload. `fxgpt check config` checks it.
 symbol: {symbol}
-source: {source}             # import: what `fxgpt import` brings; sample: the bars shipped with backtesting.py
+source: {source}             # import: `fxgpt import` and the inbox; sample: shipped bars; or a provider's name
 timeframes: [{timeframes}]   # the finest one is the base: a decision is made at each of its closes
 horizons: [{horizons}]   # how far forecasts look, in trading time; whole bars of the base timeframe
-{side}   # mid, bid or ask: what the bars must be; left out, whatever was imported
+{since}{side}   # mid, bid or ask: what the bars must be; left out, whatever was imported
 
 costs:
   spread_pips: {spread}             # paid by every trade, entry and exit together
@@ -84,7 +84,8 @@ def show_asset(symbol: str, as_json: bool) -> None:
 @click.argument("symbol")
 @click.option("--timeframes", default="5m,15m,1h,4h", show_default=True, help="Comma-separated; finest is the base.")
 @click.option("--horizons", help="Comma-separated.  [default: the timeframes]")
-@click.option("--source", default="import", show_default=True, help="import or sample.")
+@click.option("--source", default="import", show_default=True, help="import, sample, or a provider's name.")
+@click.option("--since", help="First day to fetch from a provider, such as 2024-01-01.")
 @click.option("--side", help="Price side that the bars must have: mid, bid or ask.  [default: as imported]")
 @click.option("--spread-pips", default=1.0, show_default=True, help="Spread that every trade pays.")
 @click.option("--commission-per-million", default=30.0, show_default=True, help="Per side, in account currency.")
@@ -94,6 +95,7 @@ def add_asset(
     timeframes: str,
     horizons: str | None,
     source: str,
+    since: str | None,
     side: str | None,
     spread_pips: float,
     commission_per_million: float,
@@ -105,6 +107,7 @@ def add_asset(
         "timeframes": _split(timeframes),
         "horizons": _split(horizons or timeframes),
         "source": source,
+        "since": since,
         "price_side": side,
         "costs": {
             "spread_pips": spread_pips,
@@ -113,12 +116,17 @@ def add_asset(
         },
     }
     asset = validate(AssetConfig, values, "fxgpt assets add")
+    from fxgpt_core.market.providers.registry import PROVIDERS
+
+    check_source(asset, PROVIDERS, "fxgpt assets add")
     if asset.source == "sample":
         _require_sample(asset)
     path = _write_new(config_dir() / "assets" / f"{asset.symbol}.yaml", _render(asset))
     click.echo(f"{asset.symbol} added: {path}")
     if asset.source == "import":
         click.echo(f"Next: fxgpt import FILE --symbol {asset.symbol}, then fxgpt materialize --symbol {asset.symbol}.")
+    elif asset.remote:
+        click.echo(f"Next: fxgpt materialize --symbol {asset.symbol} fetches its bars; `fxgpt dev` keeps them coming.")
 
 
 def _split(text: str) -> list[str]:
@@ -144,6 +152,7 @@ def _render(asset: AssetConfig) -> str:
         source=asset.source,
         timeframes=", ".join(asset.timeframes),
         horizons=", ".join(asset.horizons),
+        since=f"since: {asset.since}   # first day that is fetched\n" if asset.since else "",
         side=f"price_side: {asset.price_side}" if asset.price_side else "# price_side: mid",
         spread=asset.costs.spread_pips,
         commission=asset.costs.commission_per_million,

@@ -114,12 +114,16 @@ def _check_file(model: type[Config], path: Path) -> None:
 def _check_asset(path: Path, configs: Path, report: ConfigurationReport) -> None:
     """Resolve everything that an asset file says, as its lineage would."""
     from fxgpt_core.features.spec import FeatureSpec
+    from fxgpt_core.market.providers.registry import PROVIDERS, config_type
     from fxgpt_core.models.registry import FAMILIES, family
     from fxgpt_core.store.asset_config import load_asset
     from fxgpt_core.store.config import family_values, feature_values, validate
     from fxgpt_pipeline.settings import load_settings
 
-    asset = load_asset(path, FAMILIES)
+    asset = load_asset(path, FAMILIES, PROVIDERS)
+
+    def check_provider() -> None:
+        validate(config_type(asset.source), asset.provider, f"{path}, provider")
 
     def check_features() -> None:
         validate(FeatureSpec, feature_values(asset.features, configs), f"{path}, features {asset.features}")
@@ -129,6 +133,7 @@ def _check_asset(path: Path, configs: Path, report: ConfigurationReport) -> None
         validate(family(name).config_type(), values, f"{path} over {configs / name}")
 
     checks: list[Callable[[], object]] = [partial(load_settings, configs, asset), check_features]
+    checks += [check_provider] if asset.remote else []
     checks += [partial(check_family, name) for name in asset.models]
     if _collect(checks, report):
         report.assets.append(asset.symbol)

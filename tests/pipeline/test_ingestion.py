@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import numpy as np
 import pytest
 
 from fxgpt_core.market.history import load_candles
@@ -15,7 +16,8 @@ from fxgpt_core.store.clock import FixedClock
 from fxgpt_pipeline.definitions import build_definitions
 from fxgpt_pipeline.defs.ingestion import FRESHNESS_JOB, INBOX_JOB, REFRESH_JOB
 from fxgpt_pipeline.defs.market import FRESH
-from fxgpt_pipeline.runs import CAUSE_TAG
+from fxgpt_pipeline.refreshing import awaits_bars
+from fxgpt_pipeline.runs import CAUSE_TAG, stale_stages
 from fxgpt_pipeline.stages import CANDLES
 from fxgpt_pipeline.workspace import Workspace
 from tests.pipeline.small_home import SYMBOL, SmallHome, empty_home, later_bars, quiet_bars, write_csv
@@ -181,3 +183,73 @@ def test_the_schedule_leaves_bars_from_files_alone(watch: Watch) -> None:
     ) as context:
         data = watch.repository.get_schedule_def("refresh_candles").evaluate_tick(context)
     assert f"{SYMBOL}: bars come from files" in str(data.skip_message)
+
+
+@pytest.fixture
+def fetched(watch: Watch) -> Watch:
+    """A pair whose bars come from a (simulated) remote market, on the afternoon of 4 March 2024."""
+    remote = {"source": "simulator", "since": "2024-02-01", "provider": {"seed": 5, "since": "2024-01-01"}}
+    watch.home.configure(f"assets/{SYMBOL}.yaml", {**remote, "price_side": "mid"})
+    watch.clock = FixedClock(datetime(2024, 3, 4, 15, 20, tzinfo=UTC))
+    watch.workspace = Workspace(watch.home.home, watch.home.configs, watch.clock)
+    watch.definitions = build_definitions(watch.workspace)
+    watch.repository = watch.definitions.get_repository_def()
+    return watch
+
+
+def _scheduled(watch: Watch) -> dg.RunRequest:
+    with dg.build_schedule_context(
+        instance=watch.instance,
+        scheduled_execution_time=watch.clock.now(),
+        resources={"workspace": watch.workspace},
+        repository_def=watch.repository,
+    ) as context:
+        requests = watch.repository.get_schedule_def("refresh_candles").evaluate_tick(context).run_requests
+    assert requests is not None
+    assert len(requests) == 1
+    return requests[0]
+
+
+def _facts(result: dg.ExecuteInProcessResult) -> Any:
+    return result.asset_materializations_for_node("market__candles")[0].metadata["fetched"].value
+
+
+def test_the_schedule_fetches_what_has_closed_since_and_nothing_twice(fetched: Watch) -> None:
+    first = _facts(fetched.run(REFRESH_JOB, _scheduled(fetched)))
+    assert first["asked"] == [["2024-02-01T00:00:00Z", "2024-03-04T15:00:00Z"]]
+    assert load_candles(fetched.workspace.lake, SYMBOL, "1h").known_at[-1] == np.datetime64("2024-03-04T15:00")
+    fetched.clock.advance(timedelta(hours=2))
+    second = _facts(fetched.run(REFRESH_JOB, _scheduled(fetched)))
+    assert second["asked"] == [["2024-03-04T15:00:00Z", "2024-03-04T17:00:00Z"]]
+    assert second["answered_bars"] == 2
+    assert fetched.sensor("imported_bars") == "Nothing new."
+
+
+def test_months_of_the_launchpad_are_fetched_again(fetched: Watch) -> None:
+    fetched.run(REFRESH_JOB, _scheduled(fetched))
+    config = {"ops": {"market__candles": {"config": {"months": ["2024-02"]}}}}
+    again = _facts(fetched.run(REFRESH_JOB, partition_key=SYMBOL, run_config=config))
+    assert again["asked"][0][0] == "2024-02-01T00:00:00Z"
+    assert again["rows_changed"] == 0
+
+
+def test_a_feed_that_stops_is_noticed(fetched: Watch) -> None:
+    fetched.run(REFRESH_JOB, _scheduled(fetched))
+    key = dg.AssetCheckKey(CANDLES_KEY, FRESH)
+    passed = []
+    for hours in (0, 4):
+        fetched.clock.advance(timedelta(hours=hours))
+        assert fetched.run(FRESHNESS_JOB).success
+        stored = fetched.instance.event_log_storage.get_asset_check_execution_history(key, limit=1)[0]
+        passed.append(stored.status.value)
+    assert passed == ["SUCCEEDED", "FAILED"]
+
+
+def test_the_command_line_fetches_too_while_bars_are_missing(fetched: Watch) -> None:
+    lineage = fetched.workspace.lineage(SYMBOL)
+    assert awaits_bars(lineage)
+    fetched.run(REFRESH_JOB, _scheduled(fetched))
+    assert not awaits_bars(lineage)
+    fetched.clock.advance(timedelta(hours=1))
+    assert awaits_bars(lineage)
+    assert CANDLES in stale_stages(fetched.workspace.lineage(SYMBOL), fetched.instance)
