@@ -79,16 +79,33 @@ class Lake:
         The part is sorted by `on`; of several new rows with one value the last wins. Rows that all lie after the stored
         ones are appended without comparing. Raises DataError when the columns do not fit what is stored.
         """
-        file, changed = _part_file(dataset, keys, part), 0
+        changed = 0
 
-        def merged(source: Source | None) -> bytes | None:
+        def merged(old: pa.Table | None) -> pa.Table | None:
             nonlocal changed
-            old = table.schema.empty_table() if source is None else decode(source, self.storage.where(file))
+            old = table.schema.empty_table() if old is None else old
             both, changed = merge(old, table, on, f"{dataset} {_label(keys)} {part}")
-            return encode(both) if changed else None
+            return both if changed else None
 
-        self.storage.update(file, merged)
+        self.change(dataset, keys, part, merged)
         return changed
+
+    def change(
+        self,
+        dataset: str,
+        keys: Mapping[str, str],
+        part: str,
+        by: Callable[[pa.Table | None], pa.Table | None],
+    ) -> None:
+        """Replace a part by what `by` makes of it (None in: there is none; None out: leave it), losing no other
+        writer's change; `by` may be called again with newer content."""
+        file = _part_file(dataset, keys, part)
+
+        def encoded(source: Source | None) -> bytes | None:
+            made = by(None if source is None else decode(source, self.storage.where(file)))
+            return None if made is None else encode(made)
+
+        self.storage.update(file, encoded)
 
     def read(
         self,
@@ -101,13 +118,17 @@ class Lake:
 
         Raises DataError naming what is missing: the dataset, a part or a column.
         """
-        present = self.parts(dataset, keys)
-        wanted = present if parts is None else sorted(parts)
-        missing = sorted(set(wanted) - set(present))
-        if not wanted or missing:
-            what = f"lacks {', '.join(missing)}" if missing else "has no rows"
-            raise DataError(f"Lake {self.root}: {dataset} of {_label(keys)} {what}; materialise or import it first.")
-        return pa.concat_tables(self._tables(dataset, keys, wanted, columns), promote_options="default")
+        wanted = self.parts(dataset, keys) if parts is None else sorted(parts)
+        if not wanted:
+            raise self._lacking(dataset, keys, "has no rows")
+        try:
+            tables = self._tables(dataset, keys, wanted, columns)
+        except FileNotFoundError as error:
+            missing = sorted(set(wanted) - set(self.parts(dataset, keys))) or wanted
+            if parts is None:  # the list is old by now: another process removed parts, or merged them
+                return self.read(dataset, keys, None, columns)
+            raise self._lacking(dataset, keys, f"lacks {', '.join(missing)}") from error
+        return pa.concat_tables(tables, promote_options="default")
 
     def tail(
         self,
@@ -126,15 +147,13 @@ class Lake:
                 found.insert(0, self._table(dataset, keys, part, columns, rows))
             except FileNotFoundError as error:
                 if parts is not None:
-                    what = f"{dataset} of {_label(keys)} lacks {part}"
-                    raise DataError(f"Lake {self.root}: {what}; materialise or import it first.") from error
+                    raise self._lacking(dataset, keys, f"lacks {part}") from error
                 continue  # a folder of another key, or a part being removed
             rows -= len(found[0])
             if rows <= 0:
                 break
         if not found:
-            what = f"{dataset} of {_label(keys)} has no rows"
-            raise DataError(f"Lake {self.root}: {what}; materialise or import it first.")
+            raise self._lacking(dataset, keys, "has no rows")
         return pa.concat_tables(found, promote_options="default")
 
     def parts(self, dataset: str, keys: Mapping[str, str]) -> list[str]:
@@ -210,17 +229,10 @@ class Lake:
     def _tables(
         self, dataset: str, keys: Mapping[str, str], parts: Sequence[str], columns: Sequence[str] | None
     ) -> list[pa.Table]:
-        def table(part: str) -> pa.Table:
-            try:
-                return self._table(dataset, keys, part, columns)
-            except FileNotFoundError as error:
-                where = self.storage.where(_part_file(dataset, keys, part))
-                raise StoreError(f"{where} was removed while it was to be read; try again.") from error
-
         if isinstance(self.root, Path) or len(parts) == 1:
-            return [table(part) for part in parts]
+            return [self._table(dataset, keys, part, columns) for part in parts]
         with ThreadPoolExecutor(_REQUESTS) as pool:
-            return list(pool.map(table, parts))
+            return list(pool.map(lambda part: self._table(dataset, keys, part, columns), parts))
 
     def _table(
         self,
@@ -232,6 +244,9 @@ class Lake:
     ) -> pa.Table:
         file = _part_file(dataset, keys, part)
         return decode(self.storage.source(file), self.storage.where(file), columns, rows)
+
+    def _lacking(self, dataset: str, keys: Mapping[str, str], what: str) -> DataError:
+        return DataError(f"Lake {self.root}: {dataset} of {_label(keys)} {what}; materialise or import it first.")
 
 
 def _folder(dataset: str, keys: Mapping[str, str]) -> str:

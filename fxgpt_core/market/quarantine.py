@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from fxgpt_core.common.hashing import stable_hash
 from fxgpt_core.common.timeframes import Timeframe
 from fxgpt_core.market.lake import Lake
 
@@ -19,9 +21,9 @@ _TEXT = ("stamp", "open", "high", "low", "close", "volume", "spread")
 
 
 def store_quarantine(lake: Lake, symbol: str, bar: Timeframe, rows: pd.DataFrame, name: str, checksum: str) -> None:
-    """Keep the quarantined rows of one file, one part per file: importing it again changes nothing.
+    """Keep the quarantined rows of one file; importing it again changes nothing.
 
-    A source that comes in pieces (a provider's month) adds to its part.
+    A source that comes in pieces (a provider's month) adds to its rows.
 
     `rows`: the file's row number, `ts_utc` (NaT where unreadable), `reason`, and the fields as they stood.
     """
@@ -39,14 +41,17 @@ def store_quarantine(lake: Lake, symbol: str, bar: Timeframe, rows: pd.DataFrame
             "checksum": pa.array([checksum] * len(rows)),
         }
     )
-    keys, part = {"symbol": symbol}, f"file={checksum}"
-    if part in lake.parts(QUARANTINE, keys):
-        known = lake.read(QUARANTINE, keys, [part])
-        both = pa.concat_tables([known, table.cast(known.schema)])
-        table = both.group_by(both.column_names, use_threads=False).aggregate([])
-        if table.num_rows == known.num_rows:
-            return
-    lake.write(QUARANTINE, keys, part, table)
+    bucket = f"bucket={stable_hash(checksum)[0]}"  # sixteen parts a symbol, however many files come
+    lake.change(QUARANTINE, {"symbol": symbol}, bucket, partial(_with_rows, table))
+
+
+def _with_rows(new: pa.Table, known: pa.Table | None) -> pa.Table | None:
+    """Return known rows and new ones, None where all of them are known."""
+    if known is None:
+        return new
+    both = pa.concat_tables([known, new.cast(known.schema)])
+    united = both.group_by(both.column_names, use_threads=False).aggregate([])
+    return united if len(united) > len(known) else None
 
 
 def standing_quarantine(

@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fxgpt_core.common.errors import BadInputError, DataError, FxgptError, StoreError
-from fxgpt_core.common.symbols import normalise_symbol
-from fxgpt_core.store.paths import Home, config_dir
+from fxgpt_core.common.errors import FxgptError
+from fxgpt_core.store.paths import config_dir
 from fxgpt_pipeline.cli.lazy import LazyGroup, Verb
 from fxgpt_pipeline.cli.output import json_option, print_json
 
 if TYPE_CHECKING:
     from fxgpt_core.common.config import Config
-    from fxgpt_core.market.lake import Lake
 
-_VERBS = {"leakage": Verb("fxgpt_pipeline.cli.leakage:leakage", "Does a feature change when the future is cut off?")}
+_VERBS = {
+    "data": Verb("fxgpt_pipeline.cli.check_data:data", "Are the stored bars what their manifests say?"),
+    "leakage": Verb("fxgpt_pipeline.cli.leakage:leakage", "Does a feature change when the future is cut off?"),
+}
 
 
 @click.group(cls=LazyGroup, verbs=_VERBS)
@@ -137,59 +138,3 @@ def _check_asset(path: Path, configs: Path, report: ConfigurationReport) -> None
     checks += [partial(check_family, name) for name in asset.models]
     if _collect(checks, report):
         report.assets.append(asset.symbol)
-
-
-@check.command("data", short_help="Are the stored bars what their manifest says?")
-@click.argument("symbol")
-@json_option
-@click.pass_context
-def data(ctx: click.Context, symbol: str, as_json: bool) -> None:
-    """Compare every stored bar of SYMBOL with its manifest: checksums, order, duplicates, prices."""
-    from fxgpt_core.market.bars import CANDLES
-    from fxgpt_core.market.lake import Lake
-
-    pair, lake = normalise_symbol(symbol), Lake(Home.from_environment().lake)
-    keys = [found for found in lake.keys(CANDLES) if found["symbol"] == pair]
-    if not keys:
-        raise BadInputError(f"The lake {lake.root} holds no bars of {pair}: import a file or run `fxgpt demo`.")
-    rows = {found["timeframe"]: _check_bars(lake, found) for found in keys}
-    problems = [problem for _, found in rows.values() for problem in found]
-    if as_json:
-        bars = {timeframe: count for timeframe, (count, _) in rows.items()}
-        print_json({"symbol": pair, "bars": bars, "problems": problems})
-    else:
-        for problem in problems:
-            click.echo(f"Error: {problem}", err=True)
-        counts = ", ".join(f"{count} bars of {timeframe}" for timeframe, (count, _) in rows.items())
-        click.echo(f"{pair}: {counts}; {len(problems)} problems.")
-    if problems:
-        ctx.exit(1)
-
-
-def _check_bars(lake: Lake, keys: dict[str, str]) -> tuple[int, list[str]]:
-    """Return the bars counted and a sentence per part that is not what its manifest says."""
-    from fxgpt_core.common.timeframes import timeframe
-    from fxgpt_core.market.bars import CANDLES, by_month, checksum, read_bars
-
-    symbol, bar = keys["symbol"], timeframe(keys["timeframe"])
-    manifest = lake.read_manifest(CANDLES, keys)
-    if manifest is None:
-        return 0, [f"{symbol} {bar}: the manifest has gone; import or materialise again."]
-    problems = [
-        f"{symbol} {bar} {part}: in the lake but not in its manifest; an import was interrupted, run it again."
-        for part in sorted(set(lake.parts(CANDLES, keys)) - set(manifest.parts))
-    ]
-    count = 0
-    for part, entry in sorted(manifest.parts.items()):
-        try:
-            # Building candles checks order, duplicates and prices.
-            bars = read_bars(lake, symbol, bar, str(manifest.extra.get("side", "mid")), [part])
-        except (DataError, StoreError) as error:
-            problems.append(f"{symbol} {bar} {part}: {error}")
-            continue
-        count += len(bars)
-        if len(bars) != entry.rows or checksum(bars) != entry.checksum:
-            problems.append(f"{symbol} {bar} {part}: content differs from its manifest; import or materialise again.")
-        elif set(by_month(bars)) - {part}:
-            problems.append(f"{symbol} {bar} {part}: holds bars of another month; import or materialise again.")
-    return count, problems

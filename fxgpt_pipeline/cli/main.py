@@ -32,6 +32,7 @@ VERBS = {
     "backtest": Verb(f"{_HERE}.backtest:backtest", "Show the backtest after costs."),
     "drift": Verb(f"{_HERE}.drift:drift", "Show whether the market has moved away from the training data."),
     "models": Verb(f"{_HERE}.models:models", "List, show, promote and roll back model versions."),
+    "lake": Verb(f"{_HERE}.lake:lake", "Look after the lake: what killed writers left."),
     "check": Verb(f"{_HERE}.check:check", "Check configuration, stored data and features."),
     "doctor": Verb(f"{_HERE}.doctor:doctor", "Say what this machine has and lacks."),
 }
