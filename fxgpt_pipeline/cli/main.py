@@ -25,6 +25,7 @@ VERBS = {
     "dev": Verb(f"{_HERE}.dev:dev", "Serve the Dagster and MLflow UIs and run schedules and sensors."),
     "assets": Verb(f"{_HERE}.assets:assets", "List, show and add currency pairs."),
     "import": Verb(f"{_HERE}.importing:import_files", "Bring your own bars into the lake."),
+    "download": Verb(f"{_HERE}.download:download_bars", "Fetch bars from a provider into the lake."),
     "materialize": Verb(f"{_HERE}.materialize:materialize", "Run part of a symbol's lineage through Dagster."),
     "retrain": Verb(f"{_HERE}.retrain:retrain", "Train a new candidate of a symbol."),
     "forecast": Verb(f"{_HERE}.forecast:forecast", "Show what the champion expects from here."),

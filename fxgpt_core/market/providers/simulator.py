@@ -6,14 +6,22 @@ gaps over weekends), and no direction that could be forecast.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from datetime import date
+
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
+from fxgpt_core.common.config import Config as _Config
+from fxgpt_core.common.hashing import stable_hash
 from fxgpt_core.common.timeframes import Timeframe
 from fxgpt_core.common.timeframes import timeframe as parse_timeframe
 from fxgpt_core.market import calendar
 from fxgpt_core.market.candles import Candles
 from fxgpt_core.market.instruments import Instrument, instrument
+from fxgpt_core.market.providers.provider import Chunk, Pace, month_turns, pieces, whole_bars
+from fxgpt_core.store.clock import to_datetime64
 
 _MINUTES_PER_YEAR = 52 * calendar.WEEK_MINUTES
 _STEPS = 8  # price steps inside a bar, from which its high and low are read
@@ -105,3 +113,47 @@ def _log_volatility(rng: np.random.Generator, bars: int, frame: Timeframe, clust
 def _spread(opens: NDArray[np.datetime64], frame: Timeframe, pair: Instrument) -> NDArray[np.float64]:
     """Return a spread of half a pip that widens where the market is quiet: (bars,) price units."""
     return np.asarray(np.round(0.5 * pair.pip / np.clip(_rhythm(opens, frame), 0.4, 1.5), pair.digits + 1))
+
+
+class Config(_Config):
+    """Options of the simulated market; it begins and ends, because its length decides its bars."""
+
+    seed: int = Field(0, ge=0, description="Decides every bar.")
+    since: date = Field(date(2024, 1, 1), description="Day on which the market begins (UTC).")
+    days: int = Field(366, ge=7, le=20_000, description="How long the market lasts.")
+    volatility: float = Field(0.08, gt=0, le=5, description="Yearly standard deviation of the log price.")
+
+
+def create(config: Config, pace: Pace) -> SimulatedMarket:
+    """Return the simulated market as a provider."""
+    return SimulatedMarket(config, pace)
+
+
+class SimulatedMarket:
+    """The simulator behind the seam of every provider: a span has the same bars however it is asked for.
+
+    Each timeframe is a market of its own, not the faster one made slower.
+    """
+
+    side = "mid"
+
+    def __init__(self, config: Config | None = None, pace: Pace | None = None) -> None:
+        self._config, self._clock = config or Config(), (pace or Pace()).clock
+        self.name = f"simulator_{stable_hash(self._config.model_dump(mode='json'), 8)}"
+        self._market: dict[tuple[str, str], Candles] = {}
+
+    def fetch(self, symbol: str, timeframe: Timeframe, start: np.datetime64, end: np.datetime64) -> Iterator[Chunk]:
+        """Yield one chunk per month (UTC), of bars that are over."""
+        first, last = whole_bars(start, end, timeframe, to_datetime64(self._clock.now()))
+        market = self._of(symbol, timeframe)
+        for opened, closed in pieces(first, last, month_turns(first, last, timeframe)):
+            yield Chunk(opened, closed, market.take((market.ts_utc >= opened) & (market.ts_utc < closed)))
+
+    def _of(self, symbol: str, timeframe: Timeframe) -> Candles:
+        if (symbol, timeframe.code) not in self._market:
+            config, begin = self._config, np.datetime64(self._config.since, "ns")
+            bars = len(calendar.bar_opens(begin, begin + np.timedelta64(config.days, "D"), timeframe))
+            self._market[symbol, timeframe.code] = simulate(
+                symbol, timeframe, start=begin, bars=bars, seed=config.seed, volatility=config.volatility
+            )
+        return self._market[symbol, timeframe.code]
