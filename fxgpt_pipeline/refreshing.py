@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,11 +13,15 @@ from fxgpt_core.common.errors import BadInputError
 from fxgpt_core.common.progress import Progress, silent
 from fxgpt_core.store.clock import to_datetime64
 from fxgpt_pipeline.lineage import Lineage
+from fxgpt_pipeline.outputs import report_path
 
 if TYPE_CHECKING:
     from fxgpt_core.market.downloading import DownloadSummary
     from fxgpt_core.market.history import CandlesSummary
     from fxgpt_core.market.providers.provider import Provider
+
+
+_DAY_MINUTES = 1440
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,18 @@ def refresh_candles(lineage: Lineage, months: Sequence[str], progress: Progress 
         months=wanted,
     )
     return Refreshed(candles, fetched)
+
+
+def write_quality(lineage: Lineage) -> Path | None:
+    """Write the page on the quality of the symbol's base bars; returns its path, None for bars longer than a day."""
+    from fxgpt_core.reports.stored_quality import stored_quality, write_stored_quality
+
+    workspace, base, limits = lineage.workspace, lineage.timeframes[0], lineage.settings.quality
+    if base.minutes > _DAY_MINUTES:
+        return None
+    found = stored_quality(workspace.lake, lineage.symbol, base, limits)
+    made_at = workspace.clock.now().strftime("%Y-%m-%d %H:%M UTC")
+    return write_stored_quality(report_path(lineage).with_name("quality.html"), found, limits, made_at)
 
 
 def parse_month(text: str) -> str:

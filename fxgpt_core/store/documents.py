@@ -71,6 +71,7 @@ def write_atomically(path: Path, text: str) -> Path:
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
+            os.fchmod(handle, 0o644)  # a web server or a colleague may read reports
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

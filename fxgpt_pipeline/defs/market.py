@@ -9,7 +9,7 @@ from pydantic import Field
 from fxgpt_pipeline.defs.common import Parts, begin, finished, reporter
 from fxgpt_pipeline.freshness import judge_freshness
 from fxgpt_pipeline.lineage import Lineage
-from fxgpt_pipeline.refreshing import Refreshed, refresh_candles
+from fxgpt_pipeline.refreshing import Refreshed, refresh_candles, write_quality
 from fxgpt_pipeline.stages import CANDLES
 from fxgpt_pipeline.workspace import Workspace
 
@@ -43,7 +43,9 @@ def build(parts: Parts) -> list[Any]:
         done = refresh_candles(lineage, config.months, reporter(context, workspace))
         report = {**done.candles.quality.to_dict(), "failures": list(done.candles.failures)}
         workspace.documents.write(QUALITY, lineage.symbol, report, lineage.fingerprint(CANDLES))
-        return finished(lineage, CANDLES, {**_metadata(done), "prices": _picture(lineage, done)})
+        page = write_quality(lineage)
+        shown = {"prices": _picture(lineage, done), "quality_page": dg.MetadataValue.path(page) if page else None}
+        return finished(lineage, CANDLES, {**_metadata(done), **shown})
 
     @parts.check(
         CANDLES,

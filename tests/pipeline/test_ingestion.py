@@ -140,6 +140,7 @@ def test_months_of_the_launchpad_are_made_again(watch: Watch, tmp_path: Path) ->
     metadata = result.asset_materializations_for_node("market__candles")[0].metadata
     assert metadata["months_written"].value == {"4h": 1}
     assert "data:image/png;base64," in str(metadata["prices"].value)
+    assert "data quality" in Path(str(metadata["quality_page"].value)).read_text()
     wrong = {"ops": {"market__candles": {"config": {"months": ["2024-3"]}}}}
     assert not watch.run(REFRESH_JOB, partition_key=SYMBOL, run_config=wrong).success
 
