@@ -87,12 +87,10 @@ def _tell(one: TimedTable, given: Zone | None, together: Clock | None) -> Told |
     how, warnings = clock.how, clock.warnings
     if one.table.documented:
         documented = parse_zone(one.table.documented)
-        against = contradiction(one.bars, documented)
-        if against:
-            how = f"{how}; documented as {documented.name}, which the weeks contradict"
-            warnings = (*warnings, f"The vendor documents {documented.name}, but {against}.")
-        elif np.array_equal(documented.to_utc(one.bars.local), clock.to_utc(one.bars.local)):
+        if np.array_equal(documented.to_utc(one.bars.local), clock.to_utc(one.bars.local)):
             how = f"{how}; {documented.name}, as documented, reads these stamps alike"
+        elif against := contradiction(one.bars, documented).split(";")[0]:
+            warnings = (*warnings, f"The vendor documents {documented.name}, but {against}.")
     return Told(clock.to_utc(times), clock.name, how, warnings)
 
 

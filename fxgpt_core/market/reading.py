@@ -20,6 +20,7 @@ from fxgpt_core.market.file_clocks import TimedTable, tell_times
 from fxgpt_core.market.layouts import POINTS, Member, RawTable, check_layout, read_table
 from fxgpt_core.market.layouts.archives import members
 from fxgpt_core.market.layouts.events import is_events
+from fxgpt_core.market.layouts.layout import BOTH_SIDES
 from fxgpt_core.market.scales import to_prices
 from fxgpt_core.market.stamps import Stamps, parse_stamps
 from fxgpt_core.market.time_zones import Zone, parse_zone
@@ -198,11 +199,15 @@ def _read_group(group: list[_Opened], claims: Claims, out: Readings) -> None:
             if isinstance(answer, BadInputError):
                 out.failed.append((one.member.path, answer))
                 continue
-            frame = one.table.frame
+            try:
+                side, side_how = _side(one, claims.side)
+            except BadInputError as error:
+                out.failed.append((one.member.path, error))
+                continue
+            frame = _one_side(one.table.frame, side) if one.table.side == "both" else one.table.frame
             frame.insert(0, "ts_utc", pd.DatetimeIndex(answer.times).tz_localize("UTC"))
             insist = claims.layout == POINTS
             frame, points = to_prices(frame, one.symbol, insist, one.table.layout)
-            side, side_how = _side(one, claims.side)
             bar = (claims.bar or TIMEFRAMES["1m"]) if one.table.kind == "ticks" else length
             out.bars.append(
                 RawBars(
@@ -263,7 +268,11 @@ def _distinct(one: _Opened) -> Times:
 def _side(one: _Opened, given: str | None) -> tuple[str, str]:
     """Return the price side: as the rows themselves say, as given, as the name says, as the layout is."""
     if one.table.side == "both":
-        return "both", one.table.side_how
+        if given in (None, "mid"):
+            return "both", one.table.side_how
+        if one.table.kind == "ticks":
+            raise BadInputError(f"{one.member.where} holds ticks, which become mid bars: leave --side {given} out.")
+        return str(given), f"as given; {one.table.side_how}"
     if given is not None:
         return given, "as given"
     if one.table.side and one.table.side_how == "from the header":
@@ -276,3 +285,11 @@ def _side(one: _Opened, given: str | None) -> tuple[str, str]:
     if one.table.side:
         return one.table.side, one.table.side_how
     return "bid", "assumed: platforms export bid bars"
+
+
+def _one_side(frame: pd.DataFrame, side: str) -> pd.DataFrame:
+    """Return rows of both sides as those of the one that was asked for."""
+    if side == "both":
+        return frame
+    names = {name: name.removeprefix(f"{side}_") for name in BOTH_SIDES if name.startswith(f"{side}_")}
+    return frame[[name for name in frame if name in names or name not in BOTH_SIDES]].rename(columns=names)

@@ -71,16 +71,17 @@ def find_weeks(bars: Bars) -> Weeks:
     local = bars.local
     gaps = np.diff(local)
     breaks = np.flatnonzero(gaps > _WEEKEND[0])
-    missing = np.datetime64("NaT", "ns")
+    breaks = breaks[_spans_saturday(local[breaks] + bars.length.duration, local[breaks + 1])]
+    missing, stubs = np.datetime64("NaT", "ns"), _stubs(bars)
     first, last = np.r_[local[:1], local[breaks + 1]], np.r_[local[breaks], local[-1:]] + bars.length.duration
     for index, at in enumerate(breaks):
         if gaps[at] > _WEEKEND[1]:
             last[index] = first[index + 1] = missing
             continue
         before, after = at, at + 1
-        while before > 0 and _stub(bars, before) and gaps[before - 1] == bars.length.duration:
+        while before > 0 and stubs[before] and gaps[before - 1] == bars.length.duration:
             before -= 1
-        while after < len(local) - 1 and _stub(bars, after) and gaps[after] == bars.length.duration:
+        while after < len(local) - 1 and stubs[after] and gaps[after] == bars.length.duration:
             after += 1
         if at - before <= 2 and after - at - 1 <= 2:
             last[index], first[index + 1] = local[before] + bars.length.duration, local[after]
@@ -90,11 +91,20 @@ def find_weeks(bars: Bars) -> Weeks:
     return Weeks(first, last, starts, bars.length, bool(6 not in weekday), bool(5 not in weekday))
 
 
-def _stub(bars: Bars, at: int) -> bool:
-    if bars.volume is None or not len(bars.volume):
-        return False
-    usual = float(np.nanmedian(bars.volume)) if np.isfinite(bars.volume).any() else 0.0
-    return usual >= 100 and bool(bars.volume[at] < _STUB * usual)
+def _spans_saturday(start: Times, end: Times) -> NDArray[np.bool_]:
+    """Return which breaks cover Saturday afternoon, which the weekend does by any clock; others are holidays."""
+    noon = start.astype("datetime64[D]")
+    noon = noon + (5 - (noon.astype(np.int64) + 3) % 7)  # the Saturday of the week that runs from Monday
+    noon = noon.astype("datetime64[ns]") + 12 * _HOUR
+    return np.asarray((start <= noon) & (end >= noon + 12 * _HOUR))
+
+
+def _stubs(bars: Bars) -> NDArray[np.bool_]:
+    """Return which bars have next to no ticks: (bars,); none where the ticks are unknown or few anyway."""
+    if bars.volume is None or not np.isfinite(bars.volume).any():
+        return np.zeros(len(bars.local), dtype=bool)
+    usual = float(np.nanmedian(bars.volume))
+    return np.asarray(bars.volume < (_STUB * usual if usual >= 100 else 0.0))
 
 
 @dataclass(frozen=True)

@@ -213,7 +213,8 @@ BAD: dict[str, tuple[str, str | bytes, dict[str, str], str]] = {
     "no header": ("EURUSD.csv", "\n".join(GOOD.splitlines()[1:]), {}, "has no header"),
     "no close": ("EURUSD.csv", GOOD.replace("close", "klose"), {}, "lacks close"),
     "wrong layout": ("EURUSD.csv", GOOD, {"layout": "histdata"}, "looks like layout csv, not histdata"),
-    "unknown layout": ("EURUSD.csv", GOOD, {"layout": "histdat"}, r"did you mean histdata\? There are csv, .*mt5_points"),
+    "unknown layout":
+        ("EURUSD.csv", GOOD, {"layout": "histdat"}, r"did you mean histdata\? There are csv, .*mt5_points"),
     "unknown zone": ("EURUSD.csv", GOOD, {"tz": "Europe/Atens"}, r"did you mean Europe/Athens\?"),
     "misspelt symbol": ("bars.csv", GOOD, {"symbol": "EURUSS"}, r"USS is not a known currency; did you mean USD\?"),
     "no symbol": ("bars.csv", GOOD, {}, "--symbol EURUSD"),
