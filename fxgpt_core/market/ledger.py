@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from datetime import datetime
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fxgpt_core.common.errors import BadInputError
 from fxgpt_core.common.hashing import stable_hash
@@ -25,6 +24,7 @@ DOWNLOADS = "downloads"
 Span = tuple[np.datetime64, np.datetime64]
 """[start, end) of bar opens, datetime64[ns] in UTC."""
 
+_FORTNIGHT = np.timedelta64(14 * 86_400 * 10**9, "ns")  # always holds a bar of every length
 _DEFINITION = stable_hash({"downloads": "answered spans", "version": 1})
 
 
@@ -75,11 +75,10 @@ def missing_spans(
     bars and never asked for. Reads one manifest.
     """
     first, last = whole_bars(start, end, bar, to_datetime64(now))
-    opens = calendar.bar_opens(first, last, bar)
-    wanted = np.ones(len(opens), dtype=bool)
-    for begin, over in answered_spans(lake, provider, symbol, bar):
-        wanted[np.searchsorted(opens, begin) : np.searchsorted(opens, over)] = False
-    return _runs(opens, wanted, bar)
+    answered = [span for span in answered_spans(lake, provider, symbol, bar) if span[0] < last and span[1] > first]
+    begins, ends = [first, *(over for _, over in answered)], [*(begin for begin, _ in answered), last]
+    gaps = (_trimmed(begin, over, bar) for begin, over in zip(begins, ends, strict=True))
+    return [gap for gap in gaps if gap is not None]
 
 
 def month_spans(months: Iterable[str], bar: Timeframe, start: np.datetime64, end: np.datetime64) -> list[Span]:
@@ -104,12 +103,8 @@ def month_spans(months: Iterable[str], bar: Timeframe, start: np.datetime64, end
 
 def closed_spans(spans: Iterable[Span], bar: Timeframe, now: datetime) -> list[Span]:
     """Return the spans cut to whole bars of market hours that have closed by `now`, whoever answered them."""
-    out: list[Span] = []
-    for start, end in spans:
-        first, last = whole_bars(start, end, bar, to_datetime64(now))
-        opens = calendar.bar_opens(first, last, bar)
-        out += _runs(opens, np.ones(len(opens), dtype=bool), bar)
-    return out
+    whole = (whole_bars(start, end, bar, to_datetime64(now)) for start, end in spans)
+    return [span for span in (_trimmed(first, last, bar) for first, last in whole) if span is not None]
 
 
 def settled_part(start: np.datetime64, end: np.datetime64, final: np.datetime64, bar: Timeframe) -> Span | None:
@@ -118,10 +113,11 @@ def settled_part(start: np.datetime64, end: np.datetime64, final: np.datetime64,
     return (start, until) if start < until else None
 
 
-def _runs(opens: NDArray[np.datetime64], wanted: NDArray[np.bool_], bar: Timeframe) -> list[Span]:
-    """Return the runs of wanted bars, first open to last close."""
-    edges = np.flatnonzero(np.diff(np.r_[0, wanted.astype(np.int8), 0]))
-    return [(opens[first], opens[last] + bar.duration) for first, last in zip(edges[::2], edges[1::2] - 1, strict=True)]
+def _trimmed(start: np.datetime64, end: np.datetime64, bar: Timeframe) -> Span | None:
+    """Return [start, end) from its first bar of market hours to the close of its last, None when it has none."""
+    head = calendar.bar_opens(start, min(end, start + _FORTNIGHT), bar)  # years of minutes need not all be laid out
+    tail = calendar.bar_opens(max(start, end - _FORTNIGHT), end, bar)
+    return (head[0], tail[-1] + bar.duration) if len(head) and len(tail) else None
 
 
 def _merged(spans: list[Span], bar: Timeframe) -> list[Span]:

@@ -23,13 +23,14 @@ from provider_servers import (
 
 from fxgpt_core.common.errors import BadInputError, DataError, StoreError
 from fxgpt_core.common.timeframes import TIMEFRAMES, Timeframe
+from fxgpt_core.market import calendar
 from fxgpt_core.market.bars import CANDLES, Source, bar_keys, checksum, store_given
 from fxgpt_core.market.candles import Candles
 from fxgpt_core.market.config import QualityConfig
 from fxgpt_core.market.downloading import BrokenOff, DownloadSummary, download, missing_spans
 from fxgpt_core.market.history import load_candles, update_candles
 from fxgpt_core.market.lake import Lake
-from fxgpt_core.market.ledger import DOWNLOADS, answered_spans, ledger_keys
+from fxgpt_core.market.ledger import DOWNLOADS, answered_spans, ledger_keys, record_answer
 from fxgpt_core.market.providers.dukascopy import Config, Dukascopy
 from fxgpt_core.market.providers.http import Key
 from fxgpt_core.market.providers.provider import Chunk, ProviderError, QuotaError, no_bars
@@ -349,6 +350,29 @@ def test_a_gap_between_chunks_is_never_recorded_as_answered(lake: Lake) -> None:
         download(lake, Torn(), "EURUSD", H1, at("2024-02-05"), at("2024-02-06"), QualityConfig(), clock)
     spans = answered_spans(lake, "torn", "EURUSD", H1)
     assert spans == [(at("2024-02-05T00:00"), at("2024-02-05T01:00"))]
+
+
+@pytest.mark.parametrize("bar", ["1h", "2h", "4h", "1d", "1w"])
+def test_what_is_missing_is_every_bar_that_was_not_answered(tmp_path: Path, bar: str) -> None:
+    """Against a plain grid, over a clock change, with random answers from and to any bar."""
+    frame, draw = TIMEFRAMES[bar], np.random.default_rng(4)
+    now = datetime(2023, 12, 10, 13, 0, tzinfo=UTC)
+    start, end = at("2023-10-01"), at("2023-12-20")
+    opens = calendar.bar_opens(start, end, frame)
+    opens = opens[opens + frame.duration <= at("2023-12-10T13:00")]
+    for trial in range(20):
+        lake, wanted = Lake(tmp_path / str(trial)), np.ones(len(opens), dtype=bool)
+        for _ in range(draw.integers(0, 6)):
+            first, last = np.sort(draw.integers(0, len(opens), 2))
+            record_answer(lake, "any", "EURUSD", frame, (opens[first], opens[last] + frame.duration), 0)
+            wanted[first : last + 1] = False
+        found = np.zeros(len(opens), dtype=bool)
+        for first, last in missing_spans(lake, "any", "EURUSD", frame, start, end, now):
+            assert not found[(opens >= first) & (opens < last)].any()
+            found |= (opens >= first) & (opens < last)
+            assert first in opens
+            assert last - frame.duration in opens
+        np.testing.assert_array_equal(found, wanted)
 
 
 def test_the_name_of_a_provider_may_be_a_path() -> None:

@@ -161,5 +161,12 @@ def month_turns(start: np.datetime64, end: np.datetime64, timeframe: Timeframe) 
 
 
 def _next_open(moment: np.datetime64, timeframe: Timeframe) -> np.datetime64:
+    """Return the first bar open at or after a time; over a weekend it is that of the new week."""
     opened = running_open(moment, timeframe)
-    return opened if opened == moment else opened + timeframe.duration
+    if opened == moment:
+        return opened
+    following = opened + timeframe.duration
+    if timeframe.new_york_aligned:
+        weeks = calendar.week_opens()
+        following = min(following, weeks[np.searchsorted(weeks, moment, side="right")])
+    return following
