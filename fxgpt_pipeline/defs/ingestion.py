@@ -200,27 +200,23 @@ def _inbox_job() -> dg.JobDefinition:
 
         settings = load_settings(workspace.config_dir)
         box = Inbox(workspace.home.inbox)
-        rows: list[dict[str, Any]] = []
-        faults = []
-        for path in box.waiting(workspace.clock.now(), settings.automation.inbox_settle_seconds):
-            taken = box.take(workspace.lake, path, settings.quality)
-            if taken.result is None:
-                context.log.warning(f"{taken.name} is rejected: {taken.reason}")
-                rows.append({"file": taken.name, "rejected": taken.reason})
-            else:
-                context.log.info(f"{taken.name} is imported: {json.dumps(taken.result.to_dict(), default=str)}")
-                facts = taken.result
-                rows.append({"file": taken.name, "symbol": facts.symbol, "rows": facts.rows_imported})
-            if taken.unexpected:
-                faults.append(taken.name)
+        files = box.waiting(workspace.clock.now(), settings.automation.inbox_settle_seconds)
+        taken = box.take(
+            workspace.lake, files, lambda pair: load_settings(workspace.config_dir, workspace.assets.get(pair)).quality
+        )
+        for one in taken:
+            what = f"rejected: {one.reason}" if one.reason else f"imported: {json.dumps(one.imported, default=str)}"
+            (context.log.warning if one.reason else context.log.info)(f"{one.name} is {what}")
+        rows = [{"file": one.name, "rejected": one.reason, "lies": str(one.moved_to)} for one in taken]
         yield dg.Output(
             {"files": len(rows)},
             metadata={
-                "imported": sum("rejected" not in row for row in rows),
-                "rejected": sum("rejected" in row for row in rows),
+                "imported": sum(one.reason is None for one in taken),
+                "rejected": sum(one.reason is not None for one in taken),
                 "files": dg.MetadataValue.json(rows[:_SHOWN]),
             },
         )
+        faults = [one.name for one in taken if one.unexpected]
         if faults:
             raise dg.Failure(f"A fault of ours kept {', '.join(faults)} out; see rejected/*.reason.txt.")
 

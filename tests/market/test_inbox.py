@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from market_helpers import as_csv, bars
@@ -13,7 +14,8 @@ from fxgpt_core.common.errors import StoreError
 from fxgpt_core.market import inbox as inbox_module
 from fxgpt_core.market.config import QualityConfig
 from fxgpt_core.market.history import load_candles
-from fxgpt_core.market.inbox import Inbox
+from fxgpt_core.market.importing import Imports
+from fxgpt_core.market.inbox import Inbox, Taken
 from fxgpt_core.market.lake import Lake
 
 NOW = datetime(2024, 3, 5, 12, tzinfo=UTC)
@@ -28,12 +30,17 @@ def _drop(inbox: Inbox, name: str, text: str, age: float = 60.0) -> Path:
     return path
 
 
+def _take(inbox: Inbox, lake: Lake, path: Path) -> Taken:
+    (taken,) = inbox.take(lake, [path], QUALITY)
+    return taken
+
+
 def test_a_dropped_file_is_imported_and_moved_to_done(tmp_path: Path) -> None:
     inbox, lake = Inbox(tmp_path / "inbox"), Lake(tmp_path / "lake")
     path = _drop(inbox, "EURUSD_mid.csv", as_csv(bars(600)))
     assert inbox.waiting(NOW) == [path]
-    taken = inbox.take(lake, path, QUALITY)
-    assert taken.result is not None
+    taken = _take(inbox, lake, path)
+    assert taken.reason is None
     assert taken.moved_to == inbox.root / "done" / "EURUSD_mid.csv"
     assert len(load_candles(lake, "EURUSD", "1h")) == 600
     assert inbox.waiting(NOW) == []
@@ -41,8 +48,8 @@ def test_a_dropped_file_is_imported_and_moved_to_done(tmp_path: Path) -> None:
 
 def test_a_file_that_cannot_be_used_is_kept_with_its_reason(tmp_path: Path) -> None:
     inbox, lake = Inbox(tmp_path / "inbox"), Lake(tmp_path / "lake")
-    taken = inbox.take(lake, _drop(inbox, "EURUSD.csv", "no,table\n1,2\n"), QUALITY)
-    assert taken.result is None
+    taken = _take(inbox, lake, _drop(inbox, "EURUSD.csv", "no,table\n1,2\n"))
+    assert taken.imported == ()
     assert not taken.unexpected
     assert taken.moved_to.read_text() == "no,table\n1,2\n"
     assert (inbox.root / "rejected" / "EURUSD.csv.reason.txt").read_text().strip() == taken.reason
@@ -50,11 +57,11 @@ def test_a_file_that_cannot_be_used_is_kept_with_its_reason(tmp_path: Path) -> N
 
 def test_a_subfolder_says_whose_bars_these_are(tmp_path: Path) -> None:
     inbox, lake = Inbox(tmp_path / "inbox"), Lake(tmp_path / "lake")
-    taken = inbox.take(lake, _drop(inbox, "eur-usd/bars.csv", as_csv(bars(600))), QUALITY)
-    assert taken.result is not None
-    assert taken.result.symbol == "EURUSD"
+    taken = _take(inbox, lake, _drop(inbox, "eur-usd/bars.csv", as_csv(bars(600))))
+    assert taken.reason is None
+    assert taken.imported[0]["symbol"] == "EURUSD"
     assert taken.moved_to == inbox.root / "done" / "eur-usd" / "bars.csv"
-    wrong = inbox.take(lake, _drop(inbox, "notes/bars.csv", as_csv(bars(600))), QUALITY)
+    wrong = _take(inbox, lake, _drop(inbox, "notes/bars.csv", as_csv(bars(600))))
     assert "notes" in str(wrong.reason)
 
 
@@ -69,33 +76,37 @@ def test_a_second_file_of_the_same_name_never_replaces_the_first(tmp_path: Path)
     inbox, lake = Inbox(tmp_path / "inbox"), Lake(tmp_path / "lake")
     first = _drop(inbox, "EURUSD_mid.csv", as_csv(bars(600)))
     key = inbox.key([first])
-    inbox.take(lake, first, QUALITY)
+    _take(inbox, lake, first)
     second = _drop(inbox, "EURUSD_mid.csv", as_csv(bars(700)), age=30)
     assert inbox.key([second]) != key
-    assert inbox.take(lake, second, QUALITY).moved_to.name == "EURUSD_mid_2.csv"
+    assert _take(inbox, lake, second).moved_to.name == "EURUSD_mid_2.csv"
 
 
 def test_a_lake_that_cannot_be_written_leaves_the_file_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     inbox = Inbox(tmp_path / "inbox")
     path = _drop(inbox, "EURUSD_mid.csv", as_csv(bars(600)))
 
-    def refuse(*_: object, **__: object) -> None:
-        raise StoreError("the disk is full")
+    def refuse(*_: object, **__: object) -> Imports:
+        return Imports(failed=[(path, StoreError("the disk is full"))])
 
-    monkeypatch.setattr(inbox_module, "import_file", refuse)
+    monkeypatch.setattr(inbox_module, "import_files", refuse)
     with pytest.raises(StoreError):
-        inbox.take(Lake(tmp_path / "lake"), path, QUALITY)
+        _take(inbox, Lake(tmp_path / "lake"), path)
     assert inbox.waiting(NOW) == [path]
 
 
-def test_a_fault_of_ours_is_told_from_a_fault_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    inbox = Inbox(tmp_path / "inbox")
-    path = _drop(inbox, "EURUSD_mid.csv", as_csv(bars(600)))
+def test_a_fault_of_ours_rejects_its_file_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inbox, lake = Inbox(tmp_path / "inbox"), Lake(tmp_path / "lake")
+    bad, good = _drop(inbox, "EURUSD_bad.csv", as_csv(bars(600))), _drop(inbox, "EURUSD_mid.csv", as_csv(bars(600)))
+    whole = inbox_module.import_files
 
-    def fail(*_: object, **__: object) -> None:
-        raise ZeroDivisionError("float division")
+    def fail(lake: Lake, paths: Any, *more: Any) -> Imports:
+        if bad in paths:
+            raise ZeroDivisionError("float division")
+        return whole(lake, paths, *more)
 
-    monkeypatch.setattr(inbox_module, "import_file", fail)
-    taken = inbox.take(Lake(tmp_path / "lake"), path, QUALITY)
-    assert taken.unexpected
-    assert "Traceback" in (inbox.root / "rejected" / "EURUSD_mid.csv.reason.txt").read_text()
+    monkeypatch.setattr(inbox_module, "import_files", fail)
+    taken = inbox.take(lake, [bad, good], QUALITY)
+    assert [one.unexpected for one in taken] == [True, False]
+    assert "Traceback" in (inbox.root / "rejected" / "EURUSD_bad.csv.reason.txt").read_text()
+    assert len(load_candles(lake, "EURUSD", "1h")) == 600
