@@ -280,7 +280,13 @@ def test_the_manifest_grows_by_months_not_by_chunks(lake: Lake, feed: ProviderSe
     assert sorted(names) == ["dukascopy EURUSD 1m 2024-01", "dukascopy EURUSD 1m 2024-02"]
     ledger = lake.read_manifest(DOWNLOADS, ledger_keys("dukascopy", "EURUSD", M1))
     assert ledger is not None
-    assert len(ledger.extra["spans"]) == 1, "weekends leave no trace"
+    assert len(ledger.extra["spans"]) == 1
+
+
+def test_weekends_leave_no_trace_in_the_ledger(lake: Lake, feed: ProviderServer) -> None:
+    get(lake, feed, "2024-02-01", "2024-02-02T22:00")
+    get(lake, feed, "2024-02-04T22:00", "2024-02-06")
+    assert answered_spans(lake, "dukascopy", "EURUSD", M1) == [(at("2024-02-01"), at("2024-02-06"))]
 
 
 def test_without_its_bars_a_ledger_counts_for_nothing(lake: Lake, feed: ProviderServer) -> None:

@@ -18,16 +18,17 @@ from fxgpt_core.market.resampling import resample
 from fxgpt_core.store.clock import FixedClock
 
 NOW = datetime(2024, 3, 6, 12, 2, 30, tzinfo=UTC)
+REMOTE = ("dukascopy", "tiingo", "alpha_vantage")
 
 
 def fetched(source: Provider, bar: str, start: str, end: str, symbol: str = "EURUSD") -> list[Chunk]:
     return list(source.fetch(symbol, TIMEFRAMES[bar], np.datetime64(start, "ns"), np.datetime64(end, "ns")))
 
 
-def test_every_registered_provider_has_options_with_a_description() -> None:
+def test_every_registered_provider_can_be_made_and_remote_ones_share_their_options() -> None:
     for name in PROVIDERS:
-        fields = config_type(name).model_fields
-        assert name in ("sample", "simulator") or {"base_url", "timeout", "retries"} <= set(fields)
+        fields = set(config_type(name).model_fields)
+        assert ({"base_url", "timeout", "retries", "settling_minutes"} <= fields) == (name in REMOTE)
 
 
 def test_a_provider_is_made_by_name_with_its_options() -> None:

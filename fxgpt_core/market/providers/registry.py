@@ -19,6 +19,7 @@ PROVIDERS: dict[str, str] = {
     "dukascopy": f"{_HERE}.dukascopy",
     "tiingo": f"{_HERE}.tiingo",
     "alpha_vantage": f"{_HERE}.alpha_vantage",
+    "files": f"{_HERE}.files",
     "sample": f"{_HERE}.sample",
     "simulator": f"{_HERE}.simulator",
 }
