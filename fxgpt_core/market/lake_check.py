@@ -152,7 +152,7 @@ def _read_part(
 def _faults(table: pa.Table) -> Iterator[str]:
     """Yield what is wrong with schema, order and times."""
     if table.schema.names != SCHEMA.names or table.schema.types != SCHEMA.types:
-        differing = [str(item) for item in table.schema if item not in SCHEMA] or table.schema.names
+        differing = [f"{item.name}: {item.type}" for item in table.schema if item not in SCHEMA] or table.schema.names
         yield f"its columns are not those of bars ({', '.join(differing)})"
     if "ts_utc" not in table.schema.names:
         return

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from io import BytesIO
-from typing import Any
+from typing import Any, BinaryIO
 
 from fxgpt_core.common.errors import FxgptError, StoreError
 from fxgpt_core.store.lease import Lease
@@ -63,6 +63,11 @@ class ObjectStorage:
     def source(self, name: str) -> Source:
         """One GET of the whole object: what several ranges would return might be of several versions."""
         return BytesIO(self.read(name))
+
+    def open(self, name: str) -> tuple[BinaryIO, str]:
+        with self._said(name):
+            content, version = self._objects.get(self._path(name))
+        return BytesIO(content), version
 
     def write(self, name: str, content: bytes) -> None:
         self._check_leases(name)

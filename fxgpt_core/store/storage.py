@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol, cast
 
 from filelock import FileLock, Timeout
 
@@ -61,6 +61,10 @@ class Storage(Protocol):
 
     def source(self, name: str) -> Source:
         """Return the content for readers that seek; a later replacement does not reach who has it open."""
+        ...
+
+    def open(self, name: str) -> tuple[BinaryIO, str]:
+        """Return the content at one moment, opened, and its version as `versions` lists it."""
         ...
 
     def write(self, name: str, content: bytes) -> None:
@@ -152,6 +156,10 @@ class LocalStorage:
     def source(self, name: str) -> Source:
         return self._root / name
 
+    def open(self, name: str) -> tuple[BinaryIO, str]:
+        file = (self._root / name).open("rb", buffering=0)
+        return cast(BinaryIO, file), _version(os.fstat(file.fileno()))
+
     def write(self, name: str, content: bytes) -> None:
         with self.lock(name):
             self._replace(name, content)
@@ -177,8 +185,7 @@ class LocalStorage:
         found = {}
         for name in self.names(folder):
             with suppress(FileNotFoundError):
-                stat = (self._root / name).stat()
-                found[name] = f"{stat.st_ino}-{stat.st_mtime_ns}-{stat.st_size}"
+                found[name] = _version((self._root / name).stat())
         return found
 
     def children(self, folder: str) -> list[str]:
@@ -246,6 +253,10 @@ class LocalStorage:
             _sync_folder(path.parent)
         except OSError as error:
             raise StoreError(f"{path} cannot be written ({error}); what was there before is unchanged.") from error
+
+
+def _version(stat: os.stat_result) -> str:
+    return f"{stat.st_ino}-{stat.st_mtime_ns}-{stat.st_size}"
 
 
 def _temporary(path: Path) -> Path:
