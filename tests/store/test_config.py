@@ -177,7 +177,7 @@ def test_a_source_is_a_known_provider_with_a_first_day(tmp_path: Path) -> None:
     folder.mkdir()
     text = "symbol: EURUSD\ntimeframes: [1h]\nhorizons: [1h]\nsource: dukascopi\nsince: 2024-01-01\n"
     (folder / "EURUSD.yaml").write_text(text)
-    with pytest.raises(ConfigError, match="unknown source 'dukascopi'.*dukascopy"):
+    with pytest.raises(ConfigError, match=r"unknown source 'dukascopi'.*dukascopy"):
         load_asset(folder / "EURUSD.yaml", providers=["dukascopy"])
     (folder / "EURUSD.yaml").write_text(text.replace("dukascopi", "dukascopy"))
     assert load_asset(folder / "EURUSD.yaml", providers=["dukascopy"]).remote
