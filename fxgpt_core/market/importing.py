@@ -181,7 +181,7 @@ def _result(
         symbol=raw.symbol,
         timeframe=candles.timeframe.code,
         side=candles.side,
-        side_how=f"mid and spread of {raw.side_how}" if raw.side == "both" else raw.side_how,
+        side_how=f"with spreads, of both sides: {raw.side_how}" if raw.side == "both" else raw.side_how,
         layout=raw.layout,
         delimiter=raw.delimiter,
         scale=raw.scale,
@@ -222,5 +222,4 @@ def _paths(raws: Sequence[RawBars]) -> str:
 def _import_events(lake: Lake, path: Path, claims: Claims) -> dict[str, Any]:
     from fxgpt_core.market.events import import_events
 
-    made = import_events(lake, path, tz=claims.tz)
-    return {"path": str(path), **asdict(made)}
+    return import_events(lake, path, tz=claims.tz).to_dict()

@@ -105,8 +105,7 @@ def _answer(done: Imports, limits: _Limits) -> None:
     for result in done.results:
         _describe(result)
     for events in done.events:
-        click.echo(f"{events['path']}: economic calendar")
-        _lines({name: str(value) for name, value in events.items() if name != "path" and value not in (None, "")})
+        _describe_events(events)
     if done.results:
         _next_steps(done.results, limits)
 
@@ -131,7 +130,7 @@ def _describe(result: ImportResult) -> None:
         facts["unsorted"] = f"{result.unsorted} rows were out of order and have been sorted"
     if result.filler:
         facts["filler"] = f"{result.filler} rows of closed minutes (one price, volume 0) were left out"
-    aside = [f"{count} {reason}" for reason, count in sorted(result.quarantined.items())]
+    aside = [_counts(result.quarantined)] if result.quarantined else []
     if result.ticks_aside:
         aside.append(f"{result.ticks_aside} ticks")
     if aside:
@@ -139,6 +138,27 @@ def _describe(result: ImportResult) -> None:
     _lines(facts)
     for warning in result.warnings:
         _lines({"warning": warning})
+
+
+def _describe_events(events: dict[str, Any]) -> None:
+    click.echo(f"{events['path']}: economic calendar, {events['rows_imported']} of {events['rows_read']} releases")
+    facts = {
+        "source": events["source"],
+        "time zone": f"{events['time_zone']} ({events['time_zone_how']})",
+        "currencies": _counts(events["currencies"]),
+        "impacts": _counts(events["impacts"]),
+        "span": f"{events['first']} to {events['last']}",
+        "in the lake": f"{events['rows_changed']} releases new, changed or gone",
+    }
+    if events["quarantined"]:
+        facts["quarantine"] = _counts(events["quarantined"])
+    _lines(facts)
+    for warning in events["warnings"]:
+        _lines({"warning": warning})
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
 
 
 def _lines(facts: dict[str, Any]) -> None:

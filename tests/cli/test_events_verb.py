@@ -95,3 +95,23 @@ def test_quality_of_an_unknown_pair_says_what_to_do(fxgpt: Callable[..., Any]) -
     answer = fxgpt("quality", "USDJPY")
     assert answer.code == 2
     assert "holds no bars of USDJPY: import a file" in answer.err
+
+
+def test_market_hours_of_the_configuration_folder_are_used_and_checked(
+    fxgpt: Callable[..., Any], tmp_path: Path, home: Path
+) -> None:
+    hours = simulate("GBPUSD", "1h", start="2023-12-20T00:00", bars=240, seed=1).to_frame().reset_index()  # type: ignore[arg-type]
+    christmas = (hours["ts_utc"] >= "2023-12-24T22:00Z") & (hours["ts_utc"] < "2023-12-25T22:00Z")
+    hours = hours[~christmas]
+    hours["time"] = hours["ts_utc"].dt.strftime("%Y-%m-%dT%H:%M:%SZ")
+    path = tmp_path / "GBPUSD_1h_bid.csv"
+    hours[["time", "open", "high", "low", "close", "volume"]].to_csv(path, index=False)
+    fxgpt("import", path)
+    assert fxgpt("quality", "GBPUSD", "--json").json()["missing"] == 0
+    file = tmp_path / "configs" / "market_hours.yaml"
+    file.write_text("rules: []\n")
+    assert fxgpt("quality", "GBPUSD", "--json").json()["missing"] == 24
+    file.write_text('rules: [{date: "12-25"}]\n')
+    checked = fxgpt("check", "config")
+    assert checked.code != 0
+    assert "market_hours.yaml" in checked.out + checked.err

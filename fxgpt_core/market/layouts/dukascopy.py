@@ -99,7 +99,7 @@ def _ticks(member: Member, place: _Place, symbol: str) -> RawTable:
         clock="UTC",
         clock_how=_CLOCK_HOW,
         side="both",
-        side_how="ticks have bid and ask",
+        side_how="ticks are quotes of both",
         period=(place.start, place.start + np.timedelta64(1, "h")),
     )
 

@@ -56,7 +56,7 @@ def _read_ticks(member: Member) -> RawTable:
         delimiter=DELIMITERS[delimiter],
         documented=_DOCUMENTED,
         side="both",
-        side_how="ticks have bid and ask",
+        side_how="ticks are quotes of both",
     )
 
 

@@ -61,8 +61,8 @@ def read_head(text: bytes) -> Head:
         lines = lines[:-1]  # the last one may be cut
     for delimiter in DELIMITERS:
         if lines and np.mean([line.count(delimiter) >= 4 for line in lines]) >= 0.8:
-            rows = tuple(tuple(field.strip().strip('"').strip() for field in line.split(delimiter)) for line in lines)
-            return Head(lines, delimiter, rows)
+            split = csv.reader(lines, delimiter=delimiter)
+            return Head(lines, delimiter, tuple(tuple(field.strip() for field in row) for row in split))
     return Head(lines, "", ())
 
 
