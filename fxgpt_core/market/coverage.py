@@ -60,8 +60,9 @@ def daily_coverage(opens: NDArray[np.datetime64], bar: str | Timeframe, hours: M
 
 
 def _session(opens: NDArray[np.datetime64], length: Timeframe) -> NDArray[np.datetime64]:
-    """Return the day of each bar: of its last moment, so that a bar which begins before Sunday 17:00 is Monday's."""
-    return calendar.session_day(opens + length.duration - np.timedelta64(1, "ns"))
+    """Return the day of each bar: that of its open, or of its end where it begins before the week opens."""
+    end = opens + length.duration - np.timedelta64(1, "ns")
+    return np.where(calendar.is_open(opens), calendar.session_day(opens), calendar.session_day(end))
 
 
 def _count(sessions: NDArray[np.datetime64], days: NDArray[np.datetime64]) -> NDArray[np.int64]:

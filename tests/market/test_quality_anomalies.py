@@ -79,8 +79,10 @@ def test_weekend_gaps_are_moves() -> None:
     assert _outliers(_candles(quiet.ts_utc, close, "5m")) == []
 
 
-def _frozen(start: str, count: int, volume: float = np.nan, other: float = np.nan) -> tuple[Candles, int]:
-    candles = _quiet(2000)
+def _frozen(
+    start: str, count: int, volume: float = np.nan, other: float = np.nan, history: int = 2000
+) -> tuple[Candles, int]:
+    candles = _quiet(history)
     first = int(np.searchsorted(candles.ts_utc, np.datetime64(start)))
     for name in ("open", "high", "low", "close"):
         getattr(candles, name)[first : first + count] = candles.close[first - 1]
@@ -114,7 +116,7 @@ def test_where_the_venue_counts_no_ticks_in_that_hour_nothing_is_stale() -> None
 
 
 def test_a_long_freeze_does_not_make_itself_usual() -> None:
-    candles, first = _frozen("2024-01-11T08:00", 100, volume=0, other=100)
+    candles, first = _frozen("2024-01-11T08:00", 100, volume=0, other=100, history=1200)  # each hour once
     assert _stale(candles) == [(first, 100)]
 
 

@@ -96,6 +96,14 @@ def test_coverage_counts_every_day_once(bar: str) -> None:
     np.testing.assert_array_equal(np.isnan(found.share), found.weekend | found.holiday)
 
 
+def test_a_bar_that_begins_before_the_week_opens_is_monday_s() -> None:
+    grid = calendar.bar_opens(np.datetime64("2024-06-16T00:00", "ns"), np.datetime64("2024-06-22T00:00", "ns"), "2h")
+    assert str(grid[0]) == "2024-06-16T20:00:00.000000000"  # Sunday, an hour before 17:00 New York
+    found = daily_coverage(grid, "2h", market_hours())
+    assert found.days[0] == np.datetime64("2024-06-17")
+    assert not found.present[found.weekend].any()
+
+
 def test_a_lost_day_is_not_a_holiday() -> None:
     opens = bars(24 * 15, "1h", start=START).ts_utc
     day = calendar.session_day(opens) == np.datetime64("2024-01-11")
