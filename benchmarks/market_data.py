@@ -28,11 +28,11 @@ from fxgpt_core.common.timeframes import TIMEFRAMES, timeframe
 from fxgpt_core.market.bars import Source, store_given
 from fxgpt_core.market.candles import Candles
 from fxgpt_core.market.config import QualityConfig
+from fxgpt_core.market.files.importing import import_file
 from fxgpt_core.market.history import load_candles, recent_candles, update_candles
-from fxgpt_core.market.importing import import_file
 from fxgpt_core.market.lake import Lake
 from fxgpt_core.market.providers.simulator import simulate
-from fxgpt_core.market.quality import assess
+from fxgpt_core.market.quality.assessment import assess
 from fxgpt_core.market.resampling import resample
 
 PAIRS = [

@@ -16,8 +16,8 @@ from fxgpt_pipeline.lineage import Lineage
 from fxgpt_pipeline.outputs import report_path
 
 if TYPE_CHECKING:
-    from fxgpt_core.market.downloading import DownloadSummary
     from fxgpt_core.market.history import CandlesSummary
+    from fxgpt_core.market.providers.downloading import DownloadSummary
     from fxgpt_core.market.providers.provider import Provider
 
 
@@ -81,8 +81,8 @@ def awaits_bars(lineage: Lineage) -> bool:
 
     A provider that cannot be asked (no key) has nothing to bring as long as there are bars to go on with.
     """
-    from fxgpt_core.market.downloading import missing_spans
     from fxgpt_core.market.history import given_bars
+    from fxgpt_core.market.providers.downloading import missing_spans
 
     asset, workspace = lineage.asset, lineage.workspace
     if not asset.remote:
@@ -97,7 +97,7 @@ def awaits_bars(lineage: Lineage) -> bool:
 
 
 def _fetch(lineage: Lineage, months: Sequence[str], progress: Progress | None) -> DownloadSummary:
-    from fxgpt_core.market.downloading import download
+    from fxgpt_core.market.providers.downloading import download
 
     asset, workspace = lineage.asset, lineage.workspace
     return download(

@@ -14,7 +14,7 @@ from fxgpt_core.common.hashing import stable_hash
 from fxgpt_core.common.timeframes import Timeframe
 from fxgpt_core.market.candles import SCHEMA, Candles
 from fxgpt_core.market.lake import Lake, Manifest, PartEntry
-from fxgpt_core.market.quality import Assessment
+from fxgpt_core.market.quality.assessment import Assessment
 from fxgpt_core.market.quarantine import store_quarantine
 from fxgpt_core.market.sides import OTHER_SIDE, combine_sides
 

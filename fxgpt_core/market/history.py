@@ -27,8 +27,8 @@ from fxgpt_core.market.candles import Candles
 from fxgpt_core.market.config import QualityConfig
 from fxgpt_core.market.derived import derive
 from fxgpt_core.market.lake import Lake, Manifest, PartEntry
-from fxgpt_core.market.quality import assess_stored
-from fxgpt_core.market.quality_report import QualityReport
+from fxgpt_core.market.quality.assessment import assess_stored
+from fxgpt_core.market.quality.report import QualityReport
 from fxgpt_core.market.quarantine import standing_quarantine, unsorted_rows
 
 CandleSource = Literal["sample", "import"]

@@ -8,7 +8,7 @@ from datetime import date
 import numpy as np
 from numpy.typing import NDArray
 
-from fxgpt_core.market.coverage import DailyCoverage
+from fxgpt_core.market.quality.coverage import DailyCoverage
 
 COLOURS = {
     "full": "#2c5f9e",

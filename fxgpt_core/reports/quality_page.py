@@ -11,9 +11,9 @@ from typing import Any
 import pandas as pd
 
 from fxgpt_core.market.config import QualityConfig
-from fxgpt_core.market.coverage import DailyCoverage
-from fxgpt_core.market.incidents import Incident
-from fxgpt_core.market.quality_report import QualityReport
+from fxgpt_core.market.quality.coverage import DailyCoverage
+from fxgpt_core.market.quality.incidents import Incident
+from fxgpt_core.market.quality.report import QualityReport
 from fxgpt_core.reports.heat_map import COLOURS, LABELS, coverage_heat_map, kinds_of_days
 from fxgpt_core.store.documents import write_atomically
 

@@ -13,13 +13,13 @@ from fxgpt_core.common.errors import BadInputError, DataError
 from fxgpt_core.common.timeframes import Timeframe, timeframe
 from fxgpt_core.market.bars import CANDLES, bar_keys, origin
 from fxgpt_core.market.config import QualityConfig
-from fxgpt_core.market.coverage import DailyCoverage, daily_coverage
 from fxgpt_core.market.history import load_candles
-from fxgpt_core.market.incidents import Incident, incidents
 from fxgpt_core.market.lake import Lake
 from fxgpt_core.market.market_hours import market_hours
-from fxgpt_core.market.quality import assess_stored
-from fxgpt_core.market.quality_report import QualityReport
+from fxgpt_core.market.quality.assessment import assess_stored
+from fxgpt_core.market.quality.coverage import DailyCoverage, daily_coverage
+from fxgpt_core.market.quality.incidents import Incident, incidents
+from fxgpt_core.market.quality.report import QualityReport
 from fxgpt_core.market.quarantine import standing_quarantine, unsorted_rows
 from fxgpt_core.reports.quality_page import PageFacts, write_quality_page
 

@@ -16,7 +16,7 @@ from fxgpt_core.store.paths import Home, config_dir
 from fxgpt_pipeline.cli.output import json_option, print_json, reporter
 
 if TYPE_CHECKING:
-    from fxgpt_core.market.downloading import DownloadSummary
+    from fxgpt_core.market.providers.downloading import DownloadSummary
 
 
 @click.command("download")
@@ -54,8 +54,8 @@ def download_bars(
     if end <= begin:
         raise BadInputError(f"--to {until or 'now'} does not lie after --from {begin:%Y-%m-%d %H:%M}.")
 
-    from fxgpt_core.market.downloading import BrokenOff, download
     from fxgpt_core.market.lake import Lake
+    from fxgpt_core.market.providers.downloading import BrokenOff, download
     from fxgpt_core.market.providers.registry import provider
     from fxgpt_pipeline.settings import load_settings
 

@@ -28,7 +28,7 @@ def import_file(file: Path, source: str | None, tz: str | None, as_json: bool) -
 
     Rows that cannot be used go to the lake's events_quarantine with their reason.
     """
-    from fxgpt_core.market.events import import_events
+    from fxgpt_core.market.events.releases import import_events
     from fxgpt_core.market.lake import Lake
 
     result = import_events(Lake(Home.from_environment().create().lake), file, source, tz)
@@ -58,7 +58,7 @@ def import_file(file: Path, source: str | None, tz: str | None, as_json: bool) -
 @json_option
 def list_events(currency: str, start: str | None, end: str | None, impact: str | None, as_json: bool) -> None:
     """List releases of some currencies in time order."""
-    from fxgpt_core.market.events import load_events
+    from fxgpt_core.market.events.releases import load_events
     from fxgpt_core.market.lake import Lake
 
     found = load_events(

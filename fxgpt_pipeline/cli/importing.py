@@ -16,7 +16,7 @@ from fxgpt_pipeline.cli.output import json_option, print_json
 
 if TYPE_CHECKING:
     from fxgpt_core.market.config import QualityConfig
-    from fxgpt_core.market.importing import ImportResult, Imports
+    from fxgpt_core.market.files.importing import ImportResult, Imports
 
 
 @click.command("import")
@@ -48,9 +48,9 @@ def import_files(
     pair = normalise_symbol(symbol) if symbol else None
     bar = parse_timeframe(timeframe) if timeframe else None
 
-    from fxgpt_core.market.importing import import_files as import_all
+    from fxgpt_core.market.files.importing import import_files as import_all
+    from fxgpt_core.market.files.reading import Claims
     from fxgpt_core.market.lake import Lake
-    from fxgpt_core.market.reading import Claims
 
     claims = Claims(pair, layout, tz, side, bar)
     limits = _Limits()

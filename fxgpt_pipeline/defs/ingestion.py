@@ -172,7 +172,7 @@ def _inbox_sensor(workspace: Workspace) -> dg.SensorDefinition:
         description="Starts an import when files wait in the inbox folder of the state directory.",
     )
     def inbox(context: dg.SensorEvaluationContext, workspace: dg.ResourceParam[Workspace]) -> Any:
-        from fxgpt_core.market.inbox import Inbox
+        from fxgpt_core.market.files.inbox import Inbox
 
         box = Inbox(workspace.home.inbox)
         files = box.waiting(workspace.clock.now(), settings.inbox_settle_seconds)
@@ -196,7 +196,7 @@ def _inbox_job() -> dg.JobDefinition:
         out=dg.Out(dict),
     )
     def import_inbox(context: dg.OpExecutionContext, workspace: dg.ResourceParam[Workspace]) -> Iterator[Any]:
-        from fxgpt_core.market.inbox import Inbox
+        from fxgpt_core.market.files.inbox import Inbox
 
         settings = load_settings(workspace.config_dir)
         box = Inbox(workspace.home.inbox)

@@ -18,7 +18,7 @@ from fxgpt_core.market.config import QualityConfig
 from fxgpt_core.market.history import update_candles
 from fxgpt_core.market.lake import Lake
 from fxgpt_core.market.providers.simulator import simulate
-from fxgpt_core.market.quality import assess
+from fxgpt_core.market.quality.assessment import assess
 
 LAYOUT = tuple(TIMEFRAMES[c] for c in ("1h", "4h", "1d"))
 HORIZONS = (60, 240)

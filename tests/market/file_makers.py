@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from fxgpt_core.market.bi5 import CANDLE, TICK
 from fxgpt_core.market.candles import Candles
+from fxgpt_core.market.clocks.time_zones import Zone
+from fxgpt_core.market.files.bi5 import CANDLE, TICK
 from fxgpt_core.market.providers.simulator import simulate
-from fxgpt_core.market.time_zones import Zone
 
 
 def put(folder: Path, name: str, content: str | bytes) -> Path:

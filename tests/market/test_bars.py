@@ -15,8 +15,8 @@ from fxgpt_core.common.timeframes import timeframe
 from fxgpt_core.market.bars import ONE_SIDED, bar_keys, checksum
 from fxgpt_core.market.candles import Candles
 from fxgpt_core.market.config import QualityConfig
+from fxgpt_core.market.files.importing import import_file
 from fxgpt_core.market.history import load_candles, source_fingerprint, update_candles
-from fxgpt_core.market.importing import import_file
 from fxgpt_core.market.lake import Lake
 from fxgpt_core.market.providers.sample import sample_candles
 from fxgpt_core.market.sides import combine_sides

@@ -27,18 +27,18 @@ from fxgpt_core.market import calendar
 from fxgpt_core.market.bars import CANDLES, Source, bar_keys, checksum, store_given
 from fxgpt_core.market.candles import Candles
 from fxgpt_core.market.config import QualityConfig
-from fxgpt_core.market.downloading import BrokenOff, DownloadSummary, download, missing_spans
 from fxgpt_core.market.history import load_candles, update_candles
 from fxgpt_core.market.lake import Lake
-from fxgpt_core.market.ledger import DOWNLOADS, answered_spans, ledger_keys, record_answer
+from fxgpt_core.market.providers.downloading import BrokenOff, DownloadSummary, download, missing_spans
 from fxgpt_core.market.providers.dukascopy import Config, Dukascopy
 from fxgpt_core.market.providers.http import Key
+from fxgpt_core.market.providers.ledger import DOWNLOADS, answered_spans, ledger_keys, record_answer
 from fxgpt_core.market.providers.provider import Chunk, ProviderError, QuotaError, no_bars
 from fxgpt_core.market.providers.simulator import Config as SimulatorConfig
 from fxgpt_core.market.providers.simulator import SimulatedMarket, simulate
 from fxgpt_core.market.providers.tiingo import Config as TiingoConfig
 from fxgpt_core.market.providers.tiingo import Tiingo
-from fxgpt_core.market.quality import assess
+from fxgpt_core.market.quality.assessment import assess
 from fxgpt_core.market.quarantine import QUARANTINE
 
 NOW = datetime(2024, 3, 6, 12, 0, tzinfo=UTC)
@@ -132,7 +132,7 @@ def test_a_server_that_dies_in_the_middle_is_carried_on_with(lake: Lake, feed: P
 def test_a_kill_between_the_bars_and_the_ledger_costs_one_chunk(
     lake: Lake, feed: ProviderServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from fxgpt_core.market import downloading
+    from fxgpt_core.market.providers import downloading
 
     recorded = []
 

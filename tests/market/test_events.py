@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from market_helpers import content, shared
 
 from fxgpt_core.common.errors import BadInputError, DataError
-from fxgpt_core.market.event_times import suspicious_times, warnings
-from fxgpt_core.market.events import Events, import_events, load_events
+from fxgpt_core.market.events.releases import Events, import_events, load_events
+from fxgpt_core.market.events.times import suspicious_times, warnings
 from fxgpt_core.market.lake import Lake
 
 HEAD = "time,event,currency,impact\n"

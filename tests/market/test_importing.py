@@ -11,12 +11,12 @@ from market_helpers import as_csv, bars, content, shared
 
 from fxgpt_core.common.errors import BadInputError
 from fxgpt_core.market.candles import Candles
+from fxgpt_core.market.clocks.time_zones import parse_zone
+from fxgpt_core.market.files.importing import import_file
+from fxgpt_core.market.files.layouts.layout import symbol_in
+from fxgpt_core.market.files.reading import read_file
 from fxgpt_core.market.history import load_candles
-from fxgpt_core.market.importing import import_file
 from fxgpt_core.market.lake import Lake
-from fxgpt_core.market.layouts.layout import symbol_in
-from fxgpt_core.market.reading import read_file
-from fxgpt_core.market.time_zones import parse_zone
 from fxgpt_core.market.zones import to_local
 
 

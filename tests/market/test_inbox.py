@@ -11,11 +11,11 @@ import pytest
 from market_helpers import as_csv, bars
 
 from fxgpt_core.common.errors import StoreError
-from fxgpt_core.market import inbox as inbox_module
 from fxgpt_core.market.config import QualityConfig
+from fxgpt_core.market.files import inbox as inbox_module
+from fxgpt_core.market.files.importing import Imports
+from fxgpt_core.market.files.inbox import Inbox, Taken
 from fxgpt_core.market.history import load_candles
-from fxgpt_core.market.importing import Imports
-from fxgpt_core.market.inbox import Inbox, Taken
 from fxgpt_core.market.lake import Lake
 
 NOW = datetime(2024, 3, 5, 12, tzinfo=UTC)

@@ -14,8 +14,8 @@ from fxgpt_core.common.errors import DataError
 from fxgpt_core.common.timeframes import timeframe
 from fxgpt_core.market.bars import CANDLES
 from fxgpt_core.market.config import QualityConfig
+from fxgpt_core.market.files.importing import import_file
 from fxgpt_core.market.history import update_candles
-from fxgpt_core.market.importing import import_file
 from fxgpt_core.market.lake import Lake
 from fxgpt_core.market.lake_check import check_lake
 

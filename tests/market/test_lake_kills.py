@@ -15,7 +15,7 @@ from market_helpers import as_csv, bars
 
 from fxgpt_core.common.errors import DataError
 from fxgpt_core.market.bars import CANDLES
-from fxgpt_core.market.importing import import_file
+from fxgpt_core.market.files.importing import import_file
 from fxgpt_core.market.lake import Lake
 from fxgpt_core.market.lake_check import LakeReport, check_lake
 from fxgpt_core.store.storage import is_leftover
@@ -24,7 +24,7 @@ KEYS = {"symbol": "EURUSD", "timeframe": "15m"}
 
 _IMPORT = """
 import os, signal, sys
-from fxgpt_core.market.importing import import_file
+from fxgpt_core.market.files.importing import import_file
 from fxgpt_core.market.lake import Lake
 
 left, rename = int(sys.argv[3]), os.replace

@@ -12,12 +12,12 @@ from file_makers import bi5_candles, bi5_ticks, histdata, minutes, put, zipped
 from market_helpers import as_csv, bars, content, shared
 
 from fxgpt_core.common.errors import BadInputError
+from fxgpt_core.market.clocks.time_zones import parse_zone
+from fxgpt_core.market.files.importing import import_file, import_files
+from fxgpt_core.market.files.reading import Claims, read_file, read_files
 from fxgpt_core.market.history import load_candles
-from fxgpt_core.market.importing import import_file, import_files
 from fxgpt_core.market.lake import Lake
-from fxgpt_core.market.reading import Claims, read_file, read_files
 from fxgpt_core.market.resampling import resample
-from fxgpt_core.market.time_zones import parse_zone
 
 LEAN = [f"raw_samples/lean_oanda_eurusd_minute_{day}_quote.zip" for day in ("20180403", "20180404")]
 

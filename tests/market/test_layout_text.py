@@ -10,10 +10,10 @@ from file_makers import histdata, minutes, put, table
 from market_helpers import as_csv, bars
 
 from fxgpt_core.common.errors import BadInputError
-from fxgpt_core.market.importing import import_file
+from fxgpt_core.market.clocks.time_zones import parse_zone
+from fxgpt_core.market.files.importing import import_file
+from fxgpt_core.market.files.reading import RawBars, read_file
 from fxgpt_core.market.lake import Lake
-from fxgpt_core.market.reading import RawBars, read_file
-from fxgpt_core.market.time_zones import parse_zone
 
 OHLCV = ("open", "high", "low", "close", "volume")
 

@@ -14,8 +14,8 @@ from market_helpers import bars
 from fxgpt_core.common.timeframes import timeframe
 from fxgpt_core.market.candles import Candles
 from fxgpt_core.market.config import MarketHoursConfig, QualityConfig
-from fxgpt_core.market.quality import REASONS, assess, assess_stored
-from fxgpt_core.market.quality_report import MONTH_COUNTS, QualityReport
+from fxgpt_core.market.quality.assessment import REASONS, assess, assess_stored
+from fxgpt_core.market.quality.report import MONTH_COUNTS, QualityReport
 
 START = np.datetime64("2024-01-03T00:00")
 

@@ -9,11 +9,11 @@ from market_helpers import bars, shared
 
 from fxgpt_core.common.timeframes import timeframe
 from fxgpt_core.market import calendar, zones
-from fxgpt_core.market.anomalies import find_outliers, find_stale_runs, find_week_shifts
 from fxgpt_core.market.candles import Candles
 from fxgpt_core.market.config import QualityConfig
 from fxgpt_core.market.market_hours import market_hours
-from fxgpt_core.market.quality import assess, assess_stored
+from fxgpt_core.market.quality.anomalies import find_outliers, find_stale_runs, find_week_shifts
+from fxgpt_core.market.quality.assessment import assess, assess_stored
 
 START = np.datetime64("2024-01-10T00:00")  # Wednesday
 

@@ -13,10 +13,10 @@ from fxgpt_core.common.errors import DataError
 from fxgpt_core.common.timeframes import timeframe
 from fxgpt_core.market import calendar
 from fxgpt_core.market.candles import Candles
-from fxgpt_core.market.coverage import daily_coverage
-from fxgpt_core.market.incidents import Incident, incidents
 from fxgpt_core.market.market_hours import market_hours
-from fxgpt_core.market.quality import assess
+from fxgpt_core.market.quality.assessment import assess
+from fxgpt_core.market.quality.coverage import daily_coverage
+from fxgpt_core.market.quality.incidents import Incident, incidents
 
 START = np.datetime64("2024-01-08T00:00")
 

@@ -15,13 +15,13 @@ from market_helpers import shared
 from fxgpt_core.common.errors import BadInputError
 from fxgpt_core.common.timeframes import timeframe
 from fxgpt_core.market import calendar
-from fxgpt_core.market.activity import rhythm_shift
 from fxgpt_core.market.candles import Candles
-from fxgpt_core.market.clocks import contradiction, infer_clock
+from fxgpt_core.market.clocks.activity import rhythm_shift
+from fxgpt_core.market.clocks.inference import contradiction, infer_clock
+from fxgpt_core.market.clocks.time_zones import CANDIDATES, NAMED, UTC, Zone, parse_zone
+from fxgpt_core.market.clocks.week_fit import Bars
+from fxgpt_core.market.files.reading import Claims, read_file, read_files
 from fxgpt_core.market.providers.simulator import simulate
-from fxgpt_core.market.reading import Claims, read_file, read_files
-from fxgpt_core.market.time_zones import CANDIDATES, NAMED, UTC, Zone, parse_zone
-from fxgpt_core.market.week_fit import Bars
 
 HOUR = np.timedelta64(3_600_000_000_000, "ns")
 NAMES = ("open", "high", "low", "close", "volume")

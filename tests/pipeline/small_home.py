@@ -18,7 +18,7 @@ import yaml
 from dagster import AssetKey, AssetRecordsFilter, DagsterInstance
 
 from fxgpt_core.market.candles import Candles
-from fxgpt_core.market.importing import import_file
+from fxgpt_core.market.files.importing import import_file
 from fxgpt_core.market.providers.simulator import simulate
 from fxgpt_core.store.clock import Clock, SystemClock
 from fxgpt_core.store.config import merge

@@ -15,11 +15,11 @@ from fxgpt_core.market import calendar
 from fxgpt_core.market.bars import Source, store_given
 from fxgpt_core.market.candles import Candles
 from fxgpt_core.market.config import QualityConfig
-from fxgpt_core.market.coverage import daily_coverage
 from fxgpt_core.market.lake import Lake
 from fxgpt_core.market.market_hours import market_hours
 from fxgpt_core.market.providers.simulator import simulate
-from fxgpt_core.market.quality import assess
+from fxgpt_core.market.quality.assessment import assess
+from fxgpt_core.market.quality.coverage import daily_coverage
 from fxgpt_core.reports.heat_map import COLOURS, coverage_heat_map, kinds_of_days
 from fxgpt_core.reports.stored_quality import stored_quality, write_stored_quality
 

@@ -17,8 +17,8 @@ from pydantic import Field
 from fxgpt_core.common.errors import DataError
 from fxgpt_core.common.timeframes import TIMEFRAMES, Timeframe
 from fxgpt_core.market import calendar
-from fxgpt_core.market.bi5 import decode_candles, decode_ticks, filler, price_scale
 from fxgpt_core.market.candles import Candles
+from fxgpt_core.market.files.bi5 import decode_candles, decode_ticks, filler, price_scale
 from fxgpt_core.market.providers.http import Broken, HttpClient, HttpConfig
 from fxgpt_core.market.providers.provider import Chunk, Pace, no_bars, pieces, rows_between, usable, whole_bars
 from fxgpt_core.market.resampling import resample

@@ -15,13 +15,13 @@ from fxgpt_core.common.config import Config as _Config
 from fxgpt_core.common.timeframes import Timeframe
 from fxgpt_core.market.candles import Candles
 from fxgpt_core.market.config import QualityConfig
-from fxgpt_core.market.judging import judge
+from fxgpt_core.market.files.judging import judge
+from fxgpt_core.market.files.reading import Claims, RawBars, read_files
+from fxgpt_core.market.files.tick_bars import bars_of
 from fxgpt_core.market.providers.provider import Chunk, Pace, ProviderError, month_turns, pieces, whole_bars
-from fxgpt_core.market.quality import PRICES
-from fxgpt_core.market.reading import Claims, RawBars, read_files
+from fxgpt_core.market.quality.assessment import PRICES
 from fxgpt_core.market.resampling import resample
 from fxgpt_core.market.sides import combine_sides
-from fxgpt_core.market.tick_bars import bars_of
 from fxgpt_core.market.zones import Times
 from fxgpt_core.store.clock import to_datetime64
 

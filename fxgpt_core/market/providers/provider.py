@@ -20,7 +20,7 @@ from fxgpt_core.common.errors import FxgptError
 from fxgpt_core.common.timeframes import Timeframe
 from fxgpt_core.market import calendar
 from fxgpt_core.market.candles import Candles
-from fxgpt_core.market.quality import PRICES, assess
+from fxgpt_core.market.quality.assessment import PRICES, assess
 from fxgpt_core.store.clock import Clock, SystemClock
 
 

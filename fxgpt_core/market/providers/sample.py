@@ -21,7 +21,7 @@ from fxgpt_core.common.timeframes import Timeframe
 from fxgpt_core.common.timeframes import timeframe as parse_timeframe
 from fxgpt_core.market.candles import Candles
 from fxgpt_core.market.providers.provider import Chunk, Pace, whole_bars
-from fxgpt_core.market.quality import Assessment, assess
+from fxgpt_core.market.quality.assessment import Assessment, assess
 from fxgpt_core.market.resampling import resample
 from fxgpt_core.store.clock import to_datetime64
 

@@ -33,7 +33,7 @@ from fxgpt_core.market.providers.provider import (
     usable,
     whole_bars,
 )
-from fxgpt_core.market.quality import PRICES
+from fxgpt_core.market.quality.assessment import PRICES
 from fxgpt_core.market.resampling import resample
 from fxgpt_core.store.clock import to_datetime64
 

@@ -1,0 +1,1 @@
+"""Which clock wrote the stamps of files, told from the files themselves."""

@@ -1,0 +1,1 @@
+"""The economic calendar: releases read from files, stored, queried."""

@@ -1,0 +1,1 @@
+"""Files of bars: recognised, read, judged and imported."""

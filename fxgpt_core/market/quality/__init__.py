@@ -1,0 +1,1 @@
+"""What is wrong with bars: judged, counted, described."""
