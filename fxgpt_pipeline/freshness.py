@@ -25,16 +25,19 @@ def judge_freshness(lineage: Lineage) -> Freshness:
     Raises DataError when there are no candles.
     """
     from fxgpt_core.market.history import last_close
+    from fxgpt_core.market.providers.registry import lag_hours
 
     last = last_close(lineage.workspace.lake, lineage.symbol, lineage.timeframes[0])
     now = to_datetime64(lineage.workspace.clock.now())
     age = float(calendar.trading_minutes_between(last, now)) / 60
     limits, asset = lineage.settings.freshness, lineage.asset
     judged = asset.remote or limits.files
-    against = f"limit {limits.max_trading_hours:g}" if judged else f"not judged, source {asset.source}"
+    lag = lag_hours(asset.source, asset.provider) if asset.remote else 0.0
+    late = f" after the {lag:g} that {asset.source} takes" if lag else ""
+    against = f"limit {limits.max_trading_hours:g}{late}" if judged else f"not judged, source {asset.source}"
     return Freshness(
         lineage.symbol,
         age,
-        not judged or age <= limits.max_trading_hours,
+        not judged or age <= limits.max_trading_hours + lag,
         f"The last bar closed {age:.1f} hours of open market ago ({against}).",
     )

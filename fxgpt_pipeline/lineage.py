@@ -17,6 +17,7 @@ from fxgpt_pipeline.settings import Settings, load_settings
 from fxgpt_pipeline.stages import CANDLES, Key, Stage, build_stages
 
 if TYPE_CHECKING:
+    from fxgpt_core.features.bars import Releases
     from fxgpt_core.features.dataset import Dataset
     from fxgpt_core.market.candles import Candles
     from fxgpt_pipeline.workspace import Workspace
@@ -92,7 +93,8 @@ class Lineage:
             "source": (self.asset.source, self.asset.price_side),
             "timeframes": list(self.asset.timeframes),
             "horizons": self.spec.target_hash(self.timeframes[0], self.horizons),
-            "features": [self.spec.definition_hash(bar) for bar in self.timeframes],
+            "features": list(self.spec.definition_hashes(self.timeframes).values()),
+            "releases": self._releases_fingerprint() if name == "releases" else None,
             "aliases": self._aliases() if name == "aliases" else None,
             "costs": self.asset.costs.model_dump(mode="json"),
             "acknowledged_alarm": self.asset.acknowledged_alarm,
@@ -106,6 +108,11 @@ class Lineage:
         """Return who holds which alias: a promotion by hand makes the report stale."""
         versions = self.workspace.registry.versions(self.symbol)
         return {alias: version.version for version in versions for alias in version.aliases}
+
+    def _releases_fingerprint(self) -> str:
+        from fxgpt_core.features.surroundings import releases_fingerprint
+
+        return releases_fingerprint(self.workspace.lake, self.symbol)
 
     def _source_fingerprint(self) -> str:
         from fxgpt_core.market.history import given_bars, source_fingerprint
@@ -126,6 +133,12 @@ class Lineage:
         from fxgpt_core.market.history import load_candles
 
         return load_candles(self.workspace.lake, self.symbol, bar or self.timeframes[0])
+
+    def releases(self) -> Releases | None:
+        """Read the economic calendar of both currencies, None where the lake lacks one."""
+        from fxgpt_core.features.surroundings import load_releases
+
+        return load_releases(self.workspace.lake, self.symbol)
 
     def dataset(self) -> Dataset:
         """Read candles, features and targets as one dataset."""

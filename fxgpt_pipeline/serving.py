@@ -72,7 +72,11 @@ def _dataset_of(lineage: Lineage, bundle: Bundle) -> Dataset:
         return lineage.dataset()
     frames = tuple(timeframe(code) for code in card.timeframes)
     return build_dataset(
-        lineage.candles(frames[0]), frames, card.horizons, FeatureSpec.model_validate(dict(card.features))
+        lineage.candles(frames[0]),
+        frames,
+        card.horizons,
+        FeatureSpec.model_validate(dict(card.features)),
+        lineage.releases(),
     )
 
 

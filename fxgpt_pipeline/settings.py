@@ -45,7 +45,11 @@ class FreshnessConfig(Config):
     """How old the last bar may be before the freshness check warns."""
 
     max_trading_hours: float = Field(
-        3.0, gt=0, le=2000, description="Hours of open market since the last bar closed, for bars of remote providers."
+        3.0,
+        gt=0,
+        le=2000,
+        description="Hours of open market since the last bar closed, for bars of remote providers; those that "
+        "publish later, such as whole days of minute bars, have their own lag on top.",
     )
     files: bool = Field(
         False,

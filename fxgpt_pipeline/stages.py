@@ -65,7 +65,7 @@ def build_stages(families: Iterable[str]) -> Mapping[Key, Stage]:
     names = tuple(families)
     stages = [
         Stage(CANDLES, (), ("source", "timeframes", "quality"), gate="data_quality"),
-        Stage(TABLES, (CANDLES,), ("features",), gate="no_look_ahead"),
+        Stage(TABLES, (CANDLES,), ("features", "releases"), gate="no_look_ahead"),
         Stage(TARGETS, (CANDLES,), ("features", "horizons")),
     ]
     for name in names:

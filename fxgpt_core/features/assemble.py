@@ -10,10 +10,12 @@ import numpy as np
 from fxgpt_core.common.errors import BadInputError, DataError
 from fxgpt_core.common.timeframes import Timeframe
 from fxgpt_core.features.alignment import last_known
+from fxgpt_core.features.bars import Releases
 from fxgpt_core.features.blocks import compute_table
 from fxgpt_core.features.dataset import Dataset
 from fxgpt_core.features.spec import FeatureSpec, check_layout
 from fxgpt_core.features.standardised import Targets, make_targets
+from fxgpt_core.features.surroundings import surroundings
 from fxgpt_core.features.table import FeatureTable
 from fxgpt_core.market.candles import Candles
 
@@ -26,18 +28,20 @@ def build_dataset(
     timeframes: Sequence[Timeframe],
     horizons: Sequence[int],
     spec: FeatureSpec | None = None,
+    releases: Releases | None = None,
 ) -> Dataset:
     """Return the dataset of one symbol's candles.
 
     `candles`: base bars, or bars by timeframe code; timeframes that are not given are resampled from the base.
     `timeframes`: finest first; `horizons`: minutes of trading time, whole base bars. `spec` defaults to every
-    indicator. Raises BadInputError for timeframes or horizons that do not fit, DataError without bars.
+    indicator; `releases` is the economic calendar, where there is one.
+    Raises BadInputError for timeframes or horizons that do not fit, DataError without bars.
     """
     spec = spec or FeatureSpec()
     timeframes, horizons = check_layout(timeframes, horizons)
     by_code = candles_by_timeframe(candles, timeframes)
     base = by_code[timeframes[0].code]
-    tables = {code: compute_table(bars, spec) for code, bars in by_code.items()}
+    tables = {code: compute_table(bars, spec, surroundings(by_code, code, releases)) for code, bars in by_code.items()}
     return assemble(base, tables, horizons, make_targets(base, horizons, spec.yardstick), spec)
 
 
@@ -53,7 +57,8 @@ def load_dataset(
 
     timeframes, horizons = check_layout(timeframes, horizons)
     base = load_candles(lake, symbol, timeframes[0])
-    tables = {bar.code: read_table(lake, symbol, bar, spec) for bar in timeframes}
+    definitions = spec.definition_hashes(timeframes)
+    tables = {bar.code: read_table(lake, symbol, bar, definitions[bar.code]) for bar in timeframes}
     return assemble(base, tables, horizons, read_targets(lake, base, horizons, spec), spec)
 
 

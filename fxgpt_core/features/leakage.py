@@ -19,6 +19,7 @@ from fxgpt_core.common.errors import BadInputError
 from fxgpt_core.common.timeframes import Timeframe
 from fxgpt_core.features.alignment import flat
 from fxgpt_core.features.assemble import build_dataset
+from fxgpt_core.features.bars import Releases
 from fxgpt_core.features.dataset import Dataset
 from fxgpt_core.features.spec import FeatureSpec
 from fxgpt_core.market.calendar import week_open
@@ -84,6 +85,7 @@ def check_leakage(
     cuts: int = 12,
     seed: int = 0,
     build: Build | None = None,
+    releases: Releases | None = None,
 ) -> LeakageReport:
     """Compare features, alignment, yardstick and known targets of the whole history with those of cut histories.
 
@@ -95,7 +97,7 @@ def check_leakage(
         raise BadInputError(
             f"A leakage check needs at least 50 bars and one cut, {candles.symbol} has {len(candles)} and {cuts}."
         )
-    make = build or partial(build_dataset, timeframes=timeframes, horizons=horizons, spec=spec)
+    make = build or partial(build_dataset, timeframes=timeframes, horizons=horizons, spec=spec, releases=releases)
     whole = make(candles)
     moments = cut_points(candles, cuts, seed)
     leaks: list[Leak] = []

@@ -1,56 +1,20 @@
-"""The registry of indicators: each is declared once, with group, parameters, warm-up and source (SPEC 2)."""
+"""The registry of indicators: each is declared once: group, parameters, warm-up, source, function (SPEC 2)."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from types import MappingProxyType
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any, Literal
 
 from fxgpt_core.common.errors import ConfigError
 from fxgpt_core.common.timeframes import Timeframe
-from fxgpt_core.market.candles import Candles
+from fxgpt_core.features.bars import Bars, Floats
+from fxgpt_core.features.parameters import Parameter
 
-Floats = NDArray[np.float64]
 Columns = Mapping[tuple[Any, ...], Floats]
-Parameters = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Bars:
-    """What an indicator may look at: the bars of one timeframe from the anchor of a block on, (bars,) each.
-
-    Arrays are contiguous float64 (`volume` may be NaN); `ts_utc` and `known_at` are open and close in UTC.
-    """
-
-    timeframe: Timeframe
-    ts_utc: NDArray[np.datetime64]
-    known_at: NDArray[np.datetime64]
-    open: Floats
-    high: Floats
-    low: Floats
-    close: Floats
-    volume: Floats
-
-    @classmethod
-    def of(cls, candles: Candles) -> Bars:
-        """Return the view of `candles`."""
-        arrays = {n: np.ascontiguousarray(getattr(candles, n)) for n in ("open", "high", "low", "close", "volume")}
-        return cls(candles.timeframe, candles.ts_utc, candles.known_at, **arrays)
-
-    def __len__(self) -> int:
-        return len(self.ts_utc)
-
-    @cached_property
-    def log_return(self) -> Floats:
-        """Log of close / previous close, NaN at the first bar: (bars,)."""
-        out = np.full(len(self), np.nan)
-        out[1:] = np.log(self.close[1:] / self.close[:-1])
-        return out
+Values = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -61,27 +25,51 @@ class Indicator:
     `stem_timeframe_suffix…`, for example `bb_h_5m_20_2.0`. It must be causal: row t depends on bars <= t only.
     `warm_up(parameters)` is the number of leading bars on which some column is not yet defined; `version` rises when
     the formula changes, so that stored tables are recomputed.
+
+    What is learned from the past is frozen at the end of the previous month: `fit(past, **parameters)` sees the last
+    `memory(parameters)` bars before the month (fewer, or none, early in history), and `function` gets what it returns
+    as `state=`. `reads`: "slower" and "releases" where the function looks at those of `Bars`.
     """
 
     name: str
     group: str
     source: str
     function: Callable[..., Columns]
-    warm_up: Callable[[Parameters], int]
-    parameters: Parameters = field(default_factory=dict)
+    warm_up: Callable[[Values], int]
+    parameters: Mapping[str, Parameter] = field(default_factory=dict)
     version: int = 1
+    fit: Callable[..., Any] | None = None
+    memory: Callable[[Values], int] = lambda _: 0
+    reads: tuple[Literal["slower", "releases"], ...] = ()
 
-    def resolved(self, overrides: Parameters) -> dict[str, Any]:
-        """Return the parameters with `overrides` laid over; raises ConfigError for a name it does not have."""
+    @property
+    def formula(self) -> str:
+        """The first paragraph of the function's docstring."""
+        return " ".join(inspect.cleandoc(self.function.__doc__ or "").split("\n\n")[0].split())
+
+    def resolved(self, overrides: Values) -> dict[str, Any]:
+        """Return the parameters with `overrides` laid over.
+
+        Raises ConfigError for a name that it does not have and a value outside its range.
+        """
         unknown = sorted(set(overrides) - set(self.parameters))
         if unknown:
             known = ", ".join(self.parameters) or "none"
             raise ConfigError(f"Indicator {self.name} has no parameter {unknown[0]!r}: known are {known}.")
-        return {**self.parameters, **overrides}
+        chosen = {name: overrides.get(name, parameter.default) for name, parameter in self.parameters.items()}
+        return {
+            name: parameter.checked(chosen[name], f"Parameter {name} of indicator {self.name}")
+            for name, parameter in self.parameters.items()
+        }
 
-    def compute(self, bars: Bars, parameters: Parameters) -> dict[str, Floats]:
-        """Return the columns by stored name, (bars,) float64 each."""
-        columns = self.function(bars, **parameters)
+    def learn(self, past: Bars, parameters: Values) -> Any:
+        """Return the state that holds for a month, learned from the bars before it; None where nothing is learned."""
+        return None if self.fit is None else self.fit(past, **parameters)
+
+    def compute(self, bars: Bars, parameters: Values, state: Any = None) -> dict[str, Floats]:
+        """Return the columns by stored name, (bars,) float64 each; `state` is what `learn` returned."""
+        learned = {} if self.fit is None else {"state": state}
+        columns = self.function(bars, **learned, **parameters)
         return {column_name(key, bars.timeframe): values for key, values in columns.items()}
 
 
@@ -94,15 +82,24 @@ _INDICATORS: dict[str, Indicator] = {}
 
 
 def feature(
-    name: str, *, group: str, source: str, warm_up: Callable[[Parameters], int], version: int = 1, **parameters: Any
+    name: str,
+    *,
+    group: str,
+    source: str,
+    warm_up: Callable[[Values], int],
+    version: int = 1,
+    fit: Callable[..., Any] | None = None,
+    memory: Callable[[Values], int] = lambda _: 0,
+    reads: tuple[Literal["slower", "releases"], ...] = (),
+    **parameters: Parameter,
 ) -> Callable[[Callable[..., Columns]], Callable[..., Columns]]:
-    """Register the decorated function as indicator `name`; keyword arguments are its parameters with defaults."""
+    """Register the decorated function as indicator `name`; further keyword arguments declare its parameters."""
 
     def register(function: Callable[..., Columns]) -> Callable[..., Columns]:
         if name in _INDICATORS:
             raise ConfigError(f"Indicator {name} is registered twice: give one of them another name.")
-        frozen = MappingProxyType(dict(parameters))
-        _INDICATORS[name] = Indicator(name, group, source, function, warm_up, frozen, version)
+        declared = MappingProxyType(dict(parameters))
+        _INDICATORS[name] = Indicator(name, group, source, function, warm_up, declared, version, fit, memory, reads)
         return function
 
     return register

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -15,7 +15,7 @@ from fxgpt_core.common.timeframes import Timeframe, horizon_name, timeframe
 from fxgpt_core.features.registry import Indicator, indicators
 
 DEFAULT_GROUPS = ("ohlc", "time", "volatility", "returns", "oscillators", "trend", "volume")
-LAYOUT = 1
+LAYOUT = 2
 """Rises when the way tables, yardstick or targets are computed changes, so that stored ones are recomputed."""
 
 
@@ -72,9 +72,9 @@ class FeatureSpec(Config):
     """Which features are computed (SPEC 2). By default every indicator of `groups` on every timeframe."""
 
     groups: tuple[str, ...] = Field(default=DEFAULT_GROUPS, description="Indicator groups that are on.")
-    indicators: dict[str, tuple[str, ...]] = Field(
+    indicators: dict[str, tuple[str, ...] | Literal["all"]] = Field(
         default_factory=dict,
-        description="Indicator -> timeframes, overriding `groups` for it; an empty list switches it off.",
+        description="Indicator -> timeframes or `all`, overriding `groups` for it; an empty list switches it off.",
     )
     parameters: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="Indicator -> parameter -> value, laid over its defaults."
@@ -104,7 +104,7 @@ class FeatureSpec(Config):
                 raise ValueError(f"unknown indicator {name!r}; known are {', '.join(known)}")
         try:
             for codes in self.indicators.values():
-                [timeframe(code) for code in codes]
+                [timeframe(code) for code in codes if codes != "all"]
             for name, values in self.parameters.items():
                 known[name].resolved(values)
         except (BadInputError, ConfigError) as error:
@@ -115,15 +115,32 @@ class FeatureSpec(Config):
         """Return the indicators computed on a timeframe, each with its parameters, in registry order."""
         out = []
         for name, indicator in indicators().items():
-            on = bar.code in self.indicators[name] if name in self.indicators else indicator.group in self.groups
-            if on:
+            where = self.indicators.get(name, "all" if indicator.group in self.groups else ())
+            if where == "all" or bar.code in where:
                 out.append((indicator, indicator.resolved(self.parameters.get(name, {}))))
         return out
 
-    def definition_hash(self, bar: Timeframe) -> str:
-        """Return the hash of everything that decides the values of one timeframe's table."""
+    def reads(self, bar: Timeframe) -> frozenset[str]:
+        """Return what the indicators of a timeframe look at besides its own bars."""
+        return frozenset(what for indicator, _ in self.chosen(bar) for what in indicator.reads)
+
+    def memory(self, bar: Timeframe) -> int:
+        """Return how many own bars before a month its indicators learn from."""
+        return max((indicator.memory(parameters) for indicator, parameters in self.chosen(bar)), default=0)
+
+    def definition_hash(self, bar: Timeframe, slower: Sequence[str] = ()) -> str:
+        """Return the hash of everything that decides the values of one timeframe's table.
+
+        `slower`: codes of the slower timeframes of the layout, which some indicators read.
+        """
         chosen = [(i.name, i.version, i.source, parameters) for i, parameters in self.chosen(bar)]
-        return stable_hash(["table", LAYOUT, bar.code, self.warm_up, self.whole_history_minutes, chosen])
+        beside = list(slower) if "slower" in self.reads(bar) else []
+        return stable_hash(["table", LAYOUT, bar.code, self.warm_up, self.whole_history_minutes, beside, chosen])
+
+    def definition_hashes(self, timeframes: Sequence[Timeframe]) -> dict[str, str]:
+        """Return the definition hash of each timeframe of a layout, finest first, by code."""
+        codes = [bar.code for bar in timeframes]
+        return {bar.code: self.definition_hash(bar, codes[index + 1 :]) for index, bar in enumerate(timeframes)}
 
     def target_hash(self, base: Timeframe, horizons: tuple[int, ...]) -> str:
         """Return the hash of everything that decides yardstick and targets."""
@@ -131,7 +148,8 @@ class FeatureSpec(Config):
 
     def dataset_hash(self, timeframes: tuple[Timeframe, ...], horizons: tuple[int, ...]) -> str:
         """Return the hash of everything that decides a dataset made from given candles."""
-        return stable_hash([*(self.definition_hash(t) for t in timeframes), self.target_hash(timeframes[0], horizons)])
+        tables = self.definition_hashes(timeframes).values()
+        return stable_hash([*tables, self.target_hash(timeframes[0], horizons)])
 
 
 def check_layout(

@@ -12,9 +12,10 @@ from fxgpt_core.common.errors import DataError
 from fxgpt_core.common.hashing import bytes_hash, stable_hash
 from fxgpt_core.common.progress import Progress, silent
 from fxgpt_core.common.timeframes import Timeframe
-from fxgpt_core.features.blocks import block_input, compute_block, months
+from fxgpt_core.features.blocks import block_source, compute_block, months
 from fxgpt_core.features.spec import FeatureSpec, check_layout
 from fxgpt_core.features.standardised import Targets, make_targets
+from fxgpt_core.features.surroundings import load_releases, surroundings
 from fxgpt_core.features.table import FeatureTable
 from fxgpt_core.market.candles import Candles
 from fxgpt_core.market.history import load_candles
@@ -59,23 +60,23 @@ def update_tables(
     the features, changed. Raises DataError where candles are missing.
     """
     rows, columns, computed, skipped = {}, {}, {}, {}
+    by_code = {bar.code: load_candles(lake, symbol, bar) for bar in timeframes}
+    definitions, releases = spec.definition_hashes(timeframes), load_releases(lake, symbol)
     for bar in timeframes:
-        candles = load_candles(lake, symbol, bar)
-        sources = {
-            _part(month): (month, _candles_hash(block_input(candles, bars, spec))) for month, bars in months(candles)
-        }
-        keys = {"symbol": symbol, "timeframe": bar.code}
-        done = _trusted(lake, FEATURES, keys, spec.definition_hash(bar), {p: s for p, (_, s) in sources.items()})
+        candles, around = by_code[bar.code], surroundings(by_code, bar.code, releases)
+        sources = {_part(month): (month, block_source(candles, bars, spec, around)) for month, bars in months(candles)}
+        keys, definition = {"symbol": symbol, "timeframe": bar.code}, definitions[bar.code]
+        done = _trusted(lake, FEATURES, keys, definition, {p: s for p, (_, s) in sources.items()})
         todo = [part for part in sources if part not in done]
         names: tuple[str, ...] = ()
         for index, part in enumerate(todo):
             progress(f"features {symbol} {bar}", index, len(todo), part)
-            block = compute_block(candles, sources[part][0], spec)
+            block = compute_block(candles, sources[part][0], spec, around)
             names = block.names
             done[part] = _write(lake, FEATURES, keys, part, block.to_arrow(), sources[part][1])
         progress(f"features {symbol} {bar}", len(todo), len(todo))
         if todo:
-            _finish(lake, FEATURES, keys, spec.definition_hash(bar), done, {"columns": list(names)})
+            _finish(lake, FEATURES, keys, definition, done, {"columns": list(names)})
         manifest = lake.read_manifest(FEATURES, keys)
         columns[bar.code] = len(manifest.extra["columns"]) if manifest else 0
         rows[bar.code], computed[bar.code] = len(candles), len(todo)
@@ -111,10 +112,9 @@ def update_targets(
     return TargetsSummary(symbol, len(candles), usable, labels, len(todo), len(tables) - len(todo))
 
 
-def read_table(lake: Lake, symbol: str, bar: Timeframe, spec: FeatureSpec) -> FeatureTable:
+def read_table(lake: Lake, symbol: str, bar: Timeframe, definition: str) -> FeatureTable:
     """Read the stored features of one timeframe; raises DataError when they are missing or of another definition."""
-    table = _read(lake, FEATURES, symbol, bar, spec.definition_hash(bar))
-    return FeatureTable.from_arrow(table, bar, spec.definition_hash(bar))
+    return FeatureTable.from_arrow(_read(lake, FEATURES, symbol, bar, definition), bar, definition)
 
 
 def read_targets(lake: Lake, candles: Candles, horizons: tuple[int, ...], spec: FeatureSpec) -> Targets:
@@ -188,11 +188,6 @@ def _finish(
 
 def _part(month: np.datetime64) -> str:
     return f"month={month}"
-
-
-def _candles_hash(candles: Candles) -> str:
-    names = ("ts_utc", "open", "high", "low", "close", "volume")
-    return bytes_hash(b"".join(np.ascontiguousarray(getattr(candles, name)).tobytes() for name in names))
 
 
 def _table_hash(table: pa.Table) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -140,11 +141,16 @@ def _with_file(manifest: Manifest, candles: Candles, judged: Assessment, source:
     known, others = files.get(source.checksum, {}), [files[check] for check in files if check != source.checksum]
     spans = [(str(candles.ts_utc[0]), str(candles.ts_utc[-1]))] if len(candles) else []
     spans += [(known["first"], known["last"])] if known.get("first") else []
-    facts = {
-        "name": source.name,
+    counts = {
         "rows": judged.report.rows,
         "quarantined": judged.report.quarantined,
         "unsorted": {m: count["unsorted"] for m, count in judged.report.months.items() if count["unsorted"]},
+    }
+    if known.get("last") and (not len(candles) or str(candles.ts_utc[0]) > known["last"]):
+        counts = _added(known, counts)  # the next piece of a source that comes piece by piece: a provider's month
+    facts = {
+        "name": source.name,
+        **counts,
         "first": min((first for first, _ in spans), default=None),
         "last": max((last for _, last in spans), default=None),
         "order": 1 + max((int(other["order"]) for other in others), default=0),
@@ -152,6 +158,14 @@ def _with_file(manifest: Manifest, candles: Candles, judged: Assessment, source:
     files[source.checksum] = {**source.facts, **facts}
     names = {check: file["name"] for check, file in files.items()}
     return replace(manifest, inputs=names, extra={**manifest.extra, "files": files})
+
+
+def _added(known: Mapping[str, Any], counts: Mapping[str, Any]) -> dict[str, Any]:
+    both = {name: Counter(known[name]) + Counter(counts[name]) for name in ("quarantined", "unsorted")}
+    return {
+        "rows": known["rows"] + counts["rows"],
+        **{name: dict(sorted(count.items())) for name, count in both.items()},
+    }
 
 
 def _writing(manifest: Manifest, name: str, months: Mapping[str, Any], **more: Any) -> Manifest:

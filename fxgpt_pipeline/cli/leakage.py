@@ -21,7 +21,13 @@ def leakage(symbol: str, cuts: int, as_json: bool) -> None:
 
     lineage = Workspace.from_environment().lineage(symbol)
     report = check_leakage(
-        lineage.candles(), lineage.timeframes, lineage.horizons, lineage.spec, cuts, lineage.settings.seed
+        lineage.candles(),
+        lineage.timeframes,
+        lineage.horizons,
+        lineage.spec,
+        cuts,
+        lineage.settings.seed,
+        releases=lineage.releases(),
     )
     leaks = [{"what": leak.what, "cut": str(leak.cut), "rows": leak.rows} for leak in report.leaks]
     if as_json:

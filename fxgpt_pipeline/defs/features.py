@@ -73,7 +73,13 @@ def build(parts: Parts) -> list[Any]:
         lineage = workspace.lineage(context.partition_key)
         settings = lineage.settings
         report = check_leakage(
-            lineage.candles(), lineage.timeframes, lineage.horizons, lineage.spec, settings.leakage.cuts, settings.seed
+            lineage.candles(),
+            lineage.timeframes,
+            lineage.horizons,
+            lineage.spec,
+            settings.leakage.cuts,
+            settings.seed,
+            releases=lineage.releases(),
         )
         return dg.AssetCheckResult(
             passed=report.passed, description=report.sentence, metadata={"cuts": report.cuts, "values": report.values}

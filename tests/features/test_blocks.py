@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from fxgpt_core.common.errors import DataError
 from fxgpt_core.common.timeframes import TIMEFRAMES
+from fxgpt_core.features.bars import Bars
 from fxgpt_core.features.blocks import compute_block, compute_table, months
-from fxgpt_core.features.registry import Bars
 from fxgpt_core.features.spec import FeatureSpec
 from fxgpt_core.market.candles import Candles
 from fxgpt_core.market.providers.simulator import simulate

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from fxgpt_core.common.errors import ConfigError
 from fxgpt_core.common.timeframes import TIMEFRAMES
-from fxgpt_core.features.registry import Bars, feature, indicators
+from fxgpt_core.features.bars import Bars
+from fxgpt_core.features.registry import feature, indicators
 from fxgpt_core.features.rolling import ewma, rolling_mean, rolling_std, rolling_sum
 from fxgpt_core.features.spec import FeatureSpec
 from fxgpt_core.market.candles import Candles
@@ -99,7 +100,7 @@ def test_a_market_that_stands_still_gives_no_infinities() -> None:
 def test_missing_volume_gives_missing_columns() -> None:
     silent = Candles(*(getattr(CANDLES, n) for n in ("symbol", "timeframe", "side", "ts_utc", "open", "high", "low", "close")), volume=np.full(700, np.nan), spread=CANDLES.spread)  # fmt: skip  # noqa: E501
     found = indicators()["relative_volume"]
-    assert np.isnan(found.compute(Bars.of(silent), found.parameters)["vol_rel_1h_20"]).all()
+    assert np.isnan(found.compute(Bars.of(silent), found.resolved({}))["vol_rel_1h_20"]).all()
 
 
 def test_every_indicator_names_its_source_and_group() -> None:

@@ -9,9 +9,10 @@ from fxgpt_core.common.errors import BadInputError
 from fxgpt_core.common.timeframes import TIMEFRAMES
 from fxgpt_core.features import registry
 from fxgpt_core.features.assemble import build_dataset
+from fxgpt_core.features.bars import Bars
 from fxgpt_core.features.dataset import Dataset
 from fxgpt_core.features.leakage import check_leakage, cut_points
-from fxgpt_core.features.registry import Bars, Indicator
+from fxgpt_core.features.registry import Indicator
 from fxgpt_core.features.spec import FeatureSpec
 from fxgpt_core.market.candles import Candles
 from fxgpt_core.market.providers.simulator import simulate

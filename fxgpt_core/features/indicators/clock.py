@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from fxgpt_core.features.registry import Bars, Columns, feature
+from fxgpt_core.features.bars import Bars
+from fxgpt_core.features.registry import Columns, feature
 from fxgpt_core.market.calendar import minutes_to_week_close, week_open
 from fxgpt_core.market.sessions import sessions_at
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from fxgpt_core.features.registry import Bars, Columns, feature
+from fxgpt_core.features.bars import Bars
+from fxgpt_core.features.registry import Columns, feature
 
 
 @feature("ohlc", group="ohlc", source="SPEC 2, relative OHLC", warm_up=lambda p: 1)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from fxgpt_core.features.registry import Bars, Columns, feature
+from fxgpt_core.features.bars import Bars
+from fxgpt_core.features.parameters import periods
+from fxgpt_core.features.registry import Columns, feature
 from fxgpt_core.features.rolling import rolling_sum
 
 
@@ -13,7 +15,7 @@ from fxgpt_core.features.rolling import rolling_sum
     group="returns",
     source="log return of an earlier bar",
     warm_up=lambda p: max(p["lags"]) + 1,
-    lags=(1, 2, 3),
+    lags=periods(1, 2, 3, low=1, high=500),
 )
 def lagged_return(bars: Bars, lags: tuple[int, ...]) -> Columns:
     """Log return of the bar `lag` bars ago."""
@@ -30,7 +32,7 @@ def lagged_return(bars: Bars, lags: tuple[int, ...]) -> Columns:
     group="returns",
     source="sum of log returns / root of their sum of squares (a t statistic of the drift)",
     warm_up=lambda p: max(p["windows"]),
-    windows=(6, 24, 120),
+    windows=periods(6, 24, 120, low=1),
 )
 def momentum(bars: Bars, windows: tuple[int, ...]) -> Columns:
     """Return over the window divided by the root of its summed squared returns; 0 where nothing moved."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from fxgpt_core.features.registry import Bars, Columns, feature
+from fxgpt_core.features.bars import Bars
+from fxgpt_core.features.parameters import number
+from fxgpt_core.features.registry import Columns, feature
 
 
 @feature(
@@ -10,9 +12,9 @@ from fxgpt_core.features.registry import Bars, Columns, feature
     group="trend",
     source="Appel; TA-Lib MACD",
     warm_up=lambda p: p["slow"] + p["signal"] - 2,
-    fast=12,
-    slow=26,
-    signal=9,
+    fast=number(12, 1, 2000),
+    slow=number(26, 1, 2000),
+    signal=number(9, 1, 2000),
 )
 def macd(bars: Bars, fast: int, slow: int, signal: int) -> Columns:
     """Difference of two exponential averages, its own average and their difference, relative to the close."""
@@ -26,7 +28,13 @@ def macd(bars: Bars, fast: int, slow: int, signal: int) -> Columns:
     }
 
 
-@feature("adx", group="trend", source="Wilder 1978; TA-Lib ADX", warm_up=lambda p: 2 * p["period"] - 1, period=14)
+@feature(
+    "adx",
+    group="trend",
+    source="Wilder 1978; TA-Lib ADX",
+    warm_up=lambda p: 2 * p["period"] - 1,
+    period=number(14, 1, 2000),
+)
 def adx(bars: Bars, period: int) -> Columns:
     """Average directional index and both directional indicators, 0..100."""
     import talib

@@ -10,7 +10,9 @@ import math
 
 import numpy as np
 
-from fxgpt_core.features.registry import Bars, Columns, Floats, feature
+from fxgpt_core.features.bars import Bars, Floats
+from fxgpt_core.features.parameters import number, periods
+from fxgpt_core.features.registry import Columns, feature
 from fxgpt_core.features.rolling import rolling_mean, rolling_std
 
 FLOOR = 1e-6
@@ -32,7 +34,7 @@ def parkinson_variance(bars: Bars) -> Floats:
     group="volatility",
     source="root mean square of log returns",
     warm_up=lambda p: max(p["windows"]),
-    windows=(10, 60),
+    windows=periods(10, 60, low=1),
 )
 def realised_volatility(bars: Bars, windows: tuple[int, ...]) -> Columns:
     """Root mean square of close-to-close log returns."""
@@ -45,7 +47,7 @@ def realised_volatility(bars: Bars, windows: tuple[int, ...]) -> Columns:
     group="volatility",
     source="Parkinson 1980; Garman & Klass 1980; Rogers & Satchell 1991",
     warm_up=lambda p: p["window"] - 1,
-    window=20,
+    window=number(20, 1, 2000),
 )
 def range_volatility(bars: Bars, window: int) -> Columns:
     """Parkinson, Garman–Klass and Rogers–Satchell volatility over `window` bars."""
@@ -65,7 +67,7 @@ def range_volatility(bars: Bars, window: int) -> Columns:
     group="volatility",
     source="Yang & Zhang 2000, eq. 9 with k of eq. 10",
     warm_up=lambda p: p["window"],
-    window=20,
+    window=number(20, 1, 2000),
 )
 def yang_zhang(bars: Bars, window: int) -> Columns:
     """Yang–Zhang volatility: variance of gaps + k x variance of bodies + (1 - k) x Rogers–Satchell."""
@@ -85,7 +87,7 @@ def yang_zhang(bars: Bars, window: int) -> Columns:
     group="volatility",
     source="Corsi 2009, in logs; range version with Parkinson variances",
     warm_up=lambda p: max(p["windows"]),
-    windows=(1, 3, 12, 48, 288),
+    windows=periods(12, 48, 288, low=1),
 )
 def har(bars: Bars, windows: tuple[int, ...]) -> Columns:
     """Log volatility over several spans, from returns and from ranges, floored at `FLOOR`."""
@@ -97,7 +99,13 @@ def har(bars: Bars, windows: tuple[int, ...]) -> Columns:
     return out
 
 
-@feature("atr", group="volatility", source="Wilder 1978; TA-Lib ATR", warm_up=lambda p: p["period"], period=14)
+@feature(
+    "atr",
+    group="volatility",
+    source="Wilder 1978; TA-Lib ATR",
+    warm_up=lambda p: p["period"],
+    period=number(14, 1, 2000),
+)
 def atr(bars: Bars, period: int) -> Columns:
     """Average true range relative to the close."""
     import talib
@@ -110,8 +118,8 @@ def atr(bars: Bars, period: int) -> Columns:
     group="volatility",
     source="Bollinger; TA-Lib BBANDS",
     warm_up=lambda p: p["period"] - 1,
-    period=20,
-    width=2.0,
+    period=number(20, 1, 2000),
+    width=number(2.0, 0.1, 10),
 )
 def bollinger(bars: Bars, period: int, width: float) -> Columns:
     """Distance of the bands from the close, relative to it, and position of the close within the bands (0..1)."""

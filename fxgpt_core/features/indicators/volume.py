@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from fxgpt_core.features.registry import Bars, Columns, feature
+from fxgpt_core.features.bars import Bars
+from fxgpt_core.features.parameters import periods
+from fxgpt_core.features.registry import Columns, feature
 from fxgpt_core.features.rolling import rolling_mean
 
 
@@ -13,7 +15,7 @@ from fxgpt_core.features.rolling import rolling_mean
     group="volume",
     source="log(1 + volume) - its rolling mean",
     warm_up=lambda p: max(p["windows"]) - 1,
-    windows=(20, 120),
+    windows=periods(20, 120, low=1),
 )
 def relative_volume(bars: Bars, windows: tuple[int, ...]) -> Columns:
     """Log volume minus its mean over the window."""

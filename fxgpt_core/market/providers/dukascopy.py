@@ -46,6 +46,11 @@ class Config(HttpConfig):
         60.0, ge=0, le=10_080, description="How long after its end a file may still be missing or change."
     )
 
+    @property
+    def lag_hours(self) -> float:
+        """A bar comes with its file: minute bars with their day, ticks with their hour."""
+        return (1.0 if self.ticks else 24.0) + self.settling_minutes / 60
+
 
 def create(config: Config, pace: Pace) -> Dukascopy:
     """Return the provider."""

@@ -45,6 +45,11 @@ class HttpConfig(Config):
     )
     seed: int = Field(0, ge=0, description="Seed of the jitter on pauses; give each of several machines its own.")
 
+    @property
+    def lag_hours(self) -> float:
+        """Hours until a bar that has closed can be had; freshness limits count from then on."""
+        return 0.0
+
 
 class Broken(Exception):
     """Raised by a reader whose answer was cut off or garbled: the request is repeated."""

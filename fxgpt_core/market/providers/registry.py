@@ -34,6 +34,12 @@ def config_type(name: str) -> type[Config]:
     return found
 
 
+def lag_hours(name: str, options: Mapping[str, Any] | None = None) -> float:
+    """Return how many hours after its close a provider has a bar; 0 for bars that are there at once."""
+    config = validate(config_type(name), options or {}, f"Options of provider {name}")
+    return float(getattr(config, "lag_hours", 0.0))
+
+
 def provider(
     name: str,
     options: Mapping[str, Any] | None = None,

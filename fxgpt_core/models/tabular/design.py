@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 
 from fxgpt_core.common.timeframes import horizon_name
 from fxgpt_core.features.alignment import flat
+from fxgpt_core.features.bars import Bars, Floats
 from fxgpt_core.features.dataset import Dataset
 from fxgpt_core.features.indicators.volatility import parkinson_variance
-from fxgpt_core.features.registry import Bars, Floats
 from fxgpt_core.features.rolling import rolling_mean
 
 _WINDOWS = (1, 3, 12, 48, 288)
