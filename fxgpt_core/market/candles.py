@@ -44,6 +44,9 @@ class Candles:
 
     def __post_init__(self) -> None:
         bars = len(self.ts_utc)
+        for name in ("ts_utc", *_COLUMNS):
+            # NumPy may take another road to a logarithm over strided memory, a last bit apart, by where it lies.
+            object.__setattr__(self, name, np.ascontiguousarray(getattr(self, name)))
         for name in _COLUMNS:
             if getattr(self, name).shape != (bars,):
                 self._fail(f"{name} has shape {getattr(self, name).shape}, expected ({bars},)")
