@@ -1,5 +1,37 @@
 """Indicator groups, one file each; importing this package registers all of them."""
 
-from fxgpt_core.features.indicators import clock, ohlc, oscillators, returns, trend, volatility, volume
+from fxgpt_core.features.indicators import (
+    channels,
+    clock,
+    cross,
+    economic_calendar,
+    ohlc,
+    oscillators,
+    patterns,
+    regime,
+    returns,
+    statistics,
+    structure,
+    trend,
+    volatility,
+    volume,
+    volume_profile,
+)
 
-__all__ = ["clock", "ohlc", "oscillators", "returns", "trend", "volatility", "volume"]
+__all__ = [
+    "channels",
+    "clock",
+    "cross",
+    "economic_calendar",
+    "ohlc",
+    "oscillators",
+    "patterns",
+    "regime",
+    "returns",
+    "statistics",
+    "structure",
+    "trend",
+    "volatility",
+    "volume",
+    "volume_profile",
+]

@@ -1,0 +1,1 @@
+"""Price channels: where the close lies between bands around averages and extremes."""

@@ -1,0 +1,1 @@
+"""Ratios and positions between a timeframe and the slower ones of its layout."""

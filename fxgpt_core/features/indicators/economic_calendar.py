@@ -1,0 +1,1 @@
+"""Scheduled releases of the pair's two currencies: how near, how many, how heavy."""

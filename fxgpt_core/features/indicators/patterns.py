@@ -1,0 +1,1 @@
+"""Candlestick patterns, by TA-Lib, as confidences."""

@@ -1,0 +1,1 @@
+"""Regimes of a hidden Markov model, filtered: probabilities that know the past only."""

@@ -1,0 +1,1 @@
+"""Memory and disorder of returns: Hurst exponent, autocorrelation, entropy, variance ratio."""

@@ -1,0 +1,1 @@
+"""Where volume was traded by price over a window, and what the close's place in it is."""
