@@ -148,6 +148,8 @@ def _with_file(manifest: Manifest, candles: Candles, judged: Assessment, source:
     }
     if known.get("last") and (not len(candles) or str(candles.ts_utc[0]) > known["last"]):
         counts = _added(known, counts)  # the next piece of a source that comes piece by piece: a provider's month
+    elif counts["rows"] < known.get("rows", 0):
+        counts = {name: known[name] for name in counts}  # a piece that came before
     facts = {
         "name": source.name,
         **counts,

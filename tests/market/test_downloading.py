@@ -283,6 +283,19 @@ def test_the_manifest_grows_by_months_not_by_chunks(lake: Lake, feed: ProviderSe
     assert len(ledger.extra["spans"]) == 1
 
 
+def test_a_month_counts_the_rows_of_all_its_pieces_once(lake: Lake, feed: ProviderServer) -> None:
+    def rows() -> int:
+        manifest = lake.read_manifest(CANDLES, bar_keys("EURUSD", M1))
+        assert manifest is not None
+        return sum(int(facts["rows"]) for facts in manifest.extra["files"].values())
+
+    get(lake, feed, "2024-02-05", "2024-02-06")
+    get(lake, feed, "2024-02-06", "2024-02-08")
+    assert rows() == 3 * 1440
+    get(lake, feed, "2024-02-05", "2024-02-06", months=("2024-02",))
+    assert rows() == 3 * 1440
+
+
 def test_weekends_leave_no_trace_in_the_ledger(lake: Lake, feed: ProviderServer) -> None:
     get(lake, feed, "2024-02-01", "2024-02-02T22:00")
     get(lake, feed, "2024-02-04T22:00", "2024-02-06")

@@ -12,7 +12,7 @@ from fxgpt_core.common.errors import BadInputError, ConfigError
 from fxgpt_core.common.timeframes import TIMEFRAMES
 from fxgpt_core.market.providers.dukascopy import Dukascopy
 from fxgpt_core.market.providers.provider import Chunk, Provider
-from fxgpt_core.market.providers.registry import PROVIDERS, config_type, provider
+from fxgpt_core.market.providers.registry import PROVIDERS, config_type, lag_hours, provider
 from fxgpt_core.market.providers.sample import sample_candles
 from fxgpt_core.market.resampling import resample
 from fxgpt_core.store.clock import FixedClock
@@ -51,6 +51,12 @@ def test_wrong_names_and_options_are_refused(
 ) -> None:
     with pytest.raises(error, match=sentence):
         provider(name, options)
+
+
+def test_a_provider_says_how_late_its_bars_come() -> None:
+    assert lag_hours("dukascopy") == 25.0
+    assert lag_hours("dukascopy", {"ticks": True, "settling_minutes": 30}) == 1.5
+    assert [lag_hours(name) for name in ("tiingo", "sample")] == [0.0, 0.0]
 
 
 def test_the_sample_gives_its_bars_and_slower_ones() -> None:
