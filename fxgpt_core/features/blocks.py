@@ -30,8 +30,10 @@ RELEASES_REACH = np.timedelta64(31, "D")
 
 def months(candles: Candles) -> Iterator[tuple[np.datetime64, slice]]:
     """Yield each month of `known_at` that has bars, with the slice of its bars."""
+    if not len(candles):
+        return
     month = candles.known_at.astype("datetime64[M]")
-    starts = np.flatnonzero(np.r_[True, month[1:] != month[:-1]]) if len(month) else np.array([], dtype=np.int64)
+    starts = np.flatnonzero(np.r_[True, month[1:] != month[:-1]])
     for first, stop in zip(starts, [*starts[1:], len(month)], strict=True):
         yield month[first], slice(int(first), int(stop))
 

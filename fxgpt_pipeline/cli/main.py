@@ -28,6 +28,7 @@ VERBS = {
     "download": Verb(f"{_HERE}.download:download_bars", "Fetch bars from a provider into the lake."),
     "quality": Verb(f"{_HERE}.quality:quality", "Judge a symbol's stored bars and write their quality page."),
     "events": Verb(f"{_HERE}.events:events", "Import and list the economic calendar."),
+    "features": Verb(f"{_HERE}.features:features", "List the indicators, their columns, settings and formulas."),
     "materialize": Verb(f"{_HERE}.materialize:materialize", "Run part of a symbol's lineage through Dagster."),
     "retrain": Verb(f"{_HERE}.retrain:retrain", "Train a new candidate of a symbol."),
     "forecast": Verb(f"{_HERE}.forecast:forecast", "Show what the champion expects from here."),

@@ -1,0 +1,94 @@
+"""`RunningTables`: feature tables kept up to the newest bar, for a process that lives on.
+
+A new bar changes its own month and nothing else, so only that block is computed, by the same function as everywhere
+(`blocks.compute_block`), and its rows are written behind those that are there: no history is computed or copied again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fxgpt_core.common.timeframes import Timeframe
+from fxgpt_core.features.bars import Releases
+from fxgpt_core.features.blocks import compute_block, months
+from fxgpt_core.features.spec import FeatureSpec
+from fxgpt_core.features.surroundings import surroundings
+from fxgpt_core.features.table import FeatureTable
+from fxgpt_core.market.candles import Candles
+
+
+class RunningTables:
+    """The feature tables of one symbol and layout, brought up to date by `update`."""
+
+    def __init__(self, timeframes: Sequence[Timeframe], spec: FeatureSpec, releases: Releases | None = None) -> None:
+        self._codes = tuple(bar.code for bar in timeframes)
+        self._spec, self._releases = spec, releases
+        self._definitions = spec.definition_hashes(timeframes)
+        self._held: dict[str, _Held] = {}
+
+    def update(self, candles: Mapping[str, Candles]) -> dict[str, FeatureTable]:
+        """Return the tables of all timeframes for their whole known history, finest first.
+
+        `candles`: the bars of every timeframe by code, grown since the last call. Months whose bars are those of
+        before are kept; where earlier bars changed everything from there on is computed again. The tables share their
+        storage with earlier ones, whose rows they only extend.
+        """
+        ordered = {code: candles[code] for code in self._codes}
+        return {code: self._table(code, ordered) for code in self._codes}
+
+    def _table(self, code: str, ordered: Mapping[str, Candles]) -> FeatureTable:
+        bars, around = ordered[code], surroundings(ordered, code, self._releases)
+        held = self._held.get(code)
+        kept = held.unchanged(bars) if held is not None else 0
+        for month, rows in months(bars):
+            if rows.stop <= kept:
+                continue
+            block = compute_block(bars, month, self._spec, around)
+            if held is None:
+                held = self._held[code] = _Held(block.names, len(bars))
+            held.write(rows, block.values, bars)
+        if held is None:
+            empty = np.empty((0, 0), dtype=np.float32)
+            return FeatureTable(bars.timeframe, bars.ts_utc, bars.known_at, (), empty, self._definitions[code])
+        return FeatureTable(
+            bars.timeframe,
+            bars.ts_utc,
+            bars.known_at,
+            held.names,
+            held.values[: len(bars)],
+            self._definitions[code],
+        )
+
+
+class _Held:
+    """Rows of one table with room behind them, and the bars that they were computed from."""
+
+    def __init__(self, names: tuple[str, ...], rows: int) -> None:
+        self.names = names
+        self.values: NDArray[np.float32] = np.empty((2 * rows, len(names)), dtype=np.float32)
+        self._bars: Candles | None = None
+
+    def unchanged(self, bars: Candles) -> int:
+        """Return how many leading bars are those of the last update."""
+        before = self._bars
+        if before is None:
+            return 0
+        shared = min(len(before), len(bars))
+        same = np.ones(shared, dtype=bool)
+        for name in ("ts_utc", "open", "high", "low", "close", "volume", "spread"):
+            left, right = getattr(before, name)[:shared], getattr(bars, name)[:shared]
+            equal = left == right
+            same &= equal if name == "ts_utc" else equal | (np.isnan(left) & np.isnan(right))
+        return shared if same.all() else int(np.argmin(same))
+
+    def write(self, rows: slice, values: NDArray[np.float32], bars: Candles) -> None:
+        """Put a month's values in place; makes room where there is none."""
+        if rows.stop > len(self.values):
+            grown = np.empty((2 * rows.stop, len(self.names)), dtype=np.float32)
+            grown[: rows.start] = self.values[: rows.start]
+            self.values = grown
+        self.values[rows] = values
+        self._bars = bars

@@ -1,0 +1,57 @@
+"""Tables kept running are, bit for bit, those computed at once."""
+
+import numpy as np
+import pytest
+
+from fxgpt_core.common.timeframes import TIMEFRAMES
+from fxgpt_core.features import running
+from fxgpt_core.features.assemble import build_dataset, candles_by_timeframe
+from fxgpt_core.features.running import RunningTables
+from fxgpt_core.features.spec import FeatureSpec
+from fxgpt_core.market.candles import Candles
+from fxgpt_core.market.providers.simulator import simulate
+
+LAYOUT = tuple(TIMEFRAMES[code] for code in ("1h", "4h", "1d"))
+SPEC = FeatureSpec()
+CANDLES = simulate("EURUSD", "1h", start=np.datetime64("2024-01-03T00:00", "ns"), bars=1400, seed=8)
+
+
+def same(tables: dict[str, object], candles: Candles) -> None:
+    whole = build_dataset(candles, LAYOUT, (60,), SPEC)
+    for code, table in whole.tables.items():
+        np.testing.assert_array_equal(tables[code].values, table.values)  # type: ignore[attr-defined]
+        assert tables[code].definition_hash == table.definition_hash  # type: ignore[attr-defined]
+
+
+def test_bar_by_bar_gives_what_all_at_once_gives() -> None:
+    tables = RunningTables(LAYOUT, SPEC)
+    for known in (30, 700, 701, 702, 760, 1100, 1101, 1400):  # the last steps pass a month's end and outgrow the room
+        part = CANDLES.take(slice(0, known))
+        same(tables.update(candles_by_timeframe(part, LAYOUT)), part)
+
+
+def test_corrected_bars_are_computed_again() -> None:
+    tables = RunningTables(LAYOUT, SPEC)
+    tables.update(candles_by_timeframe(CANDLES, LAYOUT))
+    close = CANDLES.close.copy()
+    close[900] = (CANDLES.high[900] + CANDLES.low[900]) / 2
+    mended = Candles(
+        "EURUSD", CANDLES.timeframe, "mid", CANDLES.ts_utc, CANDLES.open, CANDLES.high, CANDLES.low, close,
+        CANDLES.volume, CANDLES.spread,
+    )  # fmt: skip
+    same(tables.update(candles_by_timeframe(mended, LAYOUT)), mended)
+
+
+def test_a_new_bar_computes_its_own_month_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    tables = RunningTables(LAYOUT[:1], SPEC)
+    tables.update({"1h": CANDLES.take(slice(0, 1399))})
+    computed = []
+    real = running.compute_block
+
+    def counted(*arguments: object) -> object:
+        computed.append(str(arguments[1]))
+        return real(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(running, "compute_block", counted)
+    tables.update({"1h": CANDLES})
+    assert computed == [str(CANDLES.known_at[-1].astype("datetime64[M]"))]
