@@ -101,6 +101,12 @@ class Bars:
     def __len__(self) -> int:
         return len(self.ts_utc)
 
+    def part(self, rows: slice) -> Bars:
+        """Return a view of some rows, without what surrounds them."""
+        times = (self.ts_utc[rows], self.known_at[rows])
+        prices = (self.open[rows], self.high[rows], self.low[rows], self.close[rows])
+        return Bars(self.symbol, self.timeframe, *times, *prices, self.volume[rows], self.spread[rows])
+
     @cached_property
     def log_return(self) -> Floats:
         """Log of close / previous close, NaN at the first bar: (bars,)."""

@@ -9,6 +9,7 @@ alone equals the same month cut from the whole, bit for bit.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,10 +43,10 @@ def block_bars(candles: Candles, rows: slice, spec: FeatureSpec, around: Surroun
     """Return the bars that a month's block is computed from, with what surrounds them: its own and those since its
     anchor, slower ones from `warm_up` bars before the first that is joined, releases within `RELEASES_REACH`."""
     whole = candles.timeframe.minutes >= spec.whole_history_minutes
-    own = candles.take(slice(0 if whole else max(0, rows.start - spec.warm_up), rows.stop))
+    own = Bars.of(candles).part(slice(0 if whole else max(0, rows.start - spec.warm_up), rows.stop))
     reads = spec.reads(candles.timeframe)
     slower = tuple(_joined(own, other, spec) for other in around.slower.values()) if "slower" in reads else ()
-    return Bars.of(own, slower, _releases(own, around) if "releases" in reads else None)
+    return replace(own, slower=slower, releases=_releases(own, around) if "releases" in reads else None)
 
 
 def block_source(candles: Candles, rows: slice, spec: FeatureSpec, around: Surroundings = NOTHING) -> str:
@@ -114,15 +115,15 @@ def join(blocks: list[FeatureTable]) -> FeatureTable:
     )
 
 
-def _joined(own: Candles, other: Candles, spec: FeatureSpec) -> SlowerBars:
+def _joined(own: Bars, other: Candles, spec: FeatureSpec) -> SlowerBars:
     """Return the slower bars that the block's bars can know, and `warm_up` before them."""
     row = last_known(own.known_at, other.known_at)
     first = max(0, int(row[0]) - spec.warm_up) if len(row) else 0
     stop = int(row[-1]) + 1 if len(row) else 0
-    return SlowerBars(Bars.of(other.take(slice(first, stop))), np.where(row >= 0, row - first, -1))
+    return SlowerBars(Bars.of(other).part(slice(first, stop)), np.where(row >= 0, row - first, -1))
 
 
-def _releases(own: Candles, around: Surroundings) -> Releases | None:
+def _releases(own: Bars, around: Surroundings) -> Releases | None:
     if around.releases is None or not len(own):
         return None
     return around.releases.between(own.known_at[0] - RELEASES_REACH, own.known_at[-1] + RELEASES_REACH)
@@ -130,10 +131,10 @@ def _releases(own: Candles, around: Surroundings) -> Releases | None:
 
 def _columns(bars: Bars, candles: Candles, rows: slice, spec: FeatureSpec) -> tuple[Floats32, tuple[str, ...]]:
     """Return the columns of the month's bars, `rows` of `candles`: (bars of the month, columns) float32, and names."""
-    columns = {}
+    columns, whole = {}, Bars.of(candles)
     for indicator, parameters in spec.chosen(bars.timeframe):
         memory = indicator.memory(parameters)
-        past = Bars.of(candles.take(slice(max(0, rows.start - memory), rows.start))) if memory else None
+        past = whole.part(slice(max(0, rows.start - memory), rows.start)) if memory else None
         state = indicator.learn(past, parameters) if past is not None else None
         for name, values in indicator.compute(bars, parameters, state).items():
             if values.shape != (len(bars),):
