@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fxgpt_core.common.errors import DataError
+from fxgpt_core.common.hashing import bytes_hash
 from fxgpt_core.common.timeframes import Timeframe
 from fxgpt_core.market.candles import Candles
 
@@ -44,6 +45,10 @@ class Releases:
         rank = {name: number for number, name in enumerate(IMPACTS)}
         impact = np.array([rank[name] for name in events.impact[ours]], dtype=np.int8)
         return cls(events.ts_utc[ours], events.currency[ours].astype(str) == base, impact)
+
+    def checksum(self) -> str:
+        """Return a hash of the releases."""
+        return bytes_hash(b"".join(array.tobytes() for array in (self.ts_utc, self.of_base, self.impact)))
 
     def between(self, first: np.datetime64, last: np.datetime64) -> Releases:
         """Return the releases in [first, last]."""
@@ -106,6 +111,11 @@ class Bars:
         times = (self.ts_utc[rows], self.known_at[rows])
         prices = (self.open[rows], self.high[rows], self.low[rows], self.close[rows])
         return Bars(self.symbol, self.timeframe, *times, *prices, self.volume[rows], self.spread[rows])
+
+    def checksum(self) -> str:
+        """Return a hash of the bars themselves, without what surrounds them."""
+        arrays = (self.ts_utc, self.open, self.high, self.low, self.close, self.volume, self.spread)
+        return bytes_hash(b"".join(array.tobytes() for array in arrays))
 
     @cached_property
     def log_return(self) -> Floats:

@@ -20,7 +20,6 @@ from fxgpt_core.features.alignment import last_known
 from fxgpt_core.features.bars import Bars, Releases, SlowerBars, Surroundings
 from fxgpt_core.features.spec import FeatureSpec
 from fxgpt_core.features.table import FeatureTable
-from fxgpt_core.market.bars import checksum
 from fxgpt_core.market.candles import Candles
 
 Floats32 = NDArray[np.float32]
@@ -39,31 +38,56 @@ def months(candles: Candles) -> Iterator[tuple[np.datetime64, slice]]:
         yield month[first], slice(int(first), int(stop))
 
 
-def block_bars(candles: Candles, rows: slice, spec: FeatureSpec, around: Surroundings = NOTHING) -> Bars:
-    """Return the bars that a month's block is computed from, with what surrounds them: its own and those since its
-    anchor, slower ones from `warm_up` bars before the first that is joined, releases within `RELEASES_REACH`."""
-    whole = candles.timeframe.minutes >= spec.whole_history_minutes
-    own = Bars.of(candles).part(slice(0 if whole else max(0, rows.start - spec.warm_up), rows.stop))
-    reads = spec.reads(candles.timeframe)
-    slower = tuple(_joined(own, other, spec) for other in around.slower.values()) if "slower" in reads else ()
-    return replace(own, slower=slower, releases=_releases(own, around) if "releases" in reads else None)
+class Blocks:
+    """The blocks of one timeframe: everything that does not change from month to month, made once."""
+
+    def __init__(self, candles: Candles, spec: FeatureSpec, around: Surroundings = NOTHING) -> None:
+        bar = candles.timeframe
+        self.whole, self._warm_up, self._releases = Bars.of(candles), spec.warm_up, around.releases
+        self._from_start = bar.minutes >= spec.whole_history_minutes
+        self._reads, self._chosen, self.memory = spec.reads(bar), spec.chosen(bar), spec.memory(bar)
+        beside = around.slower.values() if "slower" in self._reads else ()
+        self._slower = tuple(Bars.of(other) for other in beside)
+        self.definition = spec.definition_hash(bar, tuple(around.slower))
+
+    def bars(self, rows: slice) -> Bars:
+        """Return the bars that a month's block is computed from, with what surrounds them: its own and those since its
+        anchor, slower ones from `warm_up` bars before the first that is joined, releases within `RELEASES_REACH`."""
+        own = self.whole.part(slice(0 if self._from_start else max(0, rows.start - self._warm_up), rows.stop))
+        slower = tuple(_joined(own, other, self._warm_up) for other in self._slower)
+        return replace(own, slower=slower, releases=self._near(own) if "releases" in self._reads else None)
+
+    def past(self, rows: slice, memory: int) -> Bars:
+        """Return the bars that a month's fitted state is learned from: the last `memory` before it."""
+        return self.whole.part(slice(max(0, rows.start - memory), rows.start))
+
+    def compute(self, rows: slice) -> tuple[Floats32, tuple[str, ...]]:
+        """Return the columns of a month's bars: (bars of the month, columns) float32, NaN where undefined; names."""
+        bars, columns = self.bars(rows), {}
+        for indicator, parameters in self._chosen:
+            memory = indicator.memory(parameters)
+            state = indicator.learn(self.past(rows, memory), parameters) if memory else None
+            for name, values in indicator.compute(bars, parameters, state).items():
+                if values.shape != (len(bars),):
+                    raise DataError(f"Indicator {indicator.name} gave {name} {values.shape} for {len(bars)} bars.")
+                columns[name] = values
+        count = rows.stop - rows.start
+        out = np.empty((count, len(columns)), dtype=np.float32)
+        for index, values in enumerate(columns.values()):
+            out[:, index] = values[len(bars) - count :]
+        out[~np.isfinite(out)] = np.nan
+        return out, tuple(columns)
+
+    def _near(self, own: Bars) -> Releases | None:
+        if self._releases is None or not len(own):
+            return None
+        return self._releases.between(own.known_at[0] - RELEASES_REACH, own.known_at[-1] + RELEASES_REACH)
 
 
-def block_source(candles: Candles, rows: slice, spec: FeatureSpec, around: Surroundings = NOTHING) -> str:
-    """Return the hash of everything that the month's block is computed from, the definition aside."""
-    bars = block_bars(candles, rows, spec, around)
-    parts: list[object] = [checksum(candles.take(slice(rows.stop - len(bars), rows.stop)))]
-    memory = spec.memory(candles.timeframe)
-    if memory:
-        parts.append(checksum(candles.take(slice(max(0, rows.start - memory), rows.start))))
-    for slower in bars.slower:
-        candles_beside = around.slower[slower.bars.timeframe.code]
-        first = int(np.searchsorted(candles_beside.ts_utc, slower.bars.ts_utc[0])) if len(slower.bars) else 0
-        parts.append(checksum(candles_beside.take(slice(first, first + len(slower.bars)))))
-    if bars.releases is not None:
-        found = bars.releases
-        parts.append([found.ts_utc.astype(np.int64).tolist(), found.of_base.tolist(), found.impact.tolist()])
-    return stable_hash(parts)
+def block_sources(candles: Candles, spec: FeatureSpec, around: Surroundings = NOTHING) -> dict[np.datetime64, str]:
+    """Return for each month the hash of everything that its block is computed from, the definition aside."""
+    blocks = Blocks(candles, spec, around)
+    return {month: _source(blocks, rows) for month, rows in months(candles)}
 
 
 def compute_block(
@@ -73,29 +97,26 @@ def compute_block(
 
     Raises DataError when no bar became known in that month.
     """
-    wanted = np.datetime64(month, "M")
-    first, stop = (
-        int(np.searchsorted(candles.known_at, moment.astype("datetime64[ns]"))) for moment in (wanted, wanted + 1)
-    )
+    wanted, known_at = np.datetime64(month, "M"), candles.known_at
+    first, stop = (int(np.searchsorted(known_at, moment.astype("datetime64[ns]"))) for moment in (wanted, wanted + 1))
     if first == stop:
         raise DataError(f"No {candles.timeframe} bar of {candles.symbol} became known in {month}.")
-    rows = slice(first, stop)
-    bars = block_bars(candles, rows, spec, around)
-    values, names = _columns(bars, candles, rows, spec)
-    kept = slice(len(bars) - (stop - first), None)
-    return FeatureTable(
-        candles.timeframe,
-        bars.ts_utc[kept],
-        bars.known_at[kept],
-        names,
-        values,
-        spec.definition_hash(candles.timeframe, tuple(around.slower)),
-    )
+    blocks, rows = Blocks(candles, spec, around), slice(first, stop)
+    values, names = blocks.compute(rows)
+    return FeatureTable(candles.timeframe, candles.ts_utc[rows], known_at[rows], names, values, blocks.definition)
 
 
 def compute_table(candles: Candles, spec: FeatureSpec, around: Surroundings = NOTHING) -> FeatureTable:
     """Return the features of all bars, month by month; raises DataError without bars."""
-    return join([compute_block(candles, month, spec, around) for month, _ in months(candles)])
+    blocks, values, names = Blocks(candles, spec, around), None, ()
+    for _, rows in months(candles):
+        block, names = blocks.compute(rows)
+        if values is None:
+            values = np.empty((len(candles), len(names)), dtype=np.float32)
+        values[rows] = block
+    if values is None:
+        raise DataError("There are no bars to compute features from.")
+    return FeatureTable(candles.timeframe, candles.ts_utc, candles.known_at, names, values, blocks.definition)
 
 
 def join(blocks: list[FeatureTable]) -> FeatureTable:
@@ -115,34 +136,20 @@ def join(blocks: list[FeatureTable]) -> FeatureTable:
     )
 
 
-def _joined(own: Bars, other: Candles, spec: FeatureSpec) -> SlowerBars:
+def _source(blocks: Blocks, rows: slice) -> str:
+    bars = blocks.bars(rows)
+    parts: list[object] = [bars.checksum()]
+    if blocks.memory:
+        parts.append(blocks.past(rows, blocks.memory).checksum())
+    parts += [slower.bars.checksum() for slower in bars.slower]
+    if bars.releases is not None:
+        parts.append(bars.releases.checksum())
+    return stable_hash(parts)
+
+
+def _joined(own: Bars, other: Bars, warm_up: int) -> SlowerBars:
     """Return the slower bars that the block's bars can know, and `warm_up` before them."""
     row = last_known(own.known_at, other.known_at)
-    first = max(0, int(row[0]) - spec.warm_up) if len(row) else 0
+    first = max(0, int(row[0]) - warm_up) if len(row) else 0
     stop = int(row[-1]) + 1 if len(row) else 0
-    return SlowerBars(Bars.of(other).part(slice(first, stop)), np.where(row >= 0, row - first, -1))
-
-
-def _releases(own: Bars, around: Surroundings) -> Releases | None:
-    if around.releases is None or not len(own):
-        return None
-    return around.releases.between(own.known_at[0] - RELEASES_REACH, own.known_at[-1] + RELEASES_REACH)
-
-
-def _columns(bars: Bars, candles: Candles, rows: slice, spec: FeatureSpec) -> tuple[Floats32, tuple[str, ...]]:
-    """Return the columns of the month's bars, `rows` of `candles`: (bars of the month, columns) float32, and names."""
-    columns, whole = {}, Bars.of(candles)
-    for indicator, parameters in spec.chosen(bars.timeframe):
-        memory = indicator.memory(parameters)
-        past = whole.part(slice(max(0, rows.start - memory), rows.start)) if memory else None
-        state = indicator.learn(past, parameters) if past is not None else None
-        for name, values in indicator.compute(bars, parameters, state).items():
-            if values.shape != (len(bars),):
-                raise DataError(f"Indicator {indicator.name} gave {name} {values.shape} for {len(bars)} bars.")
-            columns[name] = values
-    count = rows.stop - rows.start
-    out = np.empty((count, len(columns)), dtype=np.float32)
-    for index, values in enumerate(columns.values()):
-        out[:, index] = values[len(bars) - count :]
-    out[~np.isfinite(out)] = np.nan
-    return out, tuple(columns)
+    return SlowerBars(other.part(slice(first, stop)), np.where(row >= 0, row - first, -1))

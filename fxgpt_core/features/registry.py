@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -52,13 +53,22 @@ class Indicator:
 
         Raises ConfigError for a name that it does not have and a value outside its range.
         """
+        if not overrides:
+            return dict(self._defaults)
         unknown = sorted(set(overrides) - set(self.parameters))
         if unknown:
             known = ", ".join(self.parameters) or "none"
             raise ConfigError(f"Indicator {self.name} has no parameter {unknown[0]!r}: known are {known}.")
-        chosen = {name: overrides.get(name, parameter.default) for name, parameter in self.parameters.items()}
+        return self._checked({**self._defaults, **overrides})
+
+    @cached_property
+    def _defaults(self) -> dict[str, Any]:
+        return self._checked({name: parameter.default for name, parameter in self.parameters.items()})
+
+    def _checked(self, values: Values) -> dict[str, Any]:
+        where = f"of indicator {self.name}"
         return {
-            name: parameter.checked(chosen[name], f"Parameter {name} of indicator {self.name}")
+            name: parameter.checked(values[name], f"Parameter {name} {where}")
             for name, parameter in self.parameters.items()
         }
 

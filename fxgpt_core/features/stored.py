@@ -12,7 +12,7 @@ from fxgpt_core.common.errors import DataError
 from fxgpt_core.common.hashing import bytes_hash, stable_hash
 from fxgpt_core.common.progress import Progress, silent
 from fxgpt_core.common.timeframes import Timeframe
-from fxgpt_core.features.blocks import block_source, compute_block, months
+from fxgpt_core.features.blocks import block_sources, compute_block, months
 from fxgpt_core.features.spec import FeatureSpec, check_layout
 from fxgpt_core.features.standardised import Targets, make_targets
 from fxgpt_core.features.surroundings import load_releases, surroundings
@@ -64,7 +64,7 @@ def update_tables(
     definitions, releases = spec.definition_hashes(timeframes), load_releases(lake, symbol)
     for bar in timeframes:
         candles, around = by_code[bar.code], surroundings(by_code, bar.code, releases)
-        sources = {_part(month): (month, block_source(candles, bars, spec, around)) for month, bars in months(candles)}
+        sources = {_part(month): (month, source) for month, source in block_sources(candles, spec, around).items()}
         keys, definition = {"symbol": symbol, "timeframe": bar.code}, definitions[bar.code]
         done = _trusted(lake, FEATURES, keys, definition, {p: s for p, (_, s) in sources.items()})
         todo = [part for part in sources if part not in done]
