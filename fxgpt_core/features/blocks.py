@@ -108,7 +108,9 @@ def compute_block(
 
 def compute_table(candles: Candles, spec: FeatureSpec, around: Surroundings = NOTHING) -> FeatureTable:
     """Return the features of all bars, month by month; raises DataError without bars."""
-    blocks, values, names = Blocks(candles, spec, around), None, ()
+    blocks = Blocks(candles, spec, around)
+    values: Floats32 | None = None
+    names: tuple[str, ...] = ()
     for _, rows in months(candles):
         block, names = blocks.compute(rows)
         if values is None:
