@@ -33,6 +33,16 @@ class YardstickConfig(Config):
         default=60.0, ge=0, le=1440, description="Prior variance of the weekend gap, in minutes of ordinary trading."
     )
     weekend_weeks: float = Field(default=8.0, ge=0, le=1000, description="Weight of that prior, in weeks.")
+    level: Literal["ewma", "har"] = Field(
+        default="ewma",
+        description="What the level of volatility follows: a mixture of two EWMAs, or a heterogeneous autoregression "
+        "on top of it (see `har`).",
+    )
+    har_minutes: tuple[float, ...] = Field(
+        default=(60.0, 1440.0, 7200.0, 31_680.0),
+        min_length=1,
+        description="Spans of the autoregression, in minutes of trading: an hour, a day, a week, a month.",
+    )
     memory_days: float = Field(
         default=250.0, gt=0, le=10_000, description="Half-life of what was learned from the past, in trading days."
     )
@@ -63,6 +73,8 @@ class YardstickConfig(Config):
     def _ranges(self) -> YardstickConfig:
         if not all(h > 0 for h in self.half_lives):
             raise ValueError(f"half_lives {self.half_lives} must be positive")
+        if not all(m > 0 for m in self.har_minutes):
+            raise ValueError(f"har_minutes {self.har_minutes} must be positive")
         if not all(0 < w <= 1 for w in self.fast_weights):
             raise ValueError(f"fast_weights {self.fast_weights} must lie within 0..1")
         return self

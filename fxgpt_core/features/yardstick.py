@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fxgpt_core.features.blocks import months
+from fxgpt_core.features.har import components, har_forecast
 from fxgpt_core.features.rolling import ewma
 from fxgpt_core.features.seasonality import (
     Shape,
@@ -37,12 +38,13 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class _Bars:
-    """Base bars as the yardstick sees them, (bars,): positions in trading minutes, squared returns, days so far.
+    """Base bars as the yardstick sees them, (bars,): closes in UTC and trading minutes, squared returns, days so far.
 
     `months` and `blocks`: each month of `known_at` that has bars, and its bars.
     """
 
     minutes: int
+    known_at: NDArray[np.datetime64]
     position: Floats
     previous: Floats
     squares: Floats
@@ -72,6 +74,8 @@ class Yardstick:
         for column in range(out.shape[1]):
             ahead = _variance_time(shapes, bars, bars.position, trading_position(labels.label_end[:, column]))
             variance = self._choose(bars, levels, ahead, labels, column)
+            if self.config.level == "har":
+                variance = self._autoregression(bars, shapes, variance, ahead, labels, column)
             out[:, column] = np.maximum(np.sqrt(variance), FLOOR)
         out[bars.days < self.config.first_days] = np.nan
         return out
@@ -105,14 +109,18 @@ class Yardstick:
 
     def _levels(self, bars: _Bars, shapes: list[Shape]) -> Floats:
         """Return EWMAs of squared deseasonalised returns, variance per average minute, the slow one first."""
-        spent = _variance_time(shapes, bars, bars.previous, bars.position)
-        stands = bars.position <= bars.previous  # bars after the week's close, while the calendar's clock stands
-        unit = bars.squares / np.where(stands, float(bars.minutes), np.maximum(spent, 1e-3 * bars.minutes))
+        unit = self._unit(bars, shapes)
         lives = [self.config.slow_half_life, *self._half_lives(bars.minutes)]
         out = np.full((len(lives), len(unit)), np.nan)
         for row, half_life in enumerate(lives):
             out[row, 1:] = ewma(unit[1:], half_life / bars.minutes)
         return out
+
+    def _unit(self, bars: _Bars, shapes: list[Shape]) -> Floats:
+        """Return each bar's squared return per average minute, the rhythm of day and week taken out: (bars,)."""
+        spent = _variance_time(shapes, bars, bars.previous, bars.position)
+        stands = bars.position <= bars.previous  # bars after the week's close, while the calendar's clock stands
+        return np.asarray(bars.squares / np.where(stands, float(bars.minutes), np.maximum(spent, 1e-3 * bars.minutes)))
 
     def _half_lives(self, bar_minutes: int) -> tuple[float, ...]:
         return tuple(h for h in self.config.half_lives if h >= bar_minutes) or (float(bar_minutes),)
@@ -153,6 +161,29 @@ class Yardstick:
             past, known = past * fades[month] + gained[:, :, month], known * fades[month] + count[month]
         return out
 
+    def _autoregression(
+        self, bars: _Bars, shapes: list[Shape], expected: Floats, ahead: Floats, labels: Labels, column: int
+    ) -> Floats:
+        """Return the variance forecast of the heterogeneous autoregression on top of the EWMA's: (bars,)."""
+        windows = sorted({max(1, round(minutes / bars.minutes)) for minutes in self.config.har_minutes})
+        usable = labels.mask[:, column] & (bars.days >= self.config.first_days)
+        end_of = labels.label_end[:, column]
+        last = np.searchsorted(bars.known_at, end_of, side="right") - 1
+        total = np.cumsum(bars.squares)
+        realised = np.where(usable, total[last] - total, np.nan)
+        month = np.searchsorted(bars.months, end_of.astype("datetime64[M]"), side="right") - 1
+        horizon = float(trading_position(end_of[:1])[0] - bars.position[0])  # the same at every bar
+        return har_forecast(
+            expected,
+            expected / ahead,
+            components(self._unit(bars, shapes), windows),
+            realised,
+            np.where(usable, month, -1),
+            bars.blocks,
+            [self._fade(bars, block) for block in bars.blocks],
+            prior=self.config.learning_days * _DAY / bars.minutes * max(1.0, horizon / bars.minutes),
+        )
+
 
 def plain(config: YardstickConfig) -> Yardstick:
     """Return the yardstick without seasonality: the weaker baseline."""
@@ -166,7 +197,9 @@ def _bars(candles: Candles) -> _Bars:
     days = np.arange(len(candles)) * candles.timeframe.minutes / _DAY
     names, blocks = zip(*months(candles), strict=True)
     squares = log_return * log_return
-    return _Bars(candles.timeframe.minutes, position, previous, squares, days, np.array(names), tuple(blocks))
+    return _Bars(
+        candles.timeframe.minutes, candles.known_at, position, previous, squares, days, np.array(names), tuple(blocks)
+    )
 
 
 def _variance_time(shapes: list[Shape], bars: _Bars, start: Floats, stop: Floats) -> Floats:
