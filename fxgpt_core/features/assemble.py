@@ -9,12 +9,11 @@ import numpy as np
 
 from fxgpt_core.common.errors import BadInputError, DataError
 from fxgpt_core.common.timeframes import Timeframe
-from fxgpt_core.features.alignment import last_known
 from fxgpt_core.features.bars import Releases
-from fxgpt_core.features.blocks import compute_table
 from fxgpt_core.features.dataset import Dataset
 from fxgpt_core.features.spec import FeatureSpec, check_layout
-from fxgpt_core.features.standardised import Targets, make_targets
+from fxgpt_core.features.standardised import Targets
+from fxgpt_core.features.steps import PRODUCT, Steps
 from fxgpt_core.features.surroundings import surroundings
 from fxgpt_core.features.table import FeatureTable
 from fxgpt_core.market.candles import Candles
@@ -29,6 +28,7 @@ def build_dataset(
     horizons: Sequence[int],
     spec: FeatureSpec | None = None,
     releases: Releases | None = None,
+    steps: Steps = PRODUCT,
 ) -> Dataset:
     """Return the dataset of one symbol's candles.
 
@@ -39,10 +39,10 @@ def build_dataset(
     """
     spec = spec or FeatureSpec()
     timeframes, horizons = check_layout(timeframes, horizons)
-    by_code = candles_by_timeframe(candles, timeframes)
+    by_code = candles_by_timeframe(candles, timeframes, steps)
     base = by_code[timeframes[0].code]
-    tables = {code: compute_table(bars, spec, surroundings(by_code, code, releases)) for code, bars in by_code.items()}
-    return assemble(base, tables, horizons, make_targets(base, horizons, spec.yardstick), spec)
+    tables = {code: steps.table(bars, spec, surroundings(by_code, code, releases)) for code, bars in by_code.items()}
+    return assemble(base, tables, horizons, steps.targets(base, horizons, spec.yardstick), spec, steps)
 
 
 def load_dataset(
@@ -68,6 +68,7 @@ def assemble(
     horizons: tuple[int, ...],
     targets: Targets,
     spec: FeatureSpec,
+    steps: Steps = PRODUCT,
 ) -> Dataset:
     """Join base bars, tables (base first) and targets; raises DataError when they cover different bars."""
     timeframes = tuple(table.timeframe for table in tables.values())
@@ -83,7 +84,7 @@ def assemble(
         timeframes=timeframes,
         horizons=horizons,
         tables=dict(tables),
-        last_known=np.stack([last_known(base.known_at, table.known_at) for table in tables.values()], axis=1),
+        last_known=np.stack([steps.join(base.known_at, table.known_at) for table in tables.values()], axis=1),
         yardstick=targets.yardstick,
         targets=targets.target,
         label_end=targets.label_end,
@@ -93,13 +94,11 @@ def assemble(
 
 
 def candles_by_timeframe(
-    candles: Candles | Mapping[str, Candles], timeframes: Sequence[Timeframe]
+    candles: Candles | Mapping[str, Candles], timeframes: Sequence[Timeframe], steps: Steps = PRODUCT
 ) -> dict[str, Candles]:
     """Return the candles of every timeframe, base first, resampling from the base what is not given."""
-    from fxgpt_core.market.resampling import resample
-
     given = {candles.timeframe.code: candles} if isinstance(candles, Candles) else dict(candles)
     base = given.get(timeframes[0].code)
     if base is None:
         raise BadInputError(f"Candles are given for {', '.join(given) or 'nothing'}, not for the base {timeframes[0]}.")
-    return {bar.code: given[bar.code] if bar.code in given else resample(base, bar) for bar in timeframes}
+    return {bar.code: given[bar.code] if bar.code in given else steps.resample(base, bar) for bar in timeframes}

@@ -16,7 +16,7 @@ from fxgpt_pipeline.cli.output import json_option
 @json_option
 def leakage(symbol: str, cuts: int, as_json: bool) -> None:
     """Recompute every feature, join and yardstick of SYMBOL on truncated histories and compare bit for bit."""
-    from fxgpt_core.features.leakage import check_leakage
+    from fxgpt_core.features.checks.leakage import check_leakage
     from fxgpt_pipeline.workspace import Workspace
 
     lineage = Workspace.from_environment().lineage(symbol)
@@ -29,11 +29,11 @@ def leakage(symbol: str, cuts: int, as_json: bool) -> None:
         lineage.settings.seed,
         releases=lineage.releases(),
     )
-    leaks = [{"what": leak.what, "cut": str(leak.cut), "rows": leak.rows} for leak in report.leaks]
+    leaks = [{"what": leak.what, "cut": str(leak.cut.moment), "rows": leak.rows} for leak in report.leaks]
     if as_json:
-        click.echo(json.dumps({"passed": report.passed, "cuts": report.cuts, "leaks": leaks}, indent=1))
+        click.echo(json.dumps({"passed": report.passed, "cuts": len(report.cuts), "leaks": leaks}, indent=1))
     else:
-        click.echo(f"{lineage.symbol}: {report.columns} columns compared at {report.cuts} cuts.")
+        click.echo(f"{lineage.symbol}: {report.columns} columns compared at {len(report.cuts)} cuts.")
     if not report.passed:
         named = ", ".join(sorted({leak.what for leak in report.leaks})[:10])
         raise FxgptError(f"{lineage.symbol} looks ahead in {named}: these values change when the future is cut off.")

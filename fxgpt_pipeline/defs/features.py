@@ -68,7 +68,7 @@ def build(parts: Parts) -> list[Any]:
     def no_look_ahead(
         context: dg.AssetCheckExecutionContext, workspace: dg.ResourceParam[Workspace]
     ) -> dg.AssetCheckResult:
-        from fxgpt_core.features.leakage import check_leakage
+        from fxgpt_core.features.checks.leakage import check_leakage
 
         lineage = workspace.lineage(context.partition_key)
         settings = lineage.settings
@@ -82,7 +82,9 @@ def build(parts: Parts) -> list[Any]:
             releases=lineage.releases(),
         )
         return dg.AssetCheckResult(
-            passed=report.passed, description=report.sentence, metadata={"cuts": report.cuts, "values": report.values}
+            passed=report.passed,
+            description=report.sentence,
+            metadata={"cuts": len(report.cuts), "values": report.values},
         )
 
     return [tables, targets, no_look_ahead]

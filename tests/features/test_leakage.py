@@ -1,92 +1,121 @@
-"""The leakage check passes what is clean and catches what looks ahead."""
-
-from dataclasses import replace
+"""The leakage check passes what is clean and names what looks ahead."""
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fxgpt_core.common.errors import BadInputError
 from fxgpt_core.common.timeframes import TIMEFRAMES
-from fxgpt_core.features import registry
-from fxgpt_core.features.assemble import build_dataset
-from fxgpt_core.features.bars import Bars
-from fxgpt_core.features.dataset import Dataset
-from fxgpt_core.features.leakage import check_leakage, cut_points
-from fxgpt_core.features.registry import Indicator
+from fxgpt_core.features.checks.cuts import cut_points
+from fxgpt_core.features.checks.leakage import check_leakage
 from fxgpt_core.features.spec import FeatureSpec
-from fxgpt_core.market.candles import Candles
+from fxgpt_core.market.calendar import week_open
 from fxgpt_core.market.providers.simulator import simulate
+from tests.features.planted import FAULTS, clean_mean, planted
 
 LAYOUT = tuple(TIMEFRAMES[c] for c in ("1h", "4h", "1d"))
 HORIZONS = (60, 240)
 CANDLES = simulate("EURUSD", "1h", start=np.datetime64("2024-01-03T00:00", "ns"), bars=1500, seed=3)
-SPEC = FeatureSpec(groups=("ohlc", "volatility"))
+SPEC = FeatureSpec(groups=("ohlc",))
 
 
 def test_the_shipped_features_do_not_leak() -> None:
     report = check_leakage(CANDLES, LAYOUT, HORIZONS, FeatureSpec(), cuts=9, seed=1)
-    assert report.passed, report.leaking
-    assert report.cuts == 9
+    assert report.passed, report.worst
+    assert len(report.cuts) == 9
     assert report.columns > 120
     assert "None of" in report.sentence
 
 
-def test_a_slower_bar_joined_on_its_open_is_caught() -> None:
-    def leaky(candles: Candles) -> Dataset:
-        clean = build_dataset(candles, LAYOUT, HORIZONS, SPEC)
-        opened = [np.searchsorted(t.ts_utc, clean.candles.ts_utc, side="right") - 1 for t in clean.tables.values()]
-        return replace(clean, last_known=np.stack(opened, axis=1))
-
-    leaking = check_leakage(CANDLES, LAYOUT, HORIZONS, SPEC, cuts=4, build=leaky).leaking
-    assert {"join_4h", "join_1d"} <= set(leaking)
-
-
-def test_a_centred_window_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    def centred(bars: Bars) -> dict[tuple[str], np.ndarray]:
-        values = np.convolve(bars.close, np.ones(5) / 5, mode="same") / bars.close
-        return {("centred",): values}
-
-    known = dict(registry.indicators())
-    known["centred"] = Indicator("centred", "ohlc", "a mean over two bars to come", centred, lambda p: 0)
-    monkeypatch.setattr(registry, "_INDICATORS", known)
-    report = check_leakage(CANDLES, LAYOUT, HORIZONS, SPEC, cuts=4)
-    leaking = report.leaking
-    assert "centred_1h" in leaking
-    assert "close_open_1h" not in leaking
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_planted_fault_is_named_and_nothing_else(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    fault = FAULTS[name]
+    steps = fault.plant(monkeypatch)
+    report = check_leakage(CANDLES, LAYOUT, HORIZONS, SPEC, cuts=12, steps=steps)
+    assert fault.names <= set(report.leaking)
+    assert not fault.innocent & set(report.leaking)
     assert not report.passed
-    assert "centred_1h" in report.sentence
+    assert any(name in report.sentence for name in report.leaking)
 
 
-def test_a_seasonality_of_the_whole_sample_is_caught() -> None:
-    def leaky(candles: Candles) -> Dataset:
-        clean = build_dataset(candles, LAYOUT, HORIZONS, SPEC)
-        hour = (clean.known_at.astype("datetime64[h]").astype(np.int64)) % 24
-        size = np.abs(np.diff(np.log(candles.close), prepend=np.log(candles.close[0])))
-        shape = np.array([size[hour == h].mean() for h in range(24)]) / size.mean()
-        return replace(clean, yardstick=clean.yardstick * shape[hour][:, None])
-
-    leaking = check_leakage(CANDLES, LAYOUT, HORIZONS, SPEC, cuts=4, build=leaky).leaking
-    assert {"yardstick_60", "yardstick_240"} <= set(leaking)
-
-
-def test_a_fill_from_behind_is_caught() -> None:
-    def leaky(candles: Candles) -> Dataset:
-        clean = build_dataset(candles, LAYOUT, HORIZONS, SPEC)
-        table = clean.tables["1h"]
-        shifted = replace(table, values=np.concatenate([table.values[1:], table.values[-1:]]))
-        return replace(clean, tables={**clean.tables, "1h": shifted})
-
-    assert "close_close_1h" in check_leakage(CANDLES, LAYOUT, HORIZONS, SPEC, cuts=3, build=leaky).leaking
+@pytest.mark.deep
+@pytest.mark.parametrize("name", FAULTS)
+def test_computing_few_months_finds_what_computing_all_history_finds(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = FAULTS[name].plant(monkeypatch)
+    fast, all_history = (
+        check_leakage(CANDLES, LAYOUT, HORIZONS, SPEC, cuts=40, steps=steps, exhaustive=exhaustive)
+        for exhaustive in (False, True)
+    )
+    assert fast.leaking == all_history.leaking
+    assert {(leak.what, leak.cut) for leak in fast.leaks} == {(leak.what, leak.cut) for leak in all_history.leaks}
+    assert all_history.values > fast.values
 
 
-def test_cuts_cover_month_ends_and_weekends() -> None:
-    cuts = np.array(cut_points(CANDLES, 30, seed=0))
-    index = np.searchsorted(CANDLES.known_at, cuts)
-    steps = CANDLES.known_at[index + 1] - cuts
-    assert (steps > np.timedelta64(1, "D")).any()  # a weekend follows the cut
-    assert len(set(cuts)) == 30
+def test_a_causal_indicator_is_not_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert check_leakage(
+        CANDLES, LAYOUT, HORIZONS, SPEC, cuts=5, steps=planted(monkeypatch, "clean", clean_mean)
+    ).passed
+
+
+def test_a_leak_says_where_and_at_what_kind_of_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    report = check_leakage(CANDLES, LAYOUT, HORIZONS, SPEC, cuts=5, steps=FAULTS["a centred mean"].plant(monkeypatch))
+    leak = next(leak for leak in report.worst if leak.what == "centred_1h")
+    assert leak.rows == 2  # a mean over two bars to come
+    assert leak.first == leak.cut.moment - np.timedelta64(1, "h")
+    assert leak.cut in report.cuts
+    assert leak.cut.kind in leak.sentence
+
+
+def test_cuts_take_turns_among_the_kinds() -> None:
+    candles = simulate("EURUSD", "1h", start=np.datetime64("2024-01-03T00:00", "ns"), bars=1800, seed=3)
+    cuts = cut_points(candles, 11, seed=0)
+    assert len({cut.moment for cut in cuts}) == 11
+    kinds = {cut.kind: cut.moment for cut in cuts}
+    assert {"the end of a month", "the last bar before a weekend", "a random bar", "the last bars"} <= set(kinds)
+    known_at, month = candles.known_at, "datetime64[M]"
+    after = {kind: known_at[np.searchsorted(known_at, moment) + 1] for kind, moment in kinds.items()}
+    end = "the end of a month"
+    assert after[end].astype(month) > kinds[end].astype(month)
+    weekend = "the last bar before a weekend"
+    assert after[weekend] - kinds[weekend] > np.timedelta64(1, "D")
+    clocks = kinds["beside a clock change in New York"].astype("datetime64[D]")
+    assert abs(clocks - np.datetime64("2024-03-10")) <= np.timedelta64(2, "D")
+    row = int(np.searchsorted(known_at, kinds["a turning point of the price"]))
+    near = slice(row - 2, row + 3)
+    assert candles.high[row] == candles.high[near].max() or candles.low[row] == candles.low[near].min()
+    london = kinds["beside a clock change in London"].astype("datetime64[D]")
+    assert abs(london - np.datetime64("2024-03-31")) <= np.timedelta64(2, "D")
+
+
+def test_gaps_are_cut_on_both_sides() -> None:
+    holed = CANDLES.take(np.r_[0:700, 710:1500])
+    kinds = {cut.kind: cut.moment for cut in cut_points(holed, 30, seed=0)}
+    assert kinds["the last bar before a holiday or gap"] == holed.known_at[699]
+    assert kinds["the first bar after a holiday or gap"] == holed.known_at[700]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 80), st.integers(0, 2**31), st.integers(0, 1000))
+def test_cuts_are_bars_in_order_within_bounds(count: int, seed: int, first: int) -> None:
+    cuts = [cut.moment for cut in cut_points(CANDLES, count, seed, first)]
+    assert len(cuts) == count
+    assert cuts == sorted(set(cuts))
+    rows = np.searchsorted(CANDLES.known_at, np.array(cuts))
+    assert (CANDLES.known_at[rows] == cuts).all()
+    assert rows.min() >= max(150, first)
+    assert rows.max() < len(CANDLES) - 1
+    assert cuts == [cut.moment for cut in cut_points(CANDLES, count, seed, first)]
 
 
 def test_too_little_history_is_refused() -> None:
     with pytest.raises(BadInputError, match="50 bars"):
         check_leakage(CANDLES.take(slice(0, 20)), LAYOUT, HORIZONS, SPEC)
+
+
+def test_a_timeframe_without_a_complete_bar_is_refused() -> None:
+    monday = CANDLES.take(CANDLES.ts_utc >= week_open(CANDLES.ts_utc[300]))
+    with pytest.raises(BadInputError, match="no complete bar of 1w"):
+        check_leakage(monday.take(slice(0, 60)), (TIMEFRAMES["1h"], TIMEFRAMES["1w"]), HORIZONS, SPEC)
