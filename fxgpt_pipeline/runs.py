@@ -80,14 +80,16 @@ def _data_version(record: EventLogRecord | None) -> str | None:
 
 
 def _let_through(instance: DagsterInstance, stage: Stage, symbol: str, materialised_at: float) -> bool:
-    """Tell whether the stage's blocking check, if it has one, has passed since the result was made."""
-    if stage.gate is None:
-        return True
+    """Tell whether all blocking checks of the stage have passed since the result was made."""
+    return all(_passed(instance, stage, gate, symbol, materialised_at) for gate in stage.gates)
+
+
+def _passed(instance: DagsterInstance, stage: Stage, gate: str, symbol: str, materialised_at: float) -> bool:
     from dagster import AssetCheckKey, AssetKey
     from dagster._core.event_api import PartitionKeyFilter  # the only way to ask for one partition's checks
 
     found = instance.event_log_storage.get_asset_check_execution_history(
-        AssetCheckKey(AssetKey(stage.key), stage.gate), limit=1, partition_filter=PartitionKeyFilter(key=symbol)
+        AssetCheckKey(AssetKey(stage.key), gate), limit=1, partition_filter=PartitionKeyFilter(key=symbol)
     )
     if not found or found[0].event is None or found[0].event.timestamp < materialised_at:
         return False

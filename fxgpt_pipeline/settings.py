@@ -58,9 +58,15 @@ class FreshnessConfig(Config):
 
 
 class LeakageConfig(Config):
-    """How thoroughly the blocking look-ahead check of a feature run cuts history (`fxgpt check leakage` cuts more)."""
+    """How thorough the blocking checks of a feature run are (`fxgpt check leakage` and `recursive` look at more)."""
 
     cuts: int = Field(6, ge=1, le=1000, description="Number of points at which history is cut off and recomputed.")
+    stored_months: int = Field(
+        3, ge=1, le=1000, description="Months of each stored dataset that are compared with what would be computed."
+    )
+    warm_up_months: int = Field(
+        2, ge=1, le=1000, description="Months of each timeframe that are computed again with more warm-up."
+    )
 
 
 class Settings(Config):

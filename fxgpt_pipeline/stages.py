@@ -44,7 +44,7 @@ def candidate(family: str) -> Key:
 class Stage:
     """One stage: `settings` names the configuration sections that its result depends on, `family` its model family.
 
-    `gate` is the blocking check without which the result counts for nothing, where there is one.
+    `gates` are the blocking checks without which the result counts for nothing.
     """
 
     key: Key
@@ -52,7 +52,7 @@ class Stage:
     settings: tuple[str, ...] = ()
     family: str | None = None
     code_version: str = "1"
-    gate: str | None = None
+    gates: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -64,8 +64,8 @@ def build_stages(families: Iterable[str]) -> Mapping[Key, Stage]:
     """Return every stage by key, each after the stages that it stands on."""
     names = tuple(families)
     stages = [
-        Stage(CANDLES, (), ("source", "timeframes", "quality"), gate="data_quality"),
-        Stage(TABLES, (CANDLES,), ("features", "releases"), gate="no_look_ahead"),
+        Stage(CANDLES, (), ("source", "timeframes", "quality"), gates=("data_quality",)),
+        Stage(TABLES, (CANDLES,), ("features", "releases"), gates=("no_look_ahead", "warm_up_suffices")),
         Stage(TARGETS, (CANDLES,), ("features", "horizons")),
     ]
     for name in names:

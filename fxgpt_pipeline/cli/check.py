@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _VERBS = {
     "data": Verb("fxgpt_pipeline.cli.check_data:data", "Are the stored bars what their manifests say?"),
     "leakage": Verb("fxgpt_pipeline.cli.leakage:leakage", "Does a feature change when the future is cut off?"),
+    "recursive": Verb("fxgpt_pipeline.cli.leakage:recursive", "Does a feature change with more warm-up?"),
 }
 
 

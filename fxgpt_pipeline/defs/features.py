@@ -1,4 +1,4 @@
-"""Features and targets by symbol, and the check that nothing looks ahead."""
+"""Features and targets by symbol, and the checks that nothing looks ahead and warm-up suffices."""
 
 from typing import Any
 
@@ -62,29 +62,48 @@ def build(parts: Parts) -> list[Any]:
         TABLES,
         "no_look_ahead",
         description="History is cut off at random and at adversarial points and everything computed again: no value "
-        "known before the cut may change.",
+        "known before the cut may change. Sampled stored months must be what would be computed now.",
         blocking=True,
     )
     def no_look_ahead(
         context: dg.AssetCheckExecutionContext, workspace: dg.ResourceParam[Workspace]
     ) -> dg.AssetCheckResult:
-        from fxgpt_core.features.checks.leakage import check_leakage
+        from fxgpt_pipeline.feature_checks import look_ahead
 
         lineage = workspace.lineage(context.partition_key)
         settings = lineage.settings
-        report = check_leakage(
-            lineage.candles(),
-            lineage.timeframes,
-            lineage.horizons,
-            lineage.spec,
-            settings.leakage.cuts,
-            settings.seed,
-            releases=lineage.releases(),
+        report, stored = look_ahead(lineage, settings.leakage.cuts, settings.seed)
+        return dg.AssetCheckResult(
+            passed=report.passed and stored.passed,
+            description=f"{report.sentence} {stored.sentence}",
+            metadata={
+                "cuts": [str(cut) for cut in report.cuts],
+                "values": report.values,
+                "leaks": [leak.sentence for leak in report.worst],
+                "stored_months": stored.months,
+                "stored_otherwise": [leak.sentence for leak in stored.differences],
+                "not_judged": stored.notes,
+            },
         )
+
+    @parts.check(
+        TABLES,
+        "warm_up_suffices",
+        description="Months are computed again with more warm-up: no column may change by more than a millionth of its "
+        "standard deviation unless it is declared to.",
+        blocking=True,
+    )
+    def warm_up_suffices(
+        context: dg.AssetCheckExecutionContext, workspace: dg.ResourceParam[Workspace]
+    ) -> dg.AssetCheckResult:
+        from fxgpt_pipeline.feature_checks import warm_up
+
+        lineage = workspace.lineage(context.partition_key)
+        report = warm_up(lineage, lineage.settings.leakage.warm_up_months, lineage.settings.seed)
         return dg.AssetCheckResult(
             passed=report.passed,
             description=report.sentence,
-            metadata={"cuts": len(report.cuts), "values": report.values},
+            metadata={"months": report.months, "changes": [found.sentence for found in report.found]},
         )
 
-    return [tables, targets, no_look_ahead]
+    return [tables, targets, no_look_ahead, warm_up_suffices]
