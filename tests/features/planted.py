@@ -28,11 +28,15 @@ GROUP = "ohlc"
 
 @dataclass(frozen=True)
 class Fault:
-    """`plant` puts the fault in; `names` must be found leaking, `innocent` must not."""
+    """`plant` puts the fault in; `names` must be found leaking, `innocent` must not.
+
+    `local`: what a month's bars change lies in that month, as canonical blocks would have it.
+    """
 
     plant: Callable[[pytest.MonkeyPatch], Steps]
     names: frozenset[str]
     innocent: frozenset[str] = frozenset({"close_close_1h", "join_4h", "yardstick_60", "target_60"})
+    local: bool = True
 
 
 def planted(monkeypatch: pytest.MonkeyPatch, name: str, function: Callable[..., Columns], **more: Any) -> Steps:
@@ -132,6 +136,24 @@ def future_state(monkeypatch: pytest.MonkeyPatch) -> Steps:
     return planted(monkeypatch, "shaped", shaped)
 
 
+def state_learned(later: int) -> Callable[[pytest.MonkeyPatch], Steps]:
+    """The usual size of a bar, learned on the month that it serves, and `later` bars more."""
+
+    def plant(monkeypatch: pytest.MonkeyPatch) -> Steps:
+        def past(self: blocks.Blocks, rows: slice, memory: int) -> Bars:
+            return self.whole.part(slice(max(0, rows.start - memory), rows.stop + later))
+
+        def relative(bars: Bars, state: float) -> Columns:
+            return {("relative",): bars.log_range / state}
+
+        monkeypatch.setattr(blocks.Blocks, "past", past)
+        return planted(
+            monkeypatch, "relative", relative, fit=lambda past: float(past.log_range.mean()), memory=lambda p: 300
+        )
+
+    return plant
+
+
 def running_bar(monkeypatch: pytest.MonkeyPatch) -> Steps:
     def running(base: Candles, bar: Timeframe) -> Candles:
         return resample(base, bar, base.known_at[-1] + bar.duration)
@@ -223,6 +245,10 @@ FAULTS = {
     "a fill from behind": Fault(filled_from_behind, frozenset({"filled_1h"}), FEATURES),
     "a swing before its confirmation": Fault(unconfirmed_swing, frozenset({"swing_1h"}), FEATURES),
     "a shape learned on its own month": Fault(future_state, frozenset({"shaped_1h"}), FEATURES),
+    "a state learned on its own month": Fault(state_learned(0), frozenset({"relative_1h", "relative_4h"}), FEATURES),
+    "a state learned on the next month": Fault(
+        state_learned(200), frozenset({"relative_1h", "relative_4h"}), FEATURES, local=False
+    ),
     "the running bar published": Fault(
         running_bar, frozenset({"bars_4h (not over yet)", "bars_1d (not over yet)"}), FEATURES
     ),

@@ -50,7 +50,9 @@ def test_computing_few_months_finds_what_computing_all_history_finds(
         for exhaustive in (False, True)
     )
     assert fast.leaking == all_history.leaking
-    assert {(leak.what, leak.cut) for leak in fast.leaks} == {(leak.what, leak.cut) for leak in all_history.leaks}
+    found, there = ({(leak.what, leak.cut) for leak in report.leaks} for report in (fast, all_history))
+    assert found <= there
+    assert found == there or not FAULTS[name].local
     assert all_history.values > fast.values
 
 

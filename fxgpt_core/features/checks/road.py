@@ -78,11 +78,12 @@ class Road:
 
     def tables(self, first: int, stop: int) -> dict[str, FeatureTable]:
         """Return, by timeframe, the features of the months that base bars [first, stop) see."""
-        code = self.base.timeframe.code
-        out = {code: self._months(code, first, stop)}
+        months = {self.base.timeframe.code: _months(self.base, first, stop)}
         for code, rows in self.rows.items():
-            out[code] = self._months(code, max(int(rows[first]), 0), int(rows[stop - 1]) + 1)
-        return out
+            months[code] = _months(self.candles[code], max(int(rows[first]), 0), int(rows[stop - 1]) + 1)
+        # Cuts go forward in time: what this one does not see is not needed again, and memory stays bounded.
+        self._blocks = {(code, month): made for (code, month), made in self._blocks.items() if month in months[code]}
+        return {code: join([self._block(code, month) for month in seen]) for code, seen in months.items()}
 
     def known(self, first: int, stop: int) -> Known:
         """Return all that is cheap, and features of the months that base bars [first, stop) see."""
@@ -109,17 +110,17 @@ class Road:
         }
         return Known(self.candles, closes, targets, data.tables, data, 0)
 
-    def _months(self, code: str, first: int, stop: int) -> FeatureTable:
-        """Return the features of the months in which bars [first, stop) of a timeframe became known."""
-        months = np.unique(self.candles[code].known_at[first:stop].astype("datetime64[M]"))
-        return join([self._block(code, month) for month in months])
-
     def _block(self, code: str, month: np.datetime64) -> FeatureTable:
         if (code, month) not in self._blocks:
             layout = self.layout
             around = surroundings(self.candles, code, layout.releases)
             self._blocks[code, month] = layout.steps.block(self.candles[code], month, layout.spec, around)
         return self._blocks[code, month]
+
+
+def _months(candles: Candles, first: int, stop: int) -> list[np.datetime64]:
+    """Return the months in which bars [first, stop) became known."""
+    return list(np.unique(candles.known_at[first:stop].astype("datetime64[M]")))
 
 
 def _closes(known_at: Times, rows: NDArray[np.int64]) -> Times:
