@@ -48,9 +48,9 @@ def plain(bars: Bars, row: int, window: int, weights: np.ndarray, bins: int = 32
     true = np.maximum(bars.high[1:], bars.close[:-1]) - np.minimum(bars.low[1:], bars.close[:-1])
     unit = true[row - 24 : row].mean()
     return {
-        "poc": np.clip((close - bottom - (poc + 0.5) * width) / unit, -20, 20),
-        "area_high": np.clip((area_high - close) / unit, -20, 20),
-        "area_low": np.clip((close - area_low) / unit, -20, 20),
+        "poc": np.clip((close - bottom - (poc + 0.5) * width) / unit, -50, 50),
+        "area_high": np.clip((area_high - close) / unit, -50, 50),
+        "area_low": np.clip((close - area_low) / unit, -50, 50),
         "pos": np.clip((close - area_low) / (area_high - area_low), -1, 2),
         "poc_place": (poc + 0.5) / bins,
         "entropy": entropy(share) / math.log(bins),

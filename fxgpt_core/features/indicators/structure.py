@@ -27,10 +27,10 @@ def mean_true_range(bars: Bars, period: int) -> Floats:
     return rolling_mean(true, period)
 
 
-def in_ranges(distance: Floats, scale: Floats, close: Floats) -> Floats:
-    """Return a distance in mean true ranges, cut to +-`FAR`, 0 where nothing moved, NaN where `scale` is: (bars,)."""
+def in_ranges(distance: Floats, scale: Floats, close: Floats, far: float = FAR) -> Floats:
+    """Return a distance in mean true ranges, cut to +-`far`, 0 where nothing moved, NaN where `scale` is: (bars,)."""
     still = scale <= FLOOR * close
-    return np.clip(np.where(still, 0.0, distance / np.where(still, 1.0, scale)), -FAR, FAR)
+    return np.clip(np.where(still, 0.0, distance / np.where(still, 1.0, scale)), -far, far)
 
 
 def _known(values: Floats, missing: float, scale: Floats) -> Floats:

@@ -9,6 +9,9 @@ from fxgpt_core.features.indicators.structure import in_ranges, mean_true_range
 from fxgpt_core.features.parameters import number, periods
 from fxgpt_core.features.registry import Columns, feature
 
+FAR = 50.0
+"""Mean true ranges to which distances are cut: a day's range is many of a quiet hour's."""
+
 
 @feature(
     "volume_profile",
@@ -25,7 +28,7 @@ def volume_profile(bars: Bars, windows: tuple[int, ...], bins: int, area: float,
 
     `vp_poc`, `vp_area_high`, `vp_area_low`: distance of the close to the fullest bin's middle and of the value area's
     edges to the close (the bins around it with `area` of the volume), in mean true ranges over `period` bars, cut to
-    +-20; `vp_pos`: (close - low) / (high - low) of the value area, cut to -1..2; `vp_poc_place`: fullest bin's place in
+    +-50; `vp_pos`: (close - low) / (high - low) of the value area, cut to -1..2; `vp_poc_place`: fullest bin's place in
     the range, 0..1; `vp_entropy`: of the profile / log(bins), 0..1; `vp_skew`: its skewness; `vp_spread`: its standard
     deviation / range; `vp_at_close`: volume at the close's bin / at the fullest; `vp_below`: share of the volume below
     the close. Where volume is missing or nil in a window every bar counts the same: time spent at a price.
@@ -43,7 +46,7 @@ def volume_profile(bars: Bars, windows: tuple[int, ...], bins: int, area: float,
             ("area_high", high - bars.close),
             ("area_low", bars.close - low),
         ):
-            out[f"vp_{name}", window] = in_ranges(away, scale, bars.close)
+            out[f"vp_{name}", window] = in_ranges(away, scale, bars.close, FAR)
         still = high - low <= 1e-9 * bars.close
         place = np.where(still, 0.5, (bars.close - low) / np.where(still, 1.0, high - low))
         out["vp_pos", window] = np.clip(place, -1.0, 2.0)
