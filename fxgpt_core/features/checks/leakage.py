@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
 import numpy as np
 
@@ -33,6 +32,8 @@ from fxgpt_core.market.calendar import add_trading_time
 from fxgpt_core.market.candles import Candles
 
 LEAST_BARS = 50
+FLAT, SCALED = "flat ", "scaled "
+"""How a column is called where its flat form, or its scaled one, is compared."""
 _SEEN = 64  # base bars before a cut that are compared as a model sees them, besides the tables that they come from
 _AFTER = 64  # base bars after a cut that a scaler fitted on everything would see
 
@@ -54,10 +55,11 @@ class LeakageReport:
     def sentence(self) -> str:
         """The result in one sentence."""
         what = f"{self.values} values at {len(self.cuts)} cuts of {self.symbol}"
-        if self.passed:
+        worst = self.worst
+        if not worst:
             return f"None of {what} depends on what came after."
-        names = ", ".join(self.leaking[:5]) + (" and more" if len(self.leaking) > 5 else "")
-        return f"Of {what} some change when the future is cut off: {names}. For example: {self.leaks[0].sentence}"
+        names = ", ".join(leak.what for leak in worst[:5]) + (" and more" if len(worst) > 5 else "")
+        return f"Of {what} some change when the future is cut off: {names}. For example: {worst[0].sentence}"
 
     @property
     def passed(self) -> bool:
@@ -71,9 +73,18 @@ class LeakageReport:
 
     @property
     def worst(self) -> tuple[Leak, ...]:
-        """For everything that leaks the cut at which most rows changed, by name."""
-        by_name = sorted(self.leaks, key=lambda leak: (leak.what, -leak.rows))
-        return tuple(next(leaks) for _, leaks in groupby(by_name, key=lambda leak: leak.what))
+        """For each thing that leaks the cut at which most rows changed; not what only follows from another leak.
+
+        Where a column leaks its flat and its scaled form do too; those that leak alone come last.
+        """
+        by_name: dict[str, Leak] = {}
+        for leak in self.leaks:
+            if leak.what not in by_name or leak.rows > by_name[leak.what].rows:
+                by_name[leak.what] = leak
+        follows = [f"{SCALED}{name}" for name in by_name] + [f"{FLAT}{name}" for name in by_name]
+        follows += [f"{SCALED}{name.removeprefix(FLAT)}" for name in by_name if name.startswith(FLAT)]
+        roots = [by_name[name] for name in by_name if name not in set(follows)]
+        return tuple(sorted(roots, key=lambda leak: (leak.what.startswith((FLAT, SCALED)), leak.what)))
 
 
 def check_leakage(
@@ -186,7 +197,7 @@ def _compare_joins(whole: Known, part: Known, found: Comparison) -> None:
             found.found(f"join_{code} (not over yet)", int(late.sum()), known_at[late][0])
     last = np.arange(max(0, len(stamps) - _SEEN), len(stamps))
     (before, names), (seen, _) = flat(whole.window, last), flat(part.window, last)
-    found.table(tuple(f"flat {name}" for name in names), stamps[last], before, seen)
+    found.table(tuple(f"{FLAT}{name}" for name in names), stamps[last], before, seen)
 
 
 def _compare_targets(whole: Known, part: Known, found: Comparison) -> None:
@@ -223,7 +234,7 @@ def _compare_design(whole: Dataset, part: Dataset, found: Comparison, steps: Ste
         out = np.full((int(training.sum()), len(names)), np.nan, dtype=np.float32)
         out[:, scaler.kept] = scaler.transform(values[: len(here)][training])
         scaled.append(out)
-    found.table(tuple(f"scaled {name}" for name in names), part.known_at[here][training], *scaled)
+    found.table(tuple(f"{SCALED}{name}" for name in names), part.known_at[here][training], *scaled)
 
 
 def _labels_against_prices(road: Road) -> list[Leak]:
