@@ -60,7 +60,7 @@ class FreshnessConfig(Config):
 class LeakageConfig(Config):
     """How thorough the blocking checks of a feature run are (`fxgpt check leakage` and `recursive` look at more)."""
 
-    cuts: int = Field(6, ge=1, le=1000, description="Number of points at which history is cut off and recomputed.")
+    cuts: int = Field(24, ge=1, le=1000, description="Number of points at which history is cut off and recomputed.")
     stored_months: int = Field(
         3, ge=1, le=1000, description="Months of each stored dataset that are compared with what would be computed."
     )
