@@ -23,7 +23,7 @@ from fxgpt_core.common.forecast import Forecast
 from fxgpt_core.common.progress import Progress, silent
 from fxgpt_core.evaluation.scores import crps
 from fxgpt_core.features.dataset import Dataset
-from fxgpt_core.features.scaler import Standardiser
+from fxgpt_core.features.scaler import ScalingConfig, Standardiser
 from fxgpt_core.models.forecaster import FitReport, Provenance
 from fxgpt_core.models.output import check_horizons, split_of, to_forecast
 from fxgpt_core.models.tabular.design import design
@@ -52,7 +52,9 @@ class LocationScaleConfig(Config):
     location_errors: float = Field(
         default=1.0, ge=0, description="Standard errors by which the location must improve the validation CRPS."
     )
-    min_share: float = Field(default=0.15, ge=0, le=1, description="Share of training rows that a column needs.")
+    scaling: ScalingConfig = Field(
+        default=ScalingConfig(), description="How columns are standardised and which ones are left out."
+    )
     min_rows: int = Field(default=100, ge=10, description="Fewest training labels of a horizon.")
 
 
@@ -128,7 +130,7 @@ class LocationScaleForecaster:
                 f"{self.family}: {int(training.sum())} training rows of {dataset.symbol}, at least "
                 f"{self._config.min_rows} are needed: import more bars."
             )
-        scaler = Standardiser.fit(raw, training, self._config.min_share)
+        scaler = Standardiser.fit(raw, training, self._config.scaling)
         x = scaler.transform(raw)  # (rows, kept)
         heads: list[Head] = []
         metrics: dict[str, float] = {}
