@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 import numpy as np
@@ -148,3 +149,31 @@ def test_slashed_dates_that_never_show_the_day_are_refused(tmp_path: Path) -> No
     early = frame[frame["time"].str.slice(3, 5).astype(int) <= 8]
     with pytest.raises(BadInputError, match="which number is the month"):
         read_file(put(tmp_path, "EURUSD.csv", early.to_csv(index=False)), tz="UTC")
+
+
+def test_a_line_of_spaces_is_blank_wherever_it_stands(tmp_path: Path) -> None:
+    candles = bars(300)
+    lines = as_csv(candles).splitlines()
+    lines.insert(100, "  \t ")
+    raw = read_file(put(tmp_path, "EURUSD.csv", "\n".join(lines) + "\n   \n\n"), tz="UTC")
+    np.testing.assert_array_equal(_prices(raw), candles.close)
+    assert raw.frame["line"].iloc[[0, 98, 99, 299]].tolist() == [2, 100, 102, 302]
+
+
+@pytest.mark.parametrize(
+    ("separator", "decimal", "group", "quoted"),
+    [(",", ".", ",", True), (";", ".", ",", False), (";", ",", ".", False), (";", ",", ".", True)],
+)
+def test_thousands_separators_are_no_reason_to_lose_a_volume(
+    tmp_path: Path, separator: str, decimal: str, group: str, quoted: bool
+) -> None:
+    candles = bars(300)
+    frame = table(candles, OHLCV, "%Y-%m-%d %H:%M")
+    volume = np.arange(300) * 7919 + 5
+    frame["volume"] = [f"{number:,}".replace(",", group) for number in volume]
+    for name in OHLCV[:4]:
+        frame[name] = [f"{price:.5f}".replace(".", decimal) for price in frame[name]]
+    text = frame.to_csv(index=False, sep=separator, quoting=csv.QUOTE_ALL if quoted else csv.QUOTE_NONE)
+    raw = read_file(put(tmp_path, "EURUSD.csv", text), tz="UTC")
+    np.testing.assert_array_equal(_prices(raw, "volume"), volume)
+    np.testing.assert_array_equal(_prices(raw), candles.close)

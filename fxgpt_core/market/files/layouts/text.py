@@ -88,12 +88,13 @@ def read_columns(
     it stood. A row with another number of fields is `malformed`; its first column holds the whole line.
     """
     if b'"' in (text.split(b"\n", 1)[-1] if header else text):
-        return _quoted(text, delimiter, names, header)
-    starts, ends, counts = _lines(text, delimiter)
+        return _quoted(text, delimiter, names, numbers, header)
+    starts, ends, counts, blanked = _lines(text, delimiter)
     filled = np.flatnonzero(ends > starts)[int(header) :]
     whole = counts[filled] == len(names) - 1
     good, broken = filled[whole], filled[~whole]
-    body = text[starts[filled[0]] :] if len(filled) and not len(broken) else _join(text, starts, ends, good)
+    as_it_stands = len(filled) and not len(broken) and not blanked
+    body = text[starts[filled[0]] :] if as_it_stands else _join(text, starts, ends, good)
     frame = _typed(body, delimiter, names, numbers)
     frame.insert(0, "line", good + 1)
     frame["malformed"] = False
@@ -103,18 +104,21 @@ def read_columns(
     return _with_malformed(frame, names, lines, broken + 1)
 
 
-def _lines(text: bytes, delimiter: str) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Return where each line starts and ends (without its line end; equal for a blank one), and its delimiters."""
+def _lines(text: bytes, delimiter: str) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], int]:
+    """Return where each line starts and ends (without its line end; equal for a blank one), its delimiters, and how
+    many blank lines hold spaces."""
     raw = np.frombuffer(text, np.uint8)
     breaks = np.flatnonzero(raw == 10)
     starts, ends = np.r_[0, breaks + 1], np.r_[breaks, len(raw)]
     ends = np.where((ends > starts) & (raw[np.maximum(ends - 1, 0)] == 13), ends - 1, ends)
     marks = np.flatnonzero(raw == ord(delimiter))
     counts = np.searchsorted(marks, ends) - np.searchsorted(marks, starts)
+    blanked = 0
     for line in np.flatnonzero((counts == 0) & (ends > starts)):  # lines of spaces are blank too
         if not text[starts[line] : ends[line]].strip():
             ends[line] = starts[line]
-    return starts, ends, counts
+            blanked += 1
+    return starts, ends, counts, blanked
 
 
 def _join(text: bytes, starts: NDArray[np.int64], ends: NDArray[np.int64], lines: NDArray[np.int64]) -> bytes:
@@ -154,7 +158,7 @@ def _typed(body: bytes, delimiter: str, names: Sequence[str], numbers: Sequence[
         values = table[column].combine_chunks() if table[column].num_chunks != 1 else table[column].chunk(0)
         if pa.types.is_string(values.type):
             text = pd.Series(values, dtype=_TEXT)
-            out[name] = _points_for_commas(text) if comma and column in wanted else text
+            out[name] = _plain_numbers(text, comma) if column in wanted else text
         else:
             out[name] = pd.Series(values.to_numpy(zero_copy_only=False))
     return pd.DataFrame(out)
@@ -165,13 +169,20 @@ def _decimal_commas(start: str, delimiter: str) -> bool:
     return sum(re.fullmatch(r"\s*-?\d+,\d+\s*", field) is not None for field in fields) > 0.3 * max(len(fields), 1)
 
 
-def _points_for_commas(column: pd.Series) -> pd.Series:
+def _plain_numbers(column: pd.Series, comma: bool) -> pd.Series:
+    """Return numbers with a decimal point and without thousands separators; `comma`: the file has decimal commas."""
     plain = column.astype(str)
+    decimal, thousands = (",", ".") if comma else (".", ",")
+    grouped = plain.str.fullmatch(rf"\s*-?[1-9]\d{{0,2}}(?:[{thousands}]\d{{3}})+(?:[{decimal}]\d*)?\s*")
+    if grouped.any():
+        plain = plain.where(~grouped, plain.str.replace(thousands, "", regex=False))
+    if not comma:
+        return plain.astype(_TEXT) if grouped.any() else column
     commas = plain.str.fullmatch(r"\s*-?\d+,\d+\s*")
     return plain.where(~commas, plain.str.replace(",", ".", n=1, regex=False))
 
 
-def _quoted(text: bytes, delimiter: str, names: Sequence[str], header: bool) -> pd.DataFrame:
+def _quoted(text: bytes, delimiter: str, names: Sequence[str], numbers: Sequence[str], header: bool) -> pd.DataFrame:
     """Read rows with quoted fields, in which a delimiter may stand: slower, and all of it as text."""
     reader = csv.reader(io.StringIO(text.decode(), newline=""), delimiter=delimiter)
     good: list[list[str]] = []
@@ -190,8 +201,9 @@ def _quoted(text: bytes, delimiter: str, names: Sequence[str], header: bool) -> 
             broken.append(delimiter.join(row))
             broken_lines.append(reader.line_num)
     frame = pd.DataFrame(good, columns=list(names), dtype=_TEXT)
-    if delimiter != "," or _decimal_commas(";".join(field for row in good[:50] for field in row), ";"):
-        frame = frame.apply(_points_for_commas)
+    comma = _decimal_commas("\n".join(";".join(row) for row in good[:50]), ";")
+    for name in numbers:
+        frame[name] = _plain_numbers(frame[name], comma)
     frame.insert(0, "line", np.asarray(good_lines, dtype=np.int64))
     frame["malformed"] = False
     return _with_malformed(frame, names, broken, np.asarray(broken_lines)) if broken else frame
