@@ -117,8 +117,44 @@ class QualityConfig(Config):
         ge=0,
         description="Weeks of a month whose stamps may be off by whole hours; another country's summer time makes two.",
     )
+    max_odd_weeks_per_month: int = Field(
+        default=0,
+        ge=0,
+        description="Weeks of a month whose stamps may be off by hours that American and European summer time, where "
+        "they differ, do not explain.",
+    )
+    max_level_breaks_per_month: int = Field(
+        default=0,
+        ge=0,
+        description="Times in a month that the price level may break: into or out of another scale or another pair's "
+        "prices.",
+    )
+    level_factor: float = Field(
+        default=3.0,
+        gt=1,
+        description="No price moves by this factor within a bar or from one bar to the next; where it does, the level "
+        "breaks.",
+    )
+    level_step: float = Field(
+        default=0.05,
+        gt=0,
+        description="Two opposite steps of more than this share of the price, each out of a calm market into a calm "
+        "one, enclose foreign prices.",
+    )
+    max_crossed_share_per_month: float = Field(
+        default=0.05, ge=0, le=1, description="Share of a month's mid bars whose ask may lie below the bid."
+    )
+    max_difference_to_stored: float = Field(
+        default=0.02,
+        gt=0,
+        description="Relative price difference to stored bars of the same times above which a file is refused, unless "
+        "it continues the bars around them better.",
+    )
     month_min_bars: int = Field(
-        default=12, ge=1, description="Fewer missing, quarantined or stale bars than this never fail a month."
+        default=12,
+        ge=1,
+        description="Fewer missing, quarantined, stale or crossed bars than this, or than a quarter of the bars of a "
+        "month where that is less, never fail a month.",
     )
     outlier_scales: float = Field(
         default=30.0,

@@ -32,7 +32,7 @@ from fxgpt_core.market.quality.report import QualityReport
 from fxgpt_core.market.quarantine import standing_quarantine, unsorted_rows
 
 CandleSource = Literal["sample", "import"]
-_QUALITY_VERSION = 3
+_QUALITY_VERSION = 4
 _REPORTS = "quality"
 
 

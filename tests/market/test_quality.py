@@ -116,6 +116,7 @@ def test_months_sum_up_to_the_totals() -> None:
         "expected": report.expected, "usable": report.usable, "missing": report.missing, "duplicate": 3,
         "quarantined": 9, "not_positive": 1, "high_below_low": 3, "unsorted": report.unsorted, "stale_runs": 0,
         "stale_bars": 0, "outliers": 0, "shifted_weeks": 0,
+        "odd_weeks": 0, "level_breaks": 0, "crossed": 0,
     }  # fmt: skip
     assert (report.missing, report.unsorted, report.expected) == (7, 3, 2000)
     assert report.months["2024-01"]["high_below_low"] == 1
@@ -169,3 +170,30 @@ def test_no_usable_row_is_a_failure_not_a_crash() -> None:
 def test_reports_survive_json() -> None:
     report = assess(_frame(), "EURUSD", "1h").report
     assert QualityReport.from_dict(json.loads(json.dumps(report.to_dict()))) == report
+
+
+@pytest.mark.parametrize(
+    ("bar", "lost", "fails"), [("1d", 11, True), ("1d", 6, True), ("1d", 5, False), ("4h", 11, False)]
+)
+def test_a_month_of_few_bars_fails_by_its_share(bar: str, lost: int, fails: bool) -> None:
+    frame = bars(1000, bar, start=np.datetime64("2020-01-01T22:00")).to_frame().reset_index()
+    month = frame.index[(frame["ts_utc"] >= pd.Timestamp("2020-05-03", tz="UTC"))][:lost]
+    report = assess(frame.drop(index=month), "EURUSD", bar).report
+    assert any(sentence.startswith("2020-05: ") for sentence in report.failures(QualityConfig())) == fails
+
+
+def test_the_ends_of_a_history_do_not_fail_for_a_few_bars() -> None:
+    frame = bars(200, "1h", start=np.datetime64("2024-01-31T18:00")).to_frame().reset_index().drop(index=[1, 2])
+    assert assess(frame, "EURUSD", "1h").report.failures(QualityConfig()) == []
+
+
+def test_bars_with_the_ask_below_the_bid_fail_their_month_when_they_are_many() -> None:
+    candles, none = (
+        bars(1500),
+        pd.DataFrame(columns=["ts_utc", "reason", "high", "low"]).astype({"ts_utc": "datetime64[ns, UTC]"}),
+    )
+    stored = assess_stored(candles, none, QualityConfig(), crossed={"2024-01": 5, "2024-02": 200})
+    assert stored.months["2024-02"]["crossed"] == 200
+    (failure,) = stored.failures(QualityConfig())
+    assert failure.startswith("2024-02: 200 of ")
+    assert "bars have their ask below the bid" in failure

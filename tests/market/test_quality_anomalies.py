@@ -189,3 +189,23 @@ def test_weeks_known_to_be_off_in_a_real_file_are_found() -> None:
     """Of this file the weeks of June 2013 are known to be an hour late; stubs of its Fridays are not."""
     report = assess(pd.read_parquet(shared("h1h4_mt5_2012_2020/GBPUSD_1h.parquet")), "GBPUSD", "1h").report
     assert {month for month, count in report.months.items() if count["shifted_weeks"]} == {"2013-06"}
+
+
+def _shifted_week(first: str, last: str, hours: int = 1) -> pd.DataFrame:
+    """Half a year of hourly bars of which a stretch is stamped by whole hours off."""
+    frame = bars(24 * 5 * 26, start=np.datetime64("2024-01-09T00:00")).to_frame().reset_index()
+    off = (frame["ts_utc"] >= pd.Timestamp(first, tz="UTC")) & (frame["ts_utc"] < pd.Timestamp(last, tz="UTC"))
+    frame["ts_utc"] = frame["ts_utc"].mask(off, frame["ts_utc"] + pd.Timedelta(hours=hours))
+    return frame
+
+
+def test_one_week_off_by_an_hour_fails_its_month_unless_summer_time_explains_it() -> None:
+    odd = assess(_shifted_week("2024-05-05T20:00", "2024-05-11"), "EURUSD", "1h").report
+    assert odd.months["2024-05"]["odd_weeks"] == odd.shifted_weeks == 1
+    (failure,) = odd.failures(QualityConfig())
+    assert failure == "2024-05: the stamps of 1 week are off by whole hours that no summer time explains (limit 0)."
+    spring = assess(_shifted_week("2024-03-10T20:00", "2024-03-16"), "EURUSD", "1h").report
+    assert (spring.shifted_weeks, spring.months["2024-03"]["odd_weeks"]) == (1, 0)
+    assert spring.failures(QualityConfig()) == []
+    far = assess(_shifted_week("2024-03-10T20:00", "2024-03-16", 3), "EURUSD", "1h").report
+    assert far.months["2024-03"]["odd_weeks"] == 1

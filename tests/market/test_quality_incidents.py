@@ -47,7 +47,7 @@ def test_each_kind_is_told_with_its_span_and_the_worst_comes_first() -> None:
     frame.loc[bad : bad + 2, "open"] = "x"
     gap = _at(frame, "2024-01-30T06:00")
     jump = _at(frame, "2024-02-06T10:00")
-    frame.loc[jump, ["open", "high", "low", "close"]] = 5.0
+    frame.loc[jump, ["open", "high", "low", "close"]] = 2.5
     found = _judged(frame.drop(index=range(gap, gap + 100)))
     told = [(item.kind, str(item.start)[:16], str(item.end)[:16], item.bars, item.detail) for item in found]
     assert told[0] == ("outlier", "2024-02-06T10:00", "2024-02-06T10:15", 1, told[0][4])

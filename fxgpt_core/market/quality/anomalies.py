@@ -15,6 +15,7 @@ from fxgpt_core.common.timeframes import Timeframe
 from fxgpt_core.market import calendar
 from fxgpt_core.market.market_hours import MarketHours
 from fxgpt_core.market.sessions import sessions_at
+from fxgpt_core.market.zones import to_local
 
 Times = NDArray[np.datetime64]
 Floats = NDArray[np.float64]
@@ -127,6 +128,12 @@ class WeekShifts:
     weeks: Times
     hours: NDArray[np.int64]
     judged: int
+
+    @property
+    def odd(self) -> NDArray[np.bool_]:
+        """Which weeks the summer time of another country does not explain: (weeks,)."""
+        apart = to_local(self.weeks, "Europe/London") - to_local(self.weeks, "America/New_York")
+        return np.asarray((np.abs(self.hours) > 1) | (apart == 5 * _HOUR))
 
 
 def find_week_shifts(stamps: Times, length: Timeframe) -> WeekShifts:

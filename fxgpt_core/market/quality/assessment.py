@@ -72,15 +72,16 @@ def assess_stored(
     standing: pd.DataFrame,
     config: QualityConfig | None = None,
     unsorted: Mapping[str, int] | None = None,
+    crossed: Mapping[str, int] | None = None,
 ) -> QualityReport:
     """Report on bars that were judged before, with the rows that were quarantined when they came.
 
     `standing`: rows with `ts_utc` (UTC-aware, may be NaT), `reason`, `high`, `low` and `volume` (numbers or text);
-    `unsorted`: month -> rows that came out of order.
+    `unsorted`: month -> rows that came out of order; `crossed`: month -> mid bars whose ask lies below the bid.
     """
     clean = candles.to_frame().reset_index()
     found = find(clean, standing, candles.timeframe, config or QualityConfig())
-    return count(candles.symbol, candles.timeframe, found, standing, unsorted or {})
+    return count(candles.symbol, candles.timeframe, found, standing, unsorted or {}, crossed)
 
 
 def _numbers(column: pd.Series) -> NDArray[np.float64]:

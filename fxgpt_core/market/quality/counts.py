@@ -23,6 +23,7 @@ from fxgpt_core.market.quality.anomalies import (
     find_week_shifts,
     traded,
 )
+from fxgpt_core.market.quality.levels import LevelBreaks, find_level_breaks
 from fxgpt_core.market.quality.report import MONTH_COUNTS, QualityReport
 
 OUTSIDE = "outside_market_hours"
@@ -33,7 +34,7 @@ class Findings:
     """What an assessment found in usable bars and the rows set aside.
 
     `opens`: (bars,) UTC opens of usable bars; `grid`: (expected,) opens of expected bars, `absent` (expected,) which of
-    them have no row; `outliers`, `stale` refer to rows of the usable bars.
+    them have no row; `outliers`, `stale`, `levels` refer to rows of the usable bars.
     """
 
     opens: Times
@@ -42,6 +43,7 @@ class Findings:
     outliers: Outliers
     stale: StaleRuns
     shifts: WeekShifts
+    levels: LevelBreaks
 
     @property
     def gaps(self) -> NDArray[np.int64]:
@@ -61,6 +63,7 @@ def find(clean: pd.DataFrame, set_aside: pd.DataFrame, length: Timeframe, config
         outliers=find_outliers(clean, opens, config.outlier_scales),
         stale=find_stale_runs(clean, opens, config.stale_bars, hours),
         shifts=find_week_shifts(np.concatenate([opens, _overhang(clean, set_aside)]), length),
+        levels=find_level_breaks(clean, opens, config.level_factor, config.level_step),
     )
 
 
@@ -70,8 +73,10 @@ def count(
     found: Findings,
     set_aside: pd.DataFrame,
     unsorted: Mapping[str, int],
+    crossed: Mapping[str, int] | None = None,
 ) -> QualityReport:
-    """Return the report of findings; `unsorted`: month -> rows that came out of order."""
+    """Return the report of findings; `unsorted`: month -> rows that came out of order, `crossed`: month -> bars whose
+    ask lies below the bid."""
     reasons = set_aside["reason"].value_counts()
     gaps = np.diff(found.gaps, axis=1).ravel()
     missing, expected = int(found.absent.sum()), len(found.grid)
@@ -97,7 +102,7 @@ def count(
         shifted_weeks=len(found.shifts.weeks),
         first=_iso(found.opens[0]) if usable else None,
         last=_iso(found.opens[-1] + length.duration) if usable else None,
-        months=_months(length, found, set_aside, unsorted),
+        months=_months(length, found, set_aside, unsorted, crossed or {}),
     )
 
 
@@ -114,7 +119,11 @@ def by_month(opens: Times, length: Timeframe) -> dict[str, int]:
 
 
 def _months(
-    length: Timeframe, found: Findings, set_aside: pd.DataFrame, unsorted: Mapping[str, int]
+    length: Timeframe,
+    found: Findings,
+    set_aside: pd.DataFrame,
+    unsorted: Mapping[str, int],
+    crossed: Mapping[str, int],
 ) -> dict[str, dict[str, int]]:
     stamps, reason = naive_utc(set_aside["ts_utc"]), set_aside["reason"].to_numpy(dtype=object)
     week_middle = found.shifts.weeks + np.timedelta64(60, "h") - length.duration
@@ -129,9 +138,12 @@ def _months(
         "stale_bars": found.opens[np.concatenate(runs)] if runs else found.opens[:0],
         "outliers": found.opens[found.outliers.rows],
         "shifted_weeks": week_middle,
+        "odd_weeks": week_middle[found.shifts.odd],
+        "level_breaks": found.opens[found.levels.rows],
     }
     counts = {name: by_month(times, length) for name, times in opens.items()}
     counts["unsorted"] = dict(unsorted)
+    counts["crossed"] = {month: int(number) for month, number in crossed.items()}
     months = sorted(set().union(*counts.values()))
     return {month: {name: counts[name].get(month, 0) for name in MONTH_COUNTS} for month in months}
 

@@ -15,7 +15,7 @@ from fxgpt_core.market.candles import Candles
 from fxgpt_core.market.config import QualityConfig
 from fxgpt_core.market.quality.counts import Findings, find, naive_utc
 
-KINDS = ("time zone", "gap", "quarantined", "stale", "outlier")
+KINDS = ("level", "time zone", "gap", "quarantined", "stale", "outlier")
 _WORST_OUTLIER = 300.0
 _WEEK = np.timedelta64(calendar.WEEK_MINUTES, "m")
 _KIND_OF_OUTLIER = {
@@ -53,6 +53,7 @@ def incidents(candles: Candles, standing: pd.DataFrame, config: QualityConfig | 
     found = find(clean, standing, candles.timeframe, config or QualityConfig())
     length = candles.timeframe
     every = [
+        *_levels(found, length),
         *_gaps(found, length),
         *_stale(found, candles),
         *_outliers(found, length),
@@ -82,6 +83,18 @@ def _outliers(found: Findings, length: Timeframe) -> Iterator[Incident]:
         start = found.opens[row]
         detail = f"{kind} of {scale:.0f} usual moves: {_KIND_OF_OUTLIER[str(kind)]}"
         yield Incident("outlier", start, start + length.duration, 1, detail, min(float(scale), _WORST_OUTLIER))
+
+
+def _levels(found: Findings, length: Timeframe) -> Iterator[Incident]:
+    """Yield one incident a break; it casts doubt on every bar from there to the next break, or to the end."""
+    rows = found.levels.rows
+    ends = np.r_[rows, len(found.opens)][1:]
+    for row, end, step, kind in zip(rows, ends, found.levels.steps, found.levels.kinds, strict=True):
+        start, bars = found.opens[row], int(end - row)
+        size = f"by a factor of {np.exp(abs(step)):.4g}" if kind == "factor" else f"by {np.expm1(step):+.1%}"
+        why = "another scale" if kind == "factor" else "another pair's prices begin or end here"
+        detail = f"the price level breaks {size}: {why}"
+        yield Incident("level", start, start + length.duration, 1, detail, float(bars))
 
 
 def _shifts(found: Findings, length: Timeframe) -> Iterator[Incident]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from fxgpt_core.common.timeframes import timeframe
 from fxgpt_core.market.config import QualityConfig
 
 MONTH_COUNTS = (
@@ -21,10 +23,16 @@ MONTH_COUNTS = (
     "stale_bars",
     "outliers",
     "shifted_weeks",
+    "odd_weeks",
+    "level_breaks",
+    "crossed",
 )
-"""What is counted per month of known_at. `quarantined` are all reasons together, three of which stand beside it."""
+"""What is counted per month of known_at. `quarantined` are all reasons together, three of which stand beside it;
+`odd_weeks` are those of `shifted_weeks` that another country's summer time does not explain."""
 
 _MONTHS_SAID = 6
+_MONTH_MINUTES = 31_200  # of weekly trading time: a twelfth of 52 weeks of 120 hours
+_MONTH_PART = 4  # a bar in four may always be bad where a month has few
 
 
 @dataclass(frozen=True)
@@ -36,7 +44,8 @@ class QualityReport:
     without a row, `gaps` the runs of missing bars, `coverage` = 1 - missing / expected. `outliers`: jumps, spikes and
     wicks; `stale_runs` of a frozen price hold `stale_bars`. `weekends` inside the data; `week_edges`: the share of
     weekly opens or of weekly closes that fit the FX week, the smaller of the two; `shifted_weeks` begin and end by the
-    same whole hours too early or late. `months`: month -> counts named in `MONTH_COUNTS`.
+    same whole hours too early or late. `months`: month -> counts named in `MONTH_COUNTS`, `level_breaks` and `crossed`
+    (bars whose ask lies below the bid) among them.
     """
 
     symbol: str
@@ -88,20 +97,39 @@ class QualityReport:
             ("missing", "market-hour bars are missing", count["expected"], config.max_missing_share_per_month),
             ("quarantined", "rows are quarantined", given, config.max_quarantined_share_per_month),
             ("stale_bars", "bars lie in runs of a frozen price", count["usable"], config.max_stale_share_per_month),
+            ("crossed", "bars have their ask below the bid", count["usable"], config.max_crossed_share_per_month),
         )
+        least = self._least(config)
         found = [
             f"{count[name]} of {total} {what} ({count[name] / total:.1%}, limit {limit:.1%})"
             for name, what, total, limit in shares
-            if count[name] >= config.month_min_bars and total and count[name] / total > limit
+            if count[name] >= least and total and count[name] / total > limit
         ]
         if count["outliers"] > config.max_outliers_per_month:
             found.append(f"{count['outliers']} outliers (limit {config.max_outliers_per_month})")
-        if config.block_on_suspect_time_zone and count["shifted_weeks"] > config.max_shifted_weeks_per_month:
+        if count["level_breaks"] > config.max_level_breaks_per_month:
             found.append(
-                f"the stamps of {count['shifted_weeks']} weeks are off by whole hours "
-                f"(limit {config.max_shifted_weeks_per_month})"
+                f"the price level breaks {_times(count['level_breaks'])}, into or out of another scale or another "
+                f"pair's prices (limit {config.max_level_breaks_per_month})"
             )
-        return found
+        return [*found, *self._shifted(count, config)]
+
+    def _shifted(self, count: dict[str, int], config: QualityConfig) -> Iterator[str]:
+        if not config.block_on_suspect_time_zone:
+            return
+        weeks, odd = count["shifted_weeks"], count["odd_weeks"]
+        if odd > config.max_odd_weeks_per_month:
+            yield (
+                f"the stamps of {_weeks(odd)} off by whole hours that no summer time explains "
+                f"(limit {config.max_odd_weeks_per_month})"
+            )
+        elif weeks > config.max_shifted_weeks_per_month:
+            yield f"the stamps of {_weeks(weeks)} off by whole hours (limit {config.max_shifted_weeks_per_month})"
+
+    def _least(self, config: QualityConfig) -> int:
+        """Return how many bad bars a month of this timeframe must have to fail."""
+        bars = _MONTH_MINUTES / timeframe(self.timeframe).minutes
+        return min(config.month_min_bars, math.ceil(bars / _MONTH_PART))
 
     def _overall(self, config: QualityConfig) -> Iterator[str]:
         if self.usable == 0:
@@ -142,3 +170,11 @@ class QualityReport:
     def from_dict(cls, values: dict[str, Any]) -> QualityReport:
         """Rebuild a report from `to_dict`."""
         return cls(**{field.name: values[field.name] for field in fields(cls)})
+
+
+def _times(number: int) -> str:
+    return "once" if number == 1 else f"{number} times"
+
+
+def _weeks(number: int) -> str:
+    return "1 week are" if number == 1 else f"{number} weeks are"
