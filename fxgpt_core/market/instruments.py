@@ -10,6 +10,17 @@ from fxgpt_core.common.symbols import normalise_symbol
 _QUOTE_STEPS = {"JPY": (0.01, 3), "HUF": (0.01, 3), "KRW": (0.01, 3), "CLP": (0.01, 3), "RUB": (0.001, 4)}
 _METAL_STEPS = {"XAU": (0.1, 2), "XAG": (0.01, 3)}
 _METAL_LOTS = {"XAU": 100.0, "XAG": 5000.0}
+# Dollars that one unit has been worth or may come to be worth, generously; a factor of ten must not fit between two
+# usual prices. The lira, of which a million was one later, has no range that says anything.
+_WORTH = {
+    "USD": (1.0, 1.0), "EUR": (0.6, 2.1), "GBP": (0.9, 3.0), "CHF": (0.35, 2.5), "AUD": (0.4, 1.5), "NZD": (0.35, 1.3),
+    "CAD": (0.5, 1.4), "JPY": (1 / 400, 1 / 60), "SEK": (1 / 18, 1 / 4), "NOK": (1 / 18, 1 / 4),
+    "DKK": (1 / 14, 1 / 4), "HKD": (1 / 10, 1 / 5), "SGD": (0.35, 1.4), "CNH": (1 / 12, 1 / 4), "PLN": (1 / 8, 1 / 1.5),
+    "CZK": (1 / 50, 1 / 10), "HUF": (1 / 800, 1 / 80), "ILS": (1 / 8, 1 / 1.5), "MXN": (1 / 50, 1 / 2.5),
+    "ZAR": (1 / 50, 1 / 1.5), "BRL": (1 / 20, 1 / 0.7), "CLP": (1 / 2500, 1 / 200), "INR": (1 / 250, 1 / 10),
+    "KRW": (1 / 3000, 1 / 500), "RUB": (1 / 500, 1 / 4), "THB": (1 / 90, 1 / 15), "TWD": (1 / 70, 1 / 20),
+    "RON": (1 / 12, 1 / 1.5), "XAU": (200.0, 12_000.0), "XAG": (2.0, 500.0),
+}  # fmt: skip
 # Pairs that settle one day after the trade: their weekend is rolled over on Thursday, all others' on Wednesday.
 _SETTLES_NEXT_DAY = {"USDCAD", "USDTRY", "USDRUB"}
 
@@ -36,6 +47,14 @@ class Instrument:
     def point(self) -> float:
         """Price of the last quoted digit."""
         return float(10.0**-self.digits)
+
+    @property
+    def plausible(self) -> tuple[float, float] | None:
+        """The lowest and the highest price that anyone may ever have seen, None where nothing can be said."""
+        if self.base not in _WORTH or self.quote not in _WORTH:
+            return None
+        base, quote = _WORTH[self.base], _WORTH[self.quote]
+        return base[0] / quote[1], base[1] / quote[0]
 
 
 def instrument(symbol: str) -> Instrument:

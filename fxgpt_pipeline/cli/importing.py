@@ -11,6 +11,7 @@ from fxgpt_core.common.errors import BadInputError, FxgptError
 from fxgpt_core.common.symbols import normalise_symbol
 from fxgpt_core.common.timeframes import timeframe as parse_timeframe
 from fxgpt_core.store.asset_config import AssetConfig, load_asset
+from fxgpt_core.store.clock import SystemClock
 from fxgpt_core.store.paths import Home, config_dir
 from fxgpt_pipeline.cli.output import json_option, print_json
 
@@ -54,7 +55,8 @@ def import_files(
 
     claims = Claims(pair, layout, tz, side, bar)
     limits = _Limits()
-    done = import_all(Lake(Home.from_environment().create().lake), list(dict.fromkeys(files)), claims, limits)
+    lake = Lake(Home.from_environment().create().lake)
+    done = import_all(lake, list(dict.fromkeys(files)), claims, limits, SystemClock())
     for _, error in done.failed:
         click.echo(f"Error: {error}", err=True)
     for warning in limits.warnings:
@@ -120,7 +122,7 @@ def _describe(result: ImportResult) -> None:
         "layout": result.layout + delimiter,
         "time zone": f"{result.time_zone} ({result.time_zone_how})",
         "price side": f"{result.side} ({result.side_how})",
-        "scale": result.scale,
+        "scale": f"{result.scale}, prices {result.price_low:.6g} to {result.price_high:.6g}",
         "span": f"{result.first} to {result.last}, {result.missing} bars missing in market hours",
         "in the lake": f"{result.rows_changed} rows new or changed",
     }

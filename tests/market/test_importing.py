@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,12 +15,14 @@ from market_helpers import as_csv, bars, content, shared
 from fxgpt_core.common.errors import BadInputError
 from fxgpt_core.market.candles import Candles
 from fxgpt_core.market.clocks.time_zones import parse_zone
-from fxgpt_core.market.files.importing import import_file
+from fxgpt_core.market.files import importing, reading
+from fxgpt_core.market.files.importing import import_file, import_files
 from fxgpt_core.market.files.layouts.layout import symbol_in
 from fxgpt_core.market.files.reading import read_file
 from fxgpt_core.market.history import load_candles
-from fxgpt_core.market.lake import Lake
+from fxgpt_core.market.lake import Lake, Manifest
 from fxgpt_core.market.zones import to_local
+from fxgpt_core.store.clock import FixedClock
 
 
 def _lake(tmp_path: Path) -> Lake:
@@ -277,3 +282,95 @@ def test_clocks_are_named_in_many_ways(text: str, name: str, hours: float) -> No
 def test_a_clock_farther_than_any_clock_is_refused() -> None:
     with pytest.raises(BadInputError, match="14 h"):
         parse_zone("New York+99")
+
+
+def test_unreadable_volumes_are_counted(tmp_path: Path) -> None:
+    frame = bars(300).to_frame().reset_index().drop(columns="spread").astype({"volume": object})
+    frame.loc[[3, 7], "volume"] = "12 lots"
+    frame.loc[9, "volume"] = None
+    result = import_file(_lake(tmp_path), _file(tmp_path, "EURUSD.csv", frame.to_csv(index=False)))
+    assert result.warnings == ("2 volumes are no numbers, such as '12 lots', and count as unknown.",)
+
+
+@pytest.mark.parametrize(("module", "name"), [(reading, "read_table"), (reading, "to_prices"), (importing, "judge")])
+def test_a_fault_in_one_file_does_not_stop_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: Any, name: str
+) -> None:
+    bad, whole = _file(tmp_path, "EURUSD.csv", as_csv(bars(250))), getattr(module, name)
+    good = [_file(tmp_path, "EURUSD_2.csv", GOOD), _file(tmp_path, "GBPUSD.csv", GOOD)]
+
+    def fail(first: Any, *more: Any) -> Any:
+        if getattr(first, "path", None) == bad or (name == "to_prices" and len(first) == 250):
+            raise ZeroDivisionError("float division")
+        return whole(first, *more)
+
+    monkeypatch.setattr(module, name, fail)
+    done = import_files(_lake(tmp_path), [bad, *good])
+    assert [result.path for result in done.results] == [str(path) for path in good]
+    ((path, error),) = done.failed
+    assert (path, str(error)) == (bad, f"{bad}: unexpected ZeroDivisionError: float division.")
+
+
+# Time and level ------------------------------------------------------------------------------------------------------
+
+
+def test_bars_that_close_after_now_are_set_aside(tmp_path: Path) -> None:
+    candles = bars(400)
+    now = FixedClock(pd.Timestamp(candles.ts_utc[300], tz="UTC").to_pydatetime() + timedelta(minutes=59))
+    path = _file(tmp_path, "EURUSD.csv", as_csv(candles))
+    result = import_file(_lake(tmp_path), path, tz="UTC", clock=now)
+    assert (result.rows_imported, result.quarantined) == (300, {"future": 100})
+    assert import_file(_lake(tmp_path), path, tz="UTC").quarantined == {}
+    early = FixedClock(datetime(2023, 1, 1, tzinfo=UTC))
+    with pytest.raises(BadInputError, match=r"none of 400 rows can be used \(400 future\)"):
+        import_file(Lake(tmp_path / "other"), path, tz="UTC", clock=early)
+
+
+def _scaled(candles: Candles, factor: float) -> str:
+    frame = candles.to_frame().reset_index().drop(columns="spread")
+    frame[["open", "high", "low", "close"]] *= factor
+    return frame.to_csv(index=False)
+
+
+def test_other_prices_at_the_times_of_stored_bars_are_refused_and_the_lake_stays(tmp_path: Path) -> None:
+    lake, candles = _lake(tmp_path), bars(1500)
+    import_file(lake, _file(tmp_path, "EURUSD_mid.csv", as_csv(candles)), tz="UTC")
+    before = content(lake.root)
+    for rows in (slice(0, 1500), slice(700, 1500), slice(400, 600)):
+        with pytest.raises(BadInputError, match=r"prices 1\.1 times as high; the lake is as it was"):
+            import_file(lake, _file(tmp_path, "EURUSD_mid_2.csv", _scaled(candles.take(rows), 1.1)))
+    assert content(lake.root) == before
+
+
+def test_a_correction_of_wrong_bars_comes_in_with_a_word(tmp_path: Path) -> None:
+    lake, candles = _lake(tmp_path), bars(1500)
+    wrong = candles.to_frame().reset_index().drop(columns="spread")
+    wrong.loc[400:599, ["open", "high", "low", "close"]] *= 1.1
+    import_file(lake, _file(tmp_path, "EURUSD_mid.csv", wrong.to_csv(index=False)))
+    result = import_file(lake, _file(tmp_path, "EURUSD_mid_2.csv", as_csv(candles.take(slice(400, 600)))), tz="UTC")
+    assert result.rows_changed == 200
+    assert result.warnings[0].startswith("Corrects stored bars: 200 of its bars")
+
+
+def test_bars_that_go_on_elsewhere_are_warned_of(tmp_path: Path) -> None:
+    lake, candles = _lake(tmp_path), bars(1500)
+    import_file(lake, _file(tmp_path, "EURUSD_mid.csv", as_csv(candles.take(slice(0, 800)))), tz="UTC")
+    result = import_file(lake, _file(tmp_path, "EURUSD_mid_2.csv", _scaled(candles.take(slice(800, 1500)), 1.2)))
+    assert "Where these bars meet the stored ones, 2024-02-16T" in result.warnings[0]
+    assert result.price_low < result.price_high
+
+
+def test_bid_and_ask_that_do_not_belong_together_are_warned_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    candles, whole = bars(400), Lake.read_manifest
+    crossed = {"month=2024-01": 300, "month=2023-12": 9999}
+    path = _file(tmp_path, "EURUSD_mid.csv", as_csv(candles))
+
+    def with_crossed(self: Lake, *more: Any) -> Manifest | None:
+        found = whole(self, *more)
+        return None if found is None else replace(found, extra={**found.extra, "crossed": crossed})
+
+    monkeypatch.setattr(Lake, "read_manifest", with_crossed)
+    (warning,) = import_file(_lake(tmp_path), path, tz="UTC").warnings
+    assert warning.startswith("In 300 of 400 mid bars the ask lies below the bid")
+    crossed["month=2024-01"] = 10
+    assert import_file(Lake(tmp_path / "other"), path, tz="UTC").warnings == ()

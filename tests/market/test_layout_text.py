@@ -177,3 +177,34 @@ def test_thousands_separators_are_no_reason_to_lose_a_volume(
     raw = read_file(put(tmp_path, "EURUSD.csv", text), tz="UTC")
     np.testing.assert_array_equal(_prices(raw, "volume"), volume)
     np.testing.assert_array_equal(_prices(raw), candles.close)
+
+
+@pytest.mark.parametrize(
+    ("symbol", "digits", "price"), [("EURUSD", 4, 1.1), ("EURUSD", 6, 1.1), ("EURUSD", 5, 1.1), ("AUDUSD", 4, 0.65),
+                                    ("USDJPY", 2, 110.0), ("XAUUSD", 3, 1900.0)],
+)  # fmt: skip
+def test_points_of_another_digit_are_told_from_what_the_pair_can_cost(
+    tmp_path: Path, symbol: str, digits: int, price: float
+) -> None:
+    candles = bars(300)
+    frame = table(candles, OHLCV, "%Y.%m.%d %H:%M")
+    true = frame[list(OHLCV[:4])] / candles.close[0] * price
+    frame[list(OHLCV[:4])] = (true * 10.0**digits).round()
+    raw = read_file(put(tmp_path, f"{symbol}.csv", frame.to_csv(index=False)), tz="UTC")
+    assert (raw.layout, raw.scale) == ("mt5_points", f"points (x {10.0**-digits:g})")
+    np.testing.assert_allclose(_prices(raw), true["close"], atol=0.5 * 10.0**-digits)
+
+
+@pytest.mark.parametrize(("symbol", "factor"), [("EURUSD", 100), ("EURUSD", 0.01), ("USDJPY", 1), ("EURUSD", 1e9)])
+def test_prices_that_the_pair_cannot_have_are_refused(tmp_path: Path, symbol: str, factor: float) -> None:
+    frame = table(bars(300), OHLCV, "%Y.%m.%d %H:%M")
+    frame[list(OHLCV[:4])] *= factor
+    with pytest.raises(BadInputError, match=rf"{symbol} lies between .* --symbol .* --layout mt5_points"):
+        read_file(put(tmp_path, f"{symbol}.csv", frame.to_csv(index=False)), tz="UTC")
+
+
+def test_a_pair_of_which_nothing_is_known_is_believed(tmp_path: Path) -> None:
+    frame = table(bars(300), OHLCV, "%Y.%m.%d %H:%M")
+    frame[list(OHLCV[:4])] *= 1e6  # liras of 2004
+    raw = read_file(put(tmp_path, "USDTRY.csv", frame.to_csv(index=False)), tz="UTC")
+    assert raw.scale in ("decimal", "points (x 1e-05)")

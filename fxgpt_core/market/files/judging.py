@@ -15,11 +15,14 @@ from fxgpt_core.market.quality.assessment import Assessment, assess
 from fxgpt_core.market.sides import combine_sides
 
 
-def judge(raw: RawBars, quality: QualityConfig) -> tuple[Candles | None, Assessment]:
-    """Return the usable bars (None without any) and the assessment; quarantined rows have their line in the file."""
+def judge(raw: RawBars, quality: QualityConfig, now: np.datetime64 | None = None) -> tuple[Candles | None, Assessment]:
+    """Return the usable bars (None without any) and the assessment; quarantined rows have their line in the file.
+
+    Bars that close after `now` (UTC) cannot be used.
+    """
     if raw.side == "both":
-        return _judge_sides(raw, quality)
-    judged = with_lines(assess(raw.frame, raw.symbol, raw.timeframe, quality), raw.frame["line"])
+        return _judge_sides(raw, quality, now)
+    judged = with_lines(assess(raw.frame, raw.symbol, raw.timeframe, quality, now), raw.frame["line"])
     return _candles(judged, raw, raw.side), judged
 
 
@@ -29,18 +32,29 @@ def with_lines(judged: Assessment, line: pd.Series) -> Assessment:
     return replace(judged, quarantine=judged.quarantine.assign(row=line.to_numpy()[rows]))
 
 
+def unreadable_volumes(raw: RawBars) -> list[str]:
+    """Return a warning where volumes are no numbers: they are unknown in the lake."""
+    if "volume" not in raw.frame or pd.api.types.is_numeric_dtype(raw.frame["volume"]):
+        return []
+    text = raw.frame["volume"].astype("string").str.strip()
+    lost = text.notna() & (text != "") & pd.to_numeric(text, errors="coerce").isna()
+    if not lost.any():
+        return []
+    return [f"{int(lost.sum())} volumes are no numbers, such as {text[lost].iloc[0]!r}, and count as unknown."]
+
+
 def _candles(judged: Assessment, raw: RawBars, side: str) -> Candles | None:
     if judged.report.usable == 0:
         return None
     return Candles.from_frame(judged.clean, raw.symbol, raw.timeframe, side)
 
 
-def _judge_sides(raw: RawBars, quality: QualityConfig) -> tuple[Candles | None, Assessment]:
+def _judge_sides(raw: RawBars, quality: QualityConfig, now: np.datetime64 | None) -> tuple[Candles | None, Assessment]:
     """Judge rows with bid and ask: a row that is bad on either side is set aside as it stood there."""
     frame = raw.frame
     rest = frame[[name for name in ("line", "ts_utc", "stamp", "volume", "malformed") if name in frame]]
     sides = {side: rest.assign(**{name: frame[f"{side}_{name}"] for name in OHLC}) for side in ("bid", "ask")}
-    judged = {side: assess(rows, raw.symbol, raw.timeframe, quality) for side, rows in sides.items()}
+    judged = {side: assess(rows, raw.symbol, raw.timeframe, quality, now) for side, rows in sides.items()}
     candles = {side: _candles(answer, raw, side) for side, answer in judged.items()}
     mid = None
     if candles["bid"] is not None and candles["ask"] is not None:
@@ -57,7 +71,7 @@ def _judge_sides(raw: RawBars, quality: QualityConfig) -> tuple[Candles | None, 
             column = both[name].astype(object)
             column.iloc[bad] = sides[side][name].iloc[bad]
             both[name] = column
-    whole = with_lines(assess(both, raw.symbol, raw.timeframe, quality), frame["line"])
+    whole = with_lines(assess(both, raw.symbol, raw.timeframe, quality, now), frame["line"])
     return _candles(whole, raw, "mid"), whole
 
 

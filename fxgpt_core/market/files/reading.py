@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from fxgpt_core.common.errors import BadInputError
+from fxgpt_core.common.errors import BadInputError, DataError, FxgptError
 from fxgpt_core.common.symbols import normalise_symbol
 from fxgpt_core.common.timeframes import TIMEFRAMES, Timeframe
 from fxgpt_core.common.timeframes import timeframe as parse_timeframe
@@ -97,7 +97,7 @@ class Readings:
 
     bars: list[RawBars] = field(default_factory=list)
     events: list[Path] = field(default_factory=list)
-    failed: list[tuple[Path, BadInputError]] = field(default_factory=list)
+    failed: list[tuple[Path, FxgptError]] = field(default_factory=list)
 
 
 def read_file(
@@ -124,7 +124,7 @@ def read_file(
 def read_files(paths: Sequence[Path], claims: Claims) -> Readings:
     """Read files together: files of one pair, layout and bar length share the evidence about their clock.
 
-    What cannot be used is told in `failed` and does not keep the others from being read.
+    What cannot be used is told in `failed` and does not keep the others from being read, whatever the fault.
     """
     out, tables = Readings(), []
     for path in paths:
@@ -132,14 +132,24 @@ def read_files(paths: Sequence[Path], claims: Claims) -> Readings:
             tables += _open(path, claims, out)
         except BadInputError as error:
             out.failed.append((path, error))
+        except Exception as error:
+            out.failed.append((path, FaultError(path, error)))
     groups: dict[tuple[str, str, str], list[_Opened]] = defaultdict(list)
     for one in tables:
         groups[one.symbol, one.table.layout, one.table.kind].append(one)
     for group in groups.values():
-        _read_group(group, claims, out)
+        _contain(group, claims, out)
     order = {path: index for index, path in enumerate(paths)}
     out.bars.sort(key=lambda raw: order[raw.path])
     return out
+
+
+class FaultError(DataError):
+    """A fault of ours, not of the file, kept from stopping other files; `fault` is what was raised."""
+
+    def __init__(self, path: Path, fault: Exception) -> None:
+        super().__init__(f"{path}: unexpected {type(fault).__name__}: {fault}.")
+        self.fault = self.__cause__ = fault
 
 
 @dataclass(frozen=True)
@@ -184,6 +194,21 @@ def _table(member: Member, claims: Claims) -> _Opened:
     return _Opened(member, table, symbol, stamps, ())
 
 
+def _contain(group: list[_Opened], claims: Claims, out: Readings) -> None:
+    """Read a group, or, where one of them shows a fault of ours, each of it alone."""
+    found = Readings()
+    try:
+        _read_group(group, claims, found)
+    except Exception as error:
+        if len(group) > 1:
+            for one in group:
+                _contain([one], claims, out)
+            return
+        found = Readings(failed=[(group[0].member.path, FaultError(group[0].member.path, error))])
+    out.bars += found.bars
+    out.failed += found.failed
+
+
 def _read_group(group: list[_Opened], claims: Claims, out: Readings) -> None:
     timed: dict[Timeframe, list[tuple[_Opened, TimedTable]]] = defaultdict(list)
     for one in group:
@@ -201,13 +226,13 @@ def _read_group(group: list[_Opened], claims: Claims, out: Readings) -> None:
                 continue
             try:
                 side, side_how = _side(one, claims.side)
+                frame = _one_side(one.table.frame, side) if one.table.side == "both" else one.table.frame
+                frame = frame.copy(deep=False)
+                frame.insert(0, "ts_utc", pd.DatetimeIndex(answer.times).tz_localize("UTC"))
+                frame, points = _priced(one, frame, claims.layout == POINTS)
             except BadInputError as error:
                 out.failed.append((one.member.path, error))
                 continue
-            frame = _one_side(one.table.frame, side) if one.table.side == "both" else one.table.frame
-            frame.insert(0, "ts_utc", pd.DatetimeIndex(answer.times).tz_localize("UTC"))
-            insist = claims.layout == POINTS
-            frame, points = to_prices(frame, one.symbol, insist, one.table.layout)
             bar = (claims.bar or TIMEFRAMES["1m"]) if one.table.kind == "ticks" else length
             out.bars.append(
                 RawBars(
@@ -230,6 +255,13 @@ def _read_group(group: list[_Opened], claims: Claims, out: Readings) -> None:
                     (*answer.warnings, *one.left_out),
                 )
             )
+
+
+def _priced(one: _Opened, frame: pd.DataFrame, insist: bool) -> tuple[pd.DataFrame, str]:
+    try:
+        return to_prices(frame, one.symbol, insist, one.table.layout)
+    except BadInputError as error:
+        raise BadInputError(f"{one.member.where}: {error}") from error
 
 
 def _length(one: _Opened, group: list[_Opened], wanted: Timeframe | None) -> Timeframe:

@@ -30,6 +30,7 @@ REASONS = (
     "not_enclosing",
     OUTSIDE,
     "off_grid",
+    "future",
     "duplicate",
 )
 """Why a row is quarantined; the first that applies is the row's reason."""
@@ -45,15 +46,24 @@ class Assessment:
     quarantine: pd.DataFrame
 
 
-def assess(frame: pd.DataFrame, symbol: str, bar: str | Timeframe, config: QualityConfig | None = None) -> Assessment:
-    """Judge raw bars: `ts_utc` (UTC-aware, NaT where unreadable), OHLC and volume as numbers or text, any order."""
+def assess(
+    frame: pd.DataFrame,
+    symbol: str,
+    bar: str | Timeframe,
+    config: QualityConfig | None = None,
+    now: np.datetime64 | None = None,
+) -> Assessment:
+    """Judge raw bars: `ts_utc` (UTC-aware, NaT where unreadable), OHLC and volume as numbers or text, any order.
+
+    Bars that close after `now` (UTC) are set aside: they run still, or their stamps are another time's.
+    """
     config, length = config or QualityConfig(), timeframe(bar)
     optional = [name for name in ("volume", "spread") if name in frame.columns]
     stamps = naive_utc(frame["ts_utc"])
     values = {name: _numbers(frame[name]) for name in (*PRICES, *optional)}
     unsorted = by_month(stamps[_unsorted(stamps)], length)
     malformed = frame["malformed"].to_numpy(dtype=bool) if "malformed" in frame.columns else np.zeros(len(frame), bool)
-    reason = _reasons(stamps, values, malformed, length)
+    reason = _reasons(stamps, values, malformed, length, now)
     good = reason < 0
     order = np.flatnonzero(good)[np.argsort(stamps[good], kind="stable")]
     clean = pd.DataFrame({name: numbers[order] for name, numbers in values.items()})
@@ -103,6 +113,7 @@ def _reasons(
     values: dict[str, NDArray[np.float64]],
     malformed: NDArray[np.bool_],
     length: Timeframe,
+    now: np.datetime64 | None,
 ) -> NDArray[np.int64]:
     """Return the index into REASONS of each row, -1 for usable rows: (rows,)."""
     prices = np.stack([values[name] for name in PRICES])  # (4, rows)
@@ -120,6 +131,7 @@ def _reasons(
             (high < np.maximum(opened, close)) | (low > np.minimum(opened, close)),
             ~calendar.holds_trading(safe, length),
             calendar.bar_open(safe, length) != safe,
+            safe + length.duration > now if now is not None else np.zeros(len(safe), dtype=bool),
         ]
     reason = np.select(tests, list(range(len(tests))), -1)
     good = np.flatnonzero(reason < 0)

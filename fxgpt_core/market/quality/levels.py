@@ -1,8 +1,8 @@
 """Level breaks: prices on another scale, or stretches of another pair's prices pasted into a history.
 
-A crisis moves a price far, and the move stays or fades through wild bars. Wrong prices betray themselves otherwise: by a
-factor that no pair moves in one bar, or by a stretch that begins and ends with opposite steps of one size out of a calm
-market into a calm market. A large step that stays is a fact of the market and no break.
+A crisis moves a price far, and the move stays or fades through wild bars. Wrong prices betray themselves otherwise: by
+a factor that no pair moves in one bar, or by a stretch that begins and ends with opposite steps of one size out of a
+calm market into a calm market. A large step that stays is a fact of the market and no break.
 """
 
 from __future__ import annotations
