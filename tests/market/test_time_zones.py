@@ -229,3 +229,21 @@ def test_four_hour_stamps_are_not_inferred(tmp_path: Path) -> None:
     path = put(tmp_path, "EURUSD.csv", table(candles, NAMES, "%Y-%m-%d %H:%M").to_csv(index=False))
     with pytest.raises(BadInputError, match="time zone of 4h stamps cannot be inferred"):
         read_file(path)
+
+
+@pytest.mark.parametrize("hours", [1, -1])
+def test_one_week_that_contradicts_a_claim_is_named(tmp_path: Path, hours: int) -> None:
+    candles = market(26)
+    opened = np.datetime64("2024-05-05T21:00")
+    off = (candles.ts_utc >= opened) & (candles.ts_utc < opened + 7 * 24 * HOUR)
+    stamps = candles.ts_utc + np.where(off, hours, 0) * HOUR
+    against = contradiction(Bars(stamps, candles.timeframe), UTC)
+    assert f"wrong hour: that of 2024-05-05 ({hours:+d} h)" in against
+    assert contradiction(Bars(candles.ts_utc, candles.timeframe), UTC) == ""
+
+
+def test_a_venue_with_one_late_week_does_not_contradict_its_claim() -> None:
+    candles = market(26)
+    opened = np.datetime64("2024-05-05T21:00")
+    lost = (candles.ts_utc >= opened) & (candles.ts_utc < opened + 2 * HOUR)
+    assert contradiction(Bars(candles.ts_utc[~lost], candles.timeframe), UTC) == ""

@@ -25,6 +25,7 @@ _SHARE, _MARGIN = 0.7, 2  # of the weekly opens and closes; by how many more tha
 _EDGE_SHARE, _OVERHANG_SHARE = 0.8, 0.1
 _MIN_SEGMENT = 4
 _MANY_EDGES = 12
+_WEEKS_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -213,19 +214,34 @@ def _rows(bars: Bars, weeks: Weeks, first: int, last: int) -> tuple[int, int]:
     return int(weeks.starts[first]), int(weeks.starts[last]) if last < len(weeks.starts) else len(bars.local)
 
 
-def _refuse_shifts(weeks: Weeks, part: Fit, best: int) -> None:
-    """Raise BadInputError where a week opens and closes the same whole hours off: other stamps than the rest.
+def _whole_hours_off(part: Fit, row: int) -> NDArray[np.bool_]:
+    """Return which weeks open and close the same whole hours off: (weeks,).
 
     How late or early the venue is in most weeks is not counted; nor is an edge that the venue's own weekend hides.
     """
-    late = part.late[best] - _usual(part.late[best])
-    early = part.early[best] - _usual(part.early[best])
+    late, early = part.late[row] - _usual(part.late[row]), part.early[row] - _usual(part.early[row])
     whole = (np.abs(late + early) < 0.1) & (np.abs(late) > 0.9) & (np.abs(late - np.round(late)) < 0.1)
+    return np.asarray(whole & ~(part.late_clipped[row] | part.early_clipped[row]))
+
+
+def _odd_weeks(weeks: Weeks, part: Fit, zone: Zone) -> str:
+    """Return which weeks of stamps that mostly fit a claimed clock are those of another; empty where none is."""
+    off = np.flatnonzero(_whole_hours_off(part, 0))
+    if not len(off):
+        return ""
+    hours = [int(np.round(part.late[0, week] - _usual(part.late[0]))) for week in off[:_WEEKS_NAMED]]
+    named = ", ".join(f"{day(weeks.first[week])} ({late:+d} h)" for week, late in zip(off, hours, strict=False))
+    more = f" and {len(off) - _WEEKS_NAMED} more" if len(off) > _WEEKS_NAMED else ""
+    return f"read as {zone.name}, whole weeks open and close at the wrong hour: that of {named}{more}"
+
+
+def _refuse_shifts(weeks: Weeks, part: Fit, best: int) -> None:
+    """Raise BadInputError where a week opens and closes the same whole hours off: other stamps than the rest."""
+    late = part.late[best]
     # One bar after the close is not rare; in a few weeks of data it may be all that shows of another clock.
     most = -1.9 if weeks.edges >= _MANY_EDGES else -0.9
     outside = (part.late[best] < most) | (part.early[best] < most)
-    hidden = part.late_clipped[best] | part.early_clipped[best]
-    off = np.flatnonzero((whole & ~hidden) | outside)
+    off = np.flatnonzero(_whole_hours_off(part, best) | outside)
     if not len(off):
         return
     week = int(off[0])
@@ -282,7 +298,7 @@ def contradiction(bars: Bars, zone: Zone) -> str:
         clock = infer_clock(bars)
     except BadInputError:
         if fits >= 0.4 * weeks.edges:
-            return ""
+            return _odd_weeks(weeks, part, zone)
         return f"only {fits} of {weeks.edges} weekly opens and closes fall on 17:00 New York if read as {zone.name}"
     sample = _sample(bars, weeks, 0, len(weeks.first))
     if np.array_equal(clock.to_utc(sample), zone.to_utc(sample)) or not off.any():
