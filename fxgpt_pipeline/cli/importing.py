@@ -152,6 +152,8 @@ def _describe_events(events: dict[str, Any]) -> None:
         "span": f"{events['first']} to {events['last']}",
         "in the lake": f"{events['rows_changed']} releases new, changed or gone",
     }
+    if events["rows_removed"]:
+        facts["in the lake"] += f", of which {events['rows_removed']} are gone"
     if events["quarantined"]:
         facts["quarantine"] = _counts(events["quarantined"])
     _lines(facts)

@@ -90,7 +90,7 @@ def test_a_newer_file_of_a_source_moves_a_release_and_leaves_other_sources_and_s
     assert len(load_events(lake, ["EUR"])) == 2  # December lies before the newer file's span
 
 
-def test_a_currency_that_a_newer_file_drops_is_dropped(lake: Lake, tmp_path: Path) -> None:
+def test_a_release_that_a_newer_file_drops_is_dropped(lake: Lake, tmp_path: Path) -> None:
     import_events(lake, _file(tmp_path, HEAD + ROWS))
     import_events(lake, _file(tmp_path, HEAD + ROWS.replace("2024-01-05T10:00:00Z,HICP,EUR,2\n", "")))
     assert _told(load_events(lake, ["EUR"])) == [("2023-12-14T13:15", "EUR", "high", "ECB Rate Decision")]
@@ -264,3 +264,19 @@ def test_real_releases_keep_their_local_times_over_every_clock_change(lake: Lake
         assert {time.utcoffset() for time in times} == {time.utcoffset() for time in times[:12]}  # both seasons
     span = np.datetime64("2016-06-23"), np.datetime64("2016-06-25")
     assert "high" in set(load_events(lake, ["GBP"], *span).impact)
+
+
+def test_a_file_of_one_currency_leaves_the_others_of_its_source(lake: Lake, tmp_path: Path) -> None:
+    rows = ROWS.splitlines(keepends=True)
+    import_events(lake, _file(tmp_path, HEAD + "".join(row for row in rows if "USD" in row), "cal_1.csv"))
+    result = import_events(lake, _file(tmp_path, HEAD + "".join(row for row in rows if "EUR" in row), "cal_2.csv"))
+    assert (result.source, result.rows_changed, result.rows_removed) == ("cal", 2, 0)
+    assert (len(load_events(lake, ["USD"])), len(load_events(lake, ["EUR"]))) == (2, 2)
+
+
+def test_removed_releases_are_counted_and_many_of_them_warned_of(lake: Lake, tmp_path: Path) -> None:
+    import_events(lake, _file(tmp_path, HEAD + ROWS))
+    rows = ROWS.splitlines(keepends=True)
+    result = import_events(lake, _file(tmp_path, HEAD + "".join([rows[0], *rows[2:]]), "fed_2025.csv"))
+    assert (result.rows_changed, result.rows_removed) == (1, 1)
+    assert "Releases that fed named before are not in this file and were removed: 1." in result.warnings

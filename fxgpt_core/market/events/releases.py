@@ -32,6 +32,7 @@ SCHEMA = pa.schema(
 """Arrow schema of releases at rest; `known_at` is null where the source does not say when a date was announced."""
 
 _DEFINITION = stable_hash({"events": 1})
+_MANY_REMOVED = 0.1  # of the rows of a file; a few releases move every month
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,8 @@ class Events:
 @dataclass(frozen=True)
 class EventsImport:
     """What an import of releases recognised and did: `rows_read` = `rows_imported` + sum of `quarantined` (by reason);
-    `rows_changed` releases of the lake were added, changed or, being gone from the source, removed."""
+    `rows_changed` releases of the lake were added, changed or, being gone from the source, removed; `rows_removed` of
+    them were removed."""
 
     path: str
     source: str
@@ -80,6 +82,7 @@ class EventsImport:
     last: str
     suspicious: int
     warnings: tuple[str, ...]
+    rows_removed: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as JSON-able values."""
@@ -90,8 +93,8 @@ def import_events(lake: Lake, path: str | Path, source: str | None = None, tz: s
     """Import a CSV or Parquet file of releases; columns and clock are recognised, `tz` names a clock that is not.
 
     `source` (default: the file's name without numbers) identifies who published them: a newer file of a source takes
-    the place of what it said of the same span, so that a release which was moved is not there twice. Importing a file
-    again changes nothing. Raises BadInputError, with the lake as it was, when nothing can be used.
+    the place of what it said of the same span and of the currencies that it names, so that a release which was moved is
+    not there twice. Importing a file again changes nothing. Raises BadInputError, with the lake as it was, when nothing can be used.
     """
     path = Path(path)
     raw, name = read_events(path, tz), _source_name(source or _stem(path))
@@ -104,12 +107,15 @@ def import_events(lake: Lake, path: str | Path, source: str | None = None, tz: s
     _quarantine(lake, raw, name, checksum)
     span = good["ts_utc"].iloc[0].to_datetime64(), good["ts_utc"].iloc[-1].to_datetime64()
     facts = {"name": path.name, "source": name, "rows": len(raw.frame), "time_zone": raw.time_zone}
-    held = [keys["currency"] for keys in lake.keys(EVENTS)]
-    changed = sum(
+    stored = [
         _store(lake, currency, good[good["currency"] == currency], name, span, checksum, facts)
-        for currency in sorted({*good["currency"], *held})
-    )
+        for currency in sorted(set(good["currency"]))
+    ]
+    changed, removed = (sum(counts) for counts in zip(*stored, strict=True))
     suspicious = suspicious_times(good)
+    told = warnings(good, suspicious)
+    if removed > _MANY_REMOVED * len(good):
+        told = [*told, f"Releases that {name} named before are not in this file and were removed: {removed}."]
     return EventsImport(
         path=str(path),
         source=name,
@@ -125,7 +131,8 @@ def import_events(lake: Lake, path: str | Path, source: str | None = None, tz: s
         first=f"{span[0].astype('datetime64[s]')}Z",
         last=f"{span[1].astype('datetime64[s]')}Z",
         suspicious=len(suspicious.rows),
-        warnings=tuple(warnings(good, suspicious)),
+        warnings=tuple(told),
+        rows_removed=removed,
     )
 
 
@@ -199,19 +206,20 @@ def _store(
     span: tuple[np.datetime64, np.datetime64],
     checksum: str,
     facts: Mapping[str, Any],
-) -> int:
-    """Replace what `source` said of `span` by `rows`, year by year; returns how many releases changed."""
+) -> tuple[int, int]:
+    """Replace what `source` said of `span` by `rows`, year by year; returns how many releases changed, and how many of
+    these were removed."""
     keys = {"currency": currency}
     with lake.lock(EVENTS, keys):
         manifest = lake.read_manifest(EVENTS, keys) or Manifest("", _DEFINITION)
-        parts, changed = dict(manifest.parts), 0
+        parts, changed, removed = dict(manifest.parts), 0, 0
         for year in np.arange(np.datetime64(span[0], "Y"), np.datetime64(span[1], "Y") + 1):
             part = f"year={year}"
             held = part in lake.parts(EVENTS, keys)
             old = _frame(lake.read(EVENTS, keys, [part]) if held else SCHEMA.empty_table())
             new = _merged(old, rows[rows["ts_utc"].to_numpy().astype("datetime64[Y]") == year], source, span)
-            difference = _difference(old, new)
-            changed += difference
+            difference, gone = _difference(old, new)
+            changed, removed = changed + difference, removed + gone
             if difference and new.empty:
                 lake.remove(EVENTS, keys, [part])
                 parts.pop(part, None)
@@ -220,12 +228,12 @@ def _store(
             if len(new):
                 parts[part] = PartEntry(_checksum(new), len(new))
         if not parts or not (changed or (len(rows) and checksum not in manifest.inputs)):
-            return changed
+            return changed, removed
         files = {**manifest.extra.get("files", {}), **({checksum: dict(facts)} if len(rows) else {})}
         inputs = {check: str(file["name"]) for check, file in files.items()}
         content = stable_hash({name: entry.checksum for name, entry in parts.items()})
         lake.write_manifest(EVENTS, keys, Manifest(content, _DEFINITION, inputs, parts, {"files": files}))
-    return changed
+    return changed, removed
 
 
 def _merged(
@@ -237,8 +245,8 @@ def _merged(
     return both.sort_values(["ts_utc", "name", "source"], kind="stable", ignore_index=True)
 
 
-def _difference(old: pd.DataFrame, new: pd.DataFrame) -> int:
-    """Return how many releases were added, changed or removed."""
+def _difference(old: pd.DataFrame, new: pd.DataFrame) -> tuple[int, int]:
+    """Return how many releases were added, changed or removed, and how many of these were removed."""
 
     def told(frame: pd.DataFrame) -> dict[tuple[Any, ...], tuple[Any, ...]]:
         known = frame["known_at"].astype(str)
@@ -246,7 +254,8 @@ def _difference(old: pd.DataFrame, new: pd.DataFrame) -> int:
         return dict(zip(who, zip(frame["impact"], known, strict=True), strict=True))
 
     before, after = told(old), told(new)
-    return sum(before.get(key) != after.get(key) for key in before.keys() | after.keys())
+    changed = sum(before.get(key) != after.get(key) for key in before.keys() | after.keys())
+    return changed, len(before.keys() - after.keys())
 
 
 def _checksum(frame: pd.DataFrame) -> str:
