@@ -7,6 +7,7 @@ Sources: Parkinson (1980), Garman & Klass (1980, eq. 19 without the jump), Roger
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -19,14 +20,56 @@ FLOOR = 1e-6
 """Volatility (log-return units per bar) below which logs are cut: a hundredth of a pip at par."""
 
 
-def _root(variance: Floats) -> Floats:
+def root(variance: Floats) -> Floats:
+    """Return the root of a variance, 0 where rounding or the estimator left it below 0: (bars,)."""
     return np.asarray(np.sqrt(np.maximum(variance, 0.0)))
 
 
 def parkinson_variance(bars: Bars) -> Floats:
     """Return ln(high/low)² / (4 ln 2), one bar's variance from its range (Parkinson 1980): (bars,)."""
-    spread = np.log(bars.high / bars.low)
-    return np.asarray(spread * spread / (4 * math.log(2)))
+    return np.asarray(np.square(bars.log_range) / (4 * math.log(2)))
+
+
+def garman_klass_variance(bars: Bars) -> Floats:
+    """Return one bar's variance from its range and body (Garman & Klass 1980): (bars,)."""
+    return Legs.of(bars).garman_klass()
+
+
+@dataclass(frozen=True)
+class Legs:
+    """Logs of open / previous close, high / open, low / open and close / open, (bars,) each, perhaps rescaled."""
+
+    gap: Floats
+    up: Floats
+    down: Floats
+    body: Floats
+
+    @classmethod
+    def of(cls, bars: Bars) -> Legs:
+        """Return those of the bars; the first has no gap (NaN)."""
+        gap = np.full(len(bars), np.nan)
+        gap[1:] = np.log(bars.open[1:] / bars.close[:-1])
+        return cls(gap, *(np.log(price / bars.open) for price in (bars.high, bars.low, bars.close)))
+
+    def parkinson(self) -> Floats:
+        """Return (up - down)² / (4 ln 2): (bars,)."""
+        return np.asarray(np.square(self.up - self.down) / (4 * math.log(2)))
+
+    def garman_klass(self) -> Floats:
+        """Return ½ (up - down)² - (2 ln 2 - 1) body²: (bars,)."""
+        return np.asarray(0.5 * np.square(self.up - self.down) - (2 * math.log(2) - 1) * np.square(self.body))
+
+    def rogers_satchell(self) -> Floats:
+        """Return up (up - body) + down (down - body), free of drift (Rogers & Satchell 1991): (bars,)."""
+        return np.asarray(self.up * (self.up - self.body) + self.down * (self.down - self.body))
+
+
+def yang_zhang_variance(legs: Legs, window: int) -> Floats:
+    """Return the variance of gaps + k x that of bodies + (1 - k) x Rogers–Satchell over the window: (bars,)."""
+    unbiased = window / (window - 1)
+    overnight, open_close = (unbiased * rolling_std(x, window) ** 2 for x in (legs.gap, legs.body))
+    k = 0.34 / (1.34 + (window + 1) / (window - 1))
+    return np.asarray(overnight + k * open_close + (1 - k) * rolling_mean(legs.rogers_satchell(), window))
 
 
 @feature(
@@ -34,32 +77,35 @@ def parkinson_variance(bars: Bars) -> Floats:
     group="volatility",
     source="root mean square of log returns",
     warm_up=lambda p: max(p["windows"]),
-    windows=periods(10, 60, low=1),
+    windows=periods(10, 60, low=1, high=288),
 )
 def realised_volatility(bars: Bars, windows: tuple[int, ...]) -> Columns:
-    """Root mean square of close-to-close log returns."""
-    squares = bars.log_return * bars.log_return
-    return {("rv", window): _root(rolling_mean(squares, window)) for window in windows}
+    """Root mean square of close-to-close log returns over the window."""
+    return {("rv", window): root(rolling_mean(bars.squared_return, window)) for window in windows}
 
 
 @feature(
-    "range_volatility",
+    "parkinson",
     group="volatility",
-    source="Parkinson 1980; Garman & Klass 1980; Rogers & Satchell 1991",
+    source="Parkinson 1980",
     warm_up=lambda p: p["window"] - 1,
-    window=number(20, 1, 2000),
+    window=number(6, 1, 288),
 )
-def range_volatility(bars: Bars, window: int) -> Columns:
-    """Parkinson, Garman–Klass and Rogers–Satchell volatility over `window` bars."""
-    up, down = np.log(bars.high / bars.open), np.log(bars.low / bars.open)
-    body, span = np.log(bars.close / bars.open), np.log(bars.high / bars.low)
-    garman_klass = 0.5 * span * span - (2 * math.log(2) - 1) * body * body
-    rogers_satchell = up * (up - body) + down * (down - body)
-    return {
-        ("vol_parkinson", window): _root(rolling_mean(parkinson_variance(bars), window)),
-        ("vol_gk", window): _root(rolling_mean(garman_klass, window)),
-        ("vol_rs", window): _root(rolling_mean(rogers_satchell, window)),
-    }
+def parkinson(bars: Bars, window: int) -> Columns:
+    """Parkinson volatility: root of the mean of ln(high/low)² / (4 ln 2) over the window, in log return per bar."""
+    return {("vol_parkinson", window): root(rolling_mean(parkinson_variance(bars), window))}
+
+
+@feature(
+    "garman_klass",
+    group="volatility",
+    source="Garman & Klass 1980, eq. 19 without the jump",
+    warm_up=lambda p: p["window"] - 1,
+    window=number(120, 1, 288),
+)
+def garman_klass(bars: Bars, window: int) -> Columns:
+    """Garman–Klass volatility: root of the mean of ½ ln(high/low)² - (2 ln 2 - 1) ln(close/open)² over the window."""
+    return {("vol_gk", window): root(rolling_mean(garman_klass_variance(bars), window))}
 
 
 @feature(
@@ -67,19 +113,12 @@ def range_volatility(bars: Bars, window: int) -> Columns:
     group="volatility",
     source="Yang & Zhang 2000, eq. 9 with k of eq. 10",
     warm_up=lambda p: p["window"],
-    window=number(20, 1, 2000),
+    version=2,
+    window=number(20, 2, 288),
 )
 def yang_zhang(bars: Bars, window: int) -> Columns:
-    """Yang–Zhang volatility: variance of gaps + k x variance of bodies + (1 - k) x Rogers–Satchell."""
-    gap = np.full(len(bars), np.nan)
-    gap[1:] = np.log(bars.open[1:] / bars.close[:-1])
-    body = np.log(bars.close / bars.open)
-    up, down = np.log(bars.high / bars.open), np.log(bars.low / bars.open)
-    rogers_satchell = rolling_mean(up * (up - body) + down * (down - body), window)
-    unbiased = window / (window - 1)
-    overnight, open_close = (unbiased * rolling_std(x, window) ** 2 for x in (gap, body))
-    k = 0.34 / (1.34 + (window + 1) / (window - 1))
-    return {("vol_yz", window): _root(overnight + k * open_close + (1 - k) * rogers_satchell)}
+    """Yang–Zhang volatility: root of variance of gaps + k x variance of bodies + (1 - k) x Rogers–Satchell."""
+    return {("vol_yz", window): root(yang_zhang_variance(Legs.of(bars), window))}
 
 
 @feature(
@@ -87,15 +126,15 @@ def yang_zhang(bars: Bars, window: int) -> Columns:
     group="volatility",
     source="Corsi 2009, in logs; range version with Parkinson variances",
     warm_up=lambda p: max(p["windows"]),
-    windows=periods(12, 48, 288, low=1),
+    windows=periods(12, 48, 288, low=1, high=288),
 )
 def har(bars: Bars, windows: tuple[int, ...]) -> Columns:
     """Log volatility over several spans, from returns and from ranges, floored at `FLOOR`."""
-    squares, ranges = bars.log_return * bars.log_return, parkinson_variance(bars)
+    squares, ranges = bars.squared_return, parkinson_variance(bars)
     out: dict[tuple[str, int], Floats] = {}
     for window in windows:
-        out[("har_ret", window)] = np.log(np.maximum(_root(rolling_mean(squares, window)), FLOOR))
-        out[("har_range", window)] = np.log(np.maximum(_root(rolling_mean(ranges, window)), FLOOR))
+        out[("har_ret", window)] = np.log(np.maximum(root(rolling_mean(squares, window)), FLOOR))
+        out[("har_range", window)] = np.log(np.maximum(root(rolling_mean(ranges, window)), FLOOR))
     return out
 
 
