@@ -2,14 +2,60 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Literal
+
+from pydantic import Field, model_validator
 
 from fxgpt_core.common.config import Config
 
+Method = Literal["none", "split", "mondrian", "aci", "dtaci"]
+Score = Literal["quantile", "spread", "return"]
+Grouping = Literal["session", "regime", "session_regime"]
+
 
 class CalibrationConfig(Config):
-    """When forecasts are calibrated and when their calibration deserves a warning (SPEC 10)."""
+    """How forecasts are calibrated and when their calibration deserves a warning (SPEC 10).
 
+    `method` says how far the bounds of an interval move, `score` says in which terms.
+    """
+
+    method: Method = Field(
+        "split",
+        description="none: leave forecasts as they are; split: one correction learnt from the past; mondrian: one a "
+        "group of rows; aci, dtaci: a correction that follows the outcomes as they become known",
+    )
+    score: Score = Field(
+        "quantile",
+        description="quantile: distance from the forecast's own interval in units of its spread (CQR); spread: "
+        "distance from the median in units of the spread; return: distance from the median, the same for all rows",
+    )
+    groups: Grouping = Field(
+        "session",
+        description="of mondrian: trading session, regime of predicted volatility (thirds), or both",
+    )
+    group_effective: float = Field(
+        100.0, ge=10, description="a group with fewer effective rows than this takes the correction of all rows"
+    )
+    rate: float = Field(0.01, gt=0, le=0.5, description="of aci: step of the miss rate for each independent outcome")
+    memory: int = Field(
+        500, ge=50, le=100_000, description="of dtaci: number of independent outcomes over which it adapts at its best"
+    )
+    evidence: float = Field(
+        0.0,
+        ge=0.0,
+        lt=1.0,
+        description="an interval whose nominal coverage lies within the confidence interval, at this confidence, of "
+        "its raw coverage is not corrected; 0 corrects always",
+    )
     min_rows: int = Field(100, ge=50, description="fewest known out-of-sample rows of a horizon to calibrate on")
     warn_rows: int = Field(1000, ge=0, description="a warning is printed below so many calibration rows")
     warn_effective: float = Field(100.0, ge=0, description="a warning is printed below so many effective rows")
+
+    @model_validator(mode="after")
+    def _fits(self) -> CalibrationConfig:
+        if self.evidence and (self.score != "quantile" or self.method not in ("split", "mondrian")):
+            raise ValueError(
+                f"evidence {self.evidence} needs score quantile and method split or mondrian, not {self.score} and "
+                f"{self.method}: only they can leave an interval as it is"
+            )
+        return self

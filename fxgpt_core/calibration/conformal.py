@@ -1,15 +1,14 @@
-"""`ConformalCalibrator`: split conformal correction of all central intervals of a forecast (SPEC 10).
+"""`ConformalCalibrator`: conformal correction of all central intervals of a forecast (SPEC 10).
 
-For every pair of symmetric levels the score of a past forecast is how far the outcome fell outside its interval
-(negative inside), in units of the forecast's own spread: conformalised quantile regression, Romano, Patterson & Candès
-(2019), normalised as in Lei et al. (2018, sec. 5.2). The interval is then moved out (or in) by the ⌈(n+1)·coverage⌉-th
-smallest score. On exchangeable rows its coverage lies between nominal and nominal + 1/(n+1). Market rows are not
-exchangeable: what holds there is measured by `evaluation`, and the effective number of rows says how far to trust it.
+Each interval is moved out (or in) by a high quantile of the scores of past out-of-sample forecasts (see `intervals`):
+the ⌈(n+1)·coverage⌉-th smallest for all rows (split conformal) or for each group of rows (see `groups`), or one that
+follows the outcomes as they become known (see `tracker`). On exchangeable rows the coverage of the first lies between
+nominal and nominal + 1/(n+1). Market rows are not exchangeable: what holds there is measured by `evaluation`, and the
+effective number of rows says how far to trust it.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,8 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fxgpt_core.calibration.config import CalibrationConfig
-from fxgpt_core.common.dependence import estimate_mean
+from fxgpt_core.calibration.config import CalibrationConfig, Method, Score
+from fxgpt_core.calibration.groups import Groups, Labels, label_rows
+from fxgpt_core.calibration.intervals import corrected, scores, width_ratio
+from fxgpt_core.calibration.tracker import Tracker
 from fxgpt_core.common.errors import DataError, ModelError
 from fxgpt_core.common.forecast import Forecast
 from fxgpt_core.common.hashing import stable_hash
@@ -27,17 +28,15 @@ from fxgpt_core.features.outcomes import Outcomes
 
 Floats = NDArray[np.float64]
 
-_REFERENCE = 0.9
-"""Central interval whose misses give the effective number of calibration rows."""
-
 
 @dataclass(frozen=True)
 class ConformalCalibrator:
     """Corrections learnt from out-of-sample forecasts of one family.
 
-    `offsets`: (horizons, pairs), how far the bounds of each central interval move outward, in units of the forecast's
-    spread, outermost pair of levels first. `rows`, `effective_rows`: per horizon, what they rest on. `known_until`:
-    end of the last outcome used, datetime64[ns] UTC; no forecast decided earlier may be calibrated with it.
+    `offsets`: (horizons, pairs), how far the bounds of each central interval reach, in the unit of `score`, outermost
+    pair of levels first. `rows`, `effective_rows`: per horizon, what they rest on. `known_until`: end of the last
+    outcome used, datetime64[ns] UTC; no forecast decided earlier may be calibrated with it. `groups` and `tracker`,
+    where there are any, take the place of `offsets`.
     """
 
     symbol: str
@@ -48,36 +47,71 @@ class ConformalCalibrator:
     rows: tuple[int, ...]
     effective_rows: tuple[float, ...]
     known_until: np.datetime64
+    method: Method = "split"
+    score: Score = "quantile"
+    groups: Groups | None = None
+    tracker: Tracker | None = None
 
     @property
     def version(self) -> str:
-        """Content hash stamped into calibrated forecasts."""
-        return f"cqr-{stable_hash(self.to_dict(), 12)}"
+        """Content hash stamped into calibrated forecasts, with the method before it."""
+        kind = {"quantile": "cqr", "spread": "spread", "return": "return"}[self.score]
+        name = kind if self.method == "split" else self.method if self.method == "none" else f"{self.method}-{kind}"
+        return f"{name}-{stable_hash(self.to_dict(), 12)}"
 
-    def apply(self, forecast: Forecast) -> Forecast:
+    def apply(self, forecast: Forecast, labels: Labels | None = None) -> Forecast:
         """Return the calibrated forecast: quantiles corrected, `std` scaled with its 90 % interval, mean unchanged.
 
-        Where corrections of neighbouring intervals would cross, the outer one is widened to hold the inner one, so
-        that coverage is never lost. Joint samples are dropped: they would contradict the corrected quantiles. Raises
-        ModelError for another family, horizons or an already calibrated forecast, DataError for look-ahead.
+        `labels`: (rows,) groups, only where the calibrator was fitted with labels that the caller named. Joint samples
+        are dropped: they would contradict the corrected quantiles. Raises ModelError for another family, horizons or
+        an already calibrated forecast, DataError for look-ahead.
         """
         self._check(forecast)
-        half = len(self.levels) // 2
-        spread = _spread(forecast)[..., None]  # (rows, horizons, 1)
-        shift = self.offsets * spread  # (rows, horizons, pairs)
-        median = forecast.quantiles[..., half : half + 1]
-        lower = np.minimum(forecast.quantiles[..., :half] - shift, median)
-        upper = np.maximum(forecast.quantiles[..., : -half - 1 : -1] + shift, median)  # outermost first
-        lower = np.minimum.accumulate(lower[..., ::-1], axis=-1)[..., ::-1]
-        upper = np.maximum.accumulate(upper[..., ::-1], axis=-1)  # innermost first
-        quantiles = np.concatenate([lower, median, upper], axis=-1)
-        return replace(
-            forecast,
-            quantiles=quantiles,
-            std=forecast.std * _width_ratio(quantiles, forecast),
-            samples=None,
-            calibration_version=np.full(len(forecast), self.version, dtype=object),
-        )
+        if self.tracker is not None:
+            offsets = self.tracker.offsets()[None]
+        elif self.groups is not None:
+            found = label_rows(forecast, self.groups.grouping, self.groups.edges, labels)
+            offsets = self.groups.offsets_of(found, self.offsets)
+        else:
+            offsets = self.offsets[None]
+        return self._stamped(forecast, offsets, np.full(len(forecast), self.version, dtype=object))
+
+    def follow(
+        self, forecast: Forecast, outcomes: Outcomes, first: int = 0, labels: Labels | None = None
+    ) -> tuple[Forecast, ConformalCalibrator]:
+        """Calibrate the rows from `first` on, each with the outcomes known when it was decided.
+
+        `forecast`: raw, with the earlier rows before `first`, whose outcomes may become known on the way; `labels`:
+        (rows,) as in `apply`. Returns the calibrated rows and the calibrator after all outcomes known by the last one.
+        Without a tracker nothing is learnt on the way.
+        """
+        later = forecast.take(slice(first, None))
+        if self.tracker is None:
+            return self.apply(later, None if labels is None else labels[first:]), self
+        self._check(later)
+        if not len(later):
+            return later, self
+        known = outcomes.known_at(later.decided_at[-1])
+        values, ends = self._news(forecast, known)
+        tracker, path = self.tracker.learn(values)
+        learnt = np.stack([np.searchsorted(end, later.decided_at, side="right") for end in ends], axis=1)
+        rates = np.stack([path[learnt[:, column], column] for column in range(len(ends))], axis=1)
+        versions = np.array([f"{self.version}+{count}" for count in learnt.sum(axis=1)], dtype=object)
+        made = self._stamped(later, self.tracker.offsets_at(rates), versions)
+        return made, replace(self, tracker=tracker, known_until=_last(ends, self.known_until))
+
+    def learn(self, forecast: Forecast, outcomes: Outcomes) -> ConformalCalibrator:
+        """Return the calibrator after the outcomes, of raw forecasts, that became known since `known_until`.
+
+        `outcomes` as they are known at the moment of the update (`Outcomes.known_at`); one that ends at or before
+        `known_until` counts as learnt. Without a tracker the calibrator itself is returned.
+        """
+        if self.tracker is None:
+            return self
+        self._check_kind(forecast)
+        values, ends = self._news(forecast, outcomes)
+        tracker, _ = self.tracker.learn(values)
+        return replace(self, tracker=tracker, known_until=_last(ends, self.known_until))
 
     def warnings(self, config: CalibrationConfig) -> tuple[str, ...]:
         """Return a sentence for every horizon that rests on too little (SPEC 10)."""
@@ -92,8 +126,8 @@ class ConformalCalibrator:
         return tuple(found)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return JSON-able values."""
-        return {
+        """Return JSON-able values; those of plain split conformal calibration are what they have always been."""
+        values: dict[str, Any] = {
             "symbol": self.symbol,
             "family": self.family,
             "horizons": list(self.horizons),
@@ -103,10 +137,18 @@ class ConformalCalibrator:
             "effective_rows": list(self.effective_rows),
             "known_until": str(self.known_until),
         }
+        if (self.method, self.score) != ("split", "quantile"):
+            values |= {"method": self.method, "score": self.score}
+        if self.groups is not None:
+            values["groups"] = self.groups.to_dict()
+        if self.tracker is not None:
+            values["tracker"] = self.tracker.to_dict()
+        return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ConformalCalibrator:
         """Rebuild from `to_dict`."""
+        groups, tracker = values.get("groups"), values.get("tracker")
         return cls(
             symbol=values["symbol"],
             family=values["family"],
@@ -116,9 +158,38 @@ class ConformalCalibrator:
             rows=tuple(values["rows"]),
             effective_rows=tuple(values["effective_rows"]),
             known_until=np.datetime64(values["known_until"], "ns"),
+            method=values.get("method", "split"),
+            score=values.get("score", "quantile"),
+            groups=None if groups is None else Groups.from_dict(groups),
+            tracker=None if tracker is None else Tracker.from_dict(tracker),
         )
 
+    def _stamped(self, forecast: Forecast, offsets: Floats, versions: NDArray[Any]) -> Forecast:
+        quantiles = corrected(forecast, offsets, self.score)
+        return replace(
+            forecast,
+            quantiles=quantiles,
+            std=forecast.std * width_ratio(quantiles, forecast),
+            samples=None,
+            calibration_version=versions,
+        )
+
+    def _news(
+        self, forecast: Forecast, outcomes: Outcomes
+    ) -> tuple[tuple[Floats, ...], tuple[NDArray[np.datetime64], ...]]:
+        """Return per horizon the scores of outcomes not learnt yet, as they became known, and when they did."""
+        truth = outcomes.aligned(forecast.decided_at, forecast.horizons)
+        return scores_in_order(truth, scores(forecast, truth.returns, self.score), self.known_until)
+
     def _check(self, forecast: Forecast) -> None:
+        self._check_kind(forecast)
+        if len(forecast) and forecast.decided_at[0] < self.known_until:
+            raise DataError(
+                f"The calibrator of {self.family} for {self.symbol} knows outcomes until {self.known_until}, the "
+                f"forecast was decided at {forecast.decided_at[0]}: that would be looking ahead."
+            )
+
+    def _check_kind(self, forecast: Forecast) -> None:
         mine = (self.symbol, self.family, self.horizons, self.levels)
         if mine != (forecast.symbol, forecast.family, forecast.horizons, forecast.levels):
             raise ModelError(
@@ -129,64 +200,27 @@ class ConformalCalibrator:
             raise ModelError(
                 f"The forecast of {self.family} for {self.symbol} is calibrated already; pass the raw one."
             )
-        if len(forecast) and forecast.decided_at[0] < self.known_until:
-            raise DataError(
-                f"The calibrator of {self.family} for {self.symbol} knows outcomes until {self.known_until}, the "
-                f"forecast was decided at {forecast.decided_at[0]}: that would be looking ahead."
-            )
 
 
-def fit_calibrator(forecast: Forecast, outcomes: Outcomes, config: CalibrationConfig) -> ConformalCalibrator:
-    """Fit corrections on raw out-of-sample forecasts and whatever outcomes of them are known.
+def scores_in_order(
+    truth: Outcomes, values: Floats, after: np.datetime64 | None = None
+) -> tuple[tuple[Floats, ...], tuple[NDArray[np.datetime64], ...]]:
+    """Return per horizon the known scores (outcomes, pairs) by the time at which they became known, and these times.
 
-    Raises DataError when a horizon has fewer than `min_rows` known outcomes. Where n is too small for the rank of an
-    outer interval (n < coverage / (1 − coverage)), the largest score stands in and coverage falls short of nominal by
-    at most that of the missing rank; `min_rows` of 100 keeps all stored intervals clear of that.
+    `truth` and `values` (rows, horizons, pairs) share their rows; outcomes known at or before `after` are left out.
     """
-    truth = outcomes.aligned(forecast.decided_at, forecast.horizons)
-    half = len(forecast.levels) // 2
-    spread = _spread(forecast)
-    offsets = np.empty((len(forecast.horizons), half))
-    rows, effective, ends = [], [], []
-    for column, horizon in enumerate(forecast.horizons):
+    found, ends = [], []
+    for column in range(len(truth.horizons)):
         known = np.isfinite(truth.returns[:, column])
-        if known.sum() < config.min_rows:
-            raise DataError(
-                f"Calibration of {forecast.family} for {forecast.symbol} at {horizon_name(horizon)} has "
-                f"{known.sum()} known outcomes, fewer than min_rows = {config.min_rows}."
-            )
-        y, quantiles = truth.returns[known, column], forecast.quantiles[known, column]
-        low, high = quantiles[:, :half], quantiles[:, : -half - 1 : -1]  # (known, pairs), outermost first
-        score = np.maximum(low - y[:, None], y[:, None] - high) / spread[known, column, None]
-        coverage = 1 - 2 * np.asarray(forecast.levels[:half], dtype=np.float64)
-        offsets[column] = _conformal_quantile(score, coverage)
-        reference = int(np.abs(coverage - _REFERENCE).argmin())
-        misses = (score[:, reference] > offsets[column, reference]).astype(np.float64)
-        rows.append(int(known.sum()))
-        effective.append(round(estimate_mean(misses, truth.overlap(column)).effective_rows, 1))
-        ends.append(truth.label_end[known, column].max())
-    return ConformalCalibrator(
-        forecast.symbol, forecast.family, forecast.horizons, forecast.levels, offsets, tuple(rows), tuple(effective),
-        max(ends),
-    )  # fmt: skip
+        if after is not None:
+            known &= truth.label_end[:, column] > after
+        rows = np.flatnonzero(known)
+        rows = rows[np.argsort(truth.label_end[rows, column], kind="stable")]
+        found.append(values[rows, column])
+        ends.append(truth.label_end[rows, column])
+    return tuple(found), tuple(ends)
 
 
-def _conformal_quantile(score: Floats, coverage: Floats) -> Floats:
-    """Return the ⌈(n+1)·coverage⌉-th smallest score of each column: (n, pairs), (pairs,) -> (pairs,)."""
-    n = len(score)
-    # The small term keeps 0.9 * 10 from being rounded up to rank 10 by its binary representation.
-    ranks = np.array([min(n, math.ceil((n + 1) * c - 1e-9)) for c in coverage])
-    return np.asarray(np.take_along_axis(np.sort(score, axis=0), ranks[None, :] - 1, axis=0)[0])
-
-
-def _spread(forecast: Forecast) -> Floats:
-    """Return the predicted spread that scores are measured in: the 10–90 % range, (rows, horizons), above zero."""
-    return np.maximum(forecast.quantile(0.9) - forecast.quantile(0.1), 1e-12)
-
-
-def _width_ratio(quantiles: Floats, before: Forecast) -> Floats:
-    """Return calibrated over raw width of the 90 % interval, 1 where the raw one has none: (rows, horizons)."""
-    low, high = before.levels.index(0.05), before.levels.index(0.95)
-    old = before.quantiles[..., high] - before.quantiles[..., low]
-    new = quantiles[..., high] - quantiles[..., low]
-    return np.where(old > 0, new / np.where(old > 0, old, 1.0), 1.0)
+def _last(ends: tuple[NDArray[np.datetime64], ...], otherwise: np.datetime64) -> np.datetime64:
+    latest: np.datetime64 = np.concatenate([[otherwise], *ends]).max()
+    return latest

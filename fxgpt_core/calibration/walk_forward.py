@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fxgpt_core.calibration.config import CalibrationConfig
-from fxgpt_core.calibration.conformal import ConformalCalibrator, fit_calibrator
+from fxgpt_core.calibration.conformal import ConformalCalibrator
+from fxgpt_core.calibration.fitting import fit_calibrator
 from fxgpt_core.common.errors import DataError
 from fxgpt_core.common.forecast import Forecast, concat
 from fxgpt_core.features.outcomes import Outcomes
@@ -68,6 +69,7 @@ def walk_forward_calibration(
 
     `folds`: (rows,) fold number of each row of the raw `forecast`, not decreasing. The first fold has nothing before
     it and is left out, as is any fold with fewer than `min_rows` known outcomes of some horizon; the report says so.
+    An adaptive method goes on learning within the fold, at each row from the outcomes known when it was decided.
     An earlier fold's forecasts come from an earlier model, so coverage also bears the change from one model to the
     next, as it does live. Raises DataError when no fold can be calibrated.
     """
@@ -86,7 +88,8 @@ def walk_forward_calibration(
         if calibrator is None:
             reports.append(FoldCalibration(int(fold), str(start), 0, (), (), ""))
             continue
-        parts.append(calibrator.apply(forecast.take(rows)))
+        made, _ = calibrator.follow(forecast.take(slice(0, int(rows[-1]) + 1)), outcomes, int(rows[0]))
+        parts.append(made)
         warnings = calibrator.warnings(config)  # of the last fold, which knows most
         reports.append(
             FoldCalibration(
@@ -98,10 +101,10 @@ def walk_forward_calibration(
             f"Calibration of {forecast.family} for {forecast.symbol}: no fold has {config.min_rows} known outcomes "
             "before it at every horizon; import more bars or use more folds."
         )
-    made = concat(parts)
-    dropped = len(forecast) - len(made)
+    joined = concat(parts)
+    dropped = len(forecast) - len(joined)
     report = CalibrationReport(forecast.symbol, forecast.family, forecast.horizons, tuple(reports), dropped, warnings)
-    return made, report
+    return joined, report
 
 
 def fit_final(

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 from fxgpt_core.calibration.config import CalibrationConfig
-from fxgpt_core.calibration.conformal import ConformalCalibrator, fit_calibrator
+from fxgpt_core.calibration.conformal import ConformalCalibrator
+from fxgpt_core.calibration.fitting import fit_calibrator
 from fxgpt_core.calibration.walk_forward import fit_final, walk_forward_calibration
 from fxgpt_core.common.errors import DataError, ModelError
 from fxgpt_core.common.forecast import LEVELS, Forecast, from_standardised

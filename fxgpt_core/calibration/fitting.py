@@ -1,0 +1,127 @@
+"""Fit a `ConformalCalibrator` to past out-of-sample forecasts and what is known of their outcomes."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fxgpt_core.calibration.config import CalibrationConfig
+from fxgpt_core.calibration.conformal import ConformalCalibrator, scores_in_order
+from fxgpt_core.calibration.evidence import contradicted
+from fxgpt_core.calibration.groups import GIVEN, Groups, Labels, label_rows, regime_edges
+from fxgpt_core.calibration.intervals import coverages, scores
+from fxgpt_core.calibration.ranks import conformal_quantiles
+from fxgpt_core.calibration.tracker import Tracker, start_tracker
+from fxgpt_core.common.dependence import estimate_mean
+from fxgpt_core.common.errors import DataError
+from fxgpt_core.common.forecast import Forecast
+from fxgpt_core.common.timeframes import horizon_name
+from fxgpt_core.features.outcomes import Outcomes
+
+Floats = NDArray[np.float64]
+
+_REFERENCE = 0.9
+"""Central interval whose misses give the effective number of calibration rows."""
+
+_FEWEST_IN_GROUP = 50
+"""Rows below which the effective number of a group is not even estimated."""
+
+
+def fit_calibrator(
+    forecast: Forecast, outcomes: Outcomes, config: CalibrationConfig, labels: Labels | None = None
+) -> ConformalCalibrator:
+    """Fit corrections on raw out-of-sample forecasts and whatever outcomes of them are known.
+
+    `labels`: (rows,) groups for the method mondrian in place of those that the configuration names; they must then be
+    given to `apply` as well. Raises DataError when a horizon has fewer than `min_rows` known outcomes; `min_rows` of
+    100 keeps all stored intervals clear of ranks that do not exist.
+    """
+    truth = outcomes.aligned(forecast.decided_at, forecast.horizons)
+    known = np.isfinite(truth.returns)
+    _check_enough(forecast, known, config)
+    values = scores(forecast, truth.returns, config.score)  # (rows, horizons, pairs)
+    columns = range(len(forecast.horizons))
+    fits = [_fit_column(forecast, truth, values, column, known[:, column], config) for column in columns]
+    offsets = np.stack([fit[0] for fit in fits])
+    groups, tracker = None, None
+    if config.method == "mondrian":
+        groups = _fit_groups(forecast, truth, values, offsets, config, labels)
+    if config.method in ("aci", "dtaci"):
+        tracker = _warm_tracker(forecast, truth, values, config)
+    return ConformalCalibrator(
+        symbol=forecast.symbol,
+        family=forecast.family,
+        horizons=forecast.horizons,
+        levels=forecast.levels,
+        offsets=offsets,
+        rows=tuple(int(n) for n in known.sum(axis=0)),
+        effective_rows=tuple(round(fit[1], 1) for fit in fits),
+        known_until=truth.label_end[known].max(),
+        method=config.method,
+        score="quantile" if config.method == "none" else config.score,
+        groups=groups,
+        tracker=tracker,
+    )
+
+
+def _check_enough(forecast: Forecast, known: NDArray[np.bool_], config: CalibrationConfig) -> None:
+    for horizon, count in zip(forecast.horizons, known.sum(axis=0), strict=True):
+        if count < config.min_rows:
+            raise DataError(
+                f"Calibration of {forecast.family} for {forecast.symbol} at {horizon_name(horizon)} has "
+                f"{count} known outcomes, fewer than min_rows = {config.min_rows}."
+            )
+
+
+def _fit_column(
+    forecast: Forecast, truth: Outcomes, values: Floats, column: int, rows: NDArray[np.bool_], config: CalibrationConfig
+) -> tuple[Floats, float]:
+    """Return the offsets of one horizon from the chosen rows, (pairs,), and how many effective rows they rest on."""
+    score, coverage = values[rows, column], coverages(forecast.levels)
+    overlap = _overlap(truth, rows, column)
+    offsets = conformal_quantiles(score, coverage)
+    if config.method == "none":
+        offsets = np.zeros_like(offsets)
+    elif config.evidence:
+        offsets = np.where(contradicted(score <= 0, coverage, overlap, config.evidence), offsets, 0.0)
+    reference = int(np.abs(coverage - _REFERENCE).argmin())
+    misses = (score[:, reference] > offsets[reference]).astype(np.float64)
+    return offsets, estimate_mean(misses, overlap).effective_rows
+
+
+def _fit_groups(
+    forecast: Forecast, truth: Outcomes, values: Floats, whole: Floats, config: CalibrationConfig, given: Labels | None
+) -> Groups:
+    """Fit each group that has enough effective rows at a horizon; the others take the correction of all rows."""
+    grouping = config.groups if given is None else GIVEN
+    edges = regime_edges(forecast) if "regime" in grouping else ()
+    labels = label_rows(forecast, grouping, edges, given)
+    names = np.unique(labels)
+    offsets = np.broadcast_to(whole, (len(names), *whole.shape)).copy()
+    rows = np.zeros(offsets.shape[:2], dtype=np.int64)
+    effective = np.zeros(offsets.shape[:2])
+    for group, name in enumerate(names):
+        for column in range(len(forecast.horizons)):
+            chosen = (labels == name) & np.isfinite(truth.returns[:, column])
+            rows[group, column] = chosen.sum()
+            if rows[group, column] < _FEWEST_IN_GROUP:
+                continue
+            found, worth = _fit_column(forecast, truth, values, column, chosen, config)
+            effective[group, column] = round(worth, 1)
+            if worth >= config.group_effective:
+                offsets[group, column] = found
+    return Groups(grouping, edges, tuple(str(name) for name in names), offsets, rows, effective)
+
+
+def _warm_tracker(forecast: Forecast, truth: Outcomes, values: Floats, config: CalibrationConfig) -> Tracker:
+    """Return a tracker that has lived through the past: its scores are the past's, its rates follow the latest."""
+    ordered, _ = scores_in_order(truth, values)
+    overlaps = tuple(truth.overlap(column) for column in range(len(forecast.horizons)))
+    tracker, _ = start_tracker(ordered, 1 - coverages(forecast.levels), overlaps, config).learn(ordered)
+    return tracker
+
+
+def _overlap(truth: Outcomes, rows: NDArray[np.bool_], column: int) -> int:
+    """Return how many of the chosen rows a typical label spans."""
+    chosen = Outcomes(truth.symbol, truth.decided_at[rows], truth.horizons, truth.returns[rows], truth.label_end[rows])
+    return chosen.overlap(column)

@@ -1,0 +1,185 @@
+"""`Tracker`: the miss rate at which intervals are drawn, moved with the outcomes as they become known.
+
+Adaptive conformal inference (ACI; Gibbs & Candès 2021, eq. 2) draws the interval at a working miss rate a in place of
+the nominal α and moves it by γ (α − miss) after each outcome. DtACI (Gibbs & Candès 2024, JMLR 25, algorithm 1) runs
+one such rate for each step size γ and mixes them by exponential weights of their pinball losses, so that it need not
+know how fast the market changes: its regret is small over every stretch of `memory` outcomes (strongly adaptive).
+
+What differs from the papers, and why:
+
+- Outcomes come late. An outcome moves the rate when it is known, and is judged against the rate as it is then: the
+  rate is a function of the known outcomes alone, and no rates of open forecasts have to be kept.
+- Labels overlap. `overlap` consecutive labels are about one observation, so each moves rates and weights by 1 / overlap
+  of the step.
+- Intervals must be finite. Where the papers give the whole line (a < 0), the correction goes on growing in a straight
+  line with falling a, and shrinks likewise at the other end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fxgpt_core.calibration.config import CalibrationConfig
+from fxgpt_core.calibration.ranks import conformal_ranks
+
+Floats = NDArray[np.float64]
+
+RATES = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128)
+"""Steps of the rates that DtACI mixes: those of the paper's experiments."""
+
+_FINE = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.03, 0.07, 0.15, 0.95, 0.98, 0.99, 0.995)
+"""Miss rates at which scores are kept besides the nominal ones."""
+
+_STEEPNESS = 10.0
+"""Beyond the kept scores, a miss rate of 0.1 is worth the distance from the median score to the outermost one."""
+
+
+@dataclass(frozen=True)
+class Tracker:
+    """State of the online correction; a small value that is stored with the calibrator.
+
+    `targets`: (pairs,) nominal miss rates; `grid`: (knots,) rising miss rates; `knots`: (horizons, pairs, knots) past
+    scores exceeded at those rates, falling. `rates`: (horizons, pairs, experts) working miss rates; `weights`: the
+    same shape, summing to one over experts. `steps`: (experts,); `overlaps`, `outcomes`: per horizon, rows that a label
+    spans and outcomes learnt from. `memory` as in the configuration.
+    """
+
+    targets: tuple[float, ...]
+    grid: tuple[float, ...]
+    knots: Floats
+    rates: Floats
+    weights: Floats
+    steps: tuple[float, ...]
+    overlaps: tuple[int, ...]
+    outcomes: tuple[int, ...]
+    memory: int
+
+    def offsets(self) -> Floats:
+        """Return the correction as the state is now: (horizons, pairs)."""
+        return np.asarray(self.offsets_at((self.rates * self.weights).sum(axis=-1)[None])[0])
+
+    def offsets_at(self, rates: Floats) -> Floats:
+        """Return the corrections at working miss rates (rows, horizons, pairs), same shape; falling with the rate."""
+        grid, out = np.asarray(self.grid), np.empty(rates.shape)
+        up, down = self._slopes()
+        for index in np.ndindex(*rates.shape[1:]):
+            rate, knots = rates[:, index[0], index[1]], self.knots[index]
+            inside = np.interp(rate, grid, knots)
+            beyond = np.maximum(grid[0] - rate, 0) * up[index] - np.maximum(rate - grid[-1], 0) * down[index]
+            out[:, index[0], index[1]] = inside + beyond
+        return out
+
+    def learn(self, scores: tuple[Floats, ...]) -> tuple[Tracker, Floats]:
+        """Return the state after further outcomes and the mixed rates on the way.
+
+        `scores`: per horizon (outcomes, pairs), in the order in which they became known. The rates are
+        (most outcomes + 1, horizons, pairs): row k holds after k outcomes of that horizon, row 0 as the state is now.
+        """
+        counts = np.array([len(values) for values in scores])
+        most, shape = int(counts.max(initial=0)), self.rates.shape[:2]
+        seen = np.zeros((most, *shape))  # miss rates at which the outcomes would lie just on the bound
+        for column, values in enumerate(scores):
+            seen[: len(values), column] = self._rates_of(values, column)
+        path = np.empty((most + 1, *shape))
+        rates, weights = self.rates.copy(), self.weights.copy()
+        target = np.asarray(self.targets)[None, :, None]
+        share = 1 / np.asarray(self.overlaps, dtype=np.float64)[:, None, None]
+        step, forget = np.asarray(self.steps) * share, share / (2 * self.memory)
+        eagerness = self._eagerness()[None, :, None] * share
+        path[0] = (rates * weights).sum(axis=-1)
+        for k in range(most):
+            live = counts > k
+            gap = seen[k][..., None] - rates  # (horizons, pairs, experts)
+            loss = target * gap - np.minimum(gap, 0)
+            moved = weights * np.exp(-eagerness * loss)
+            moved /= moved.sum(axis=-1, keepdims=True)
+            moved += forget * (1 / len(self.steps) - moved)
+            weights[live] = moved[live]
+            rates[live] = (rates + step * (target - (gap < 0)))[live]
+            path[k + 1] = (rates * weights).sum(axis=-1)
+        outcomes = tuple(int(n) for n in np.asarray(self.outcomes) + counts)
+        return replace(self, rates=rates, weights=weights, outcomes=outcomes), path
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-able values."""
+        return {
+            "targets": list(self.targets),
+            "grid": list(self.grid),
+            "knots": self.knots.tolist(),
+            "rates": self.rates.tolist(),
+            "weights": self.weights.tolist(),
+            "steps": list(self.steps),
+            "overlaps": list(self.overlaps),
+            "outcomes": list(self.outcomes),
+            "memory": self.memory,
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Tracker:
+        """Rebuild from `to_dict`."""
+        return cls(
+            targets=tuple(values["targets"]),
+            grid=tuple(values["grid"]),
+            knots=np.asarray(values["knots"], dtype=np.float64),
+            rates=np.asarray(values["rates"], dtype=np.float64),
+            weights=np.asarray(values["weights"], dtype=np.float64),
+            steps=tuple(values["steps"]),
+            overlaps=tuple(values["overlaps"]),
+            outcomes=tuple(values["outcomes"]),
+            memory=int(values["memory"]),
+        )
+
+    def _slopes(self) -> tuple[Floats, Floats]:
+        """Return how fast corrections grow below the kept miss rates and shrink above them, (horizons, pairs)."""
+        middle = self.knots[..., int(np.abs(np.asarray(self.grid) - 0.5).argmin())]
+        least = 1e-6  # scores that are all the same must still leave a way out
+        up = _STEEPNESS * np.maximum(self.knots[..., 0] - middle, least)
+        return up, _STEEPNESS * np.maximum(middle - self.knots[..., -1], least)
+
+    def _rates_of(self, scores: Floats, column: int) -> Floats:
+        """Return the miss rate whose correction is each score, the inverse of `offsets_at`: (outcomes, pairs)."""
+        grid, out = np.asarray(self.grid), np.empty(scores.shape)
+        up, down = self._slopes()
+        for pair in range(scores.shape[1]):
+            score, knots = scores[:, pair], self.knots[column, pair]
+            inside = np.interp(score, knots[::-1], grid[::-1])
+            above, below = np.maximum(score - knots[0], 0), np.maximum(knots[-1] - score, 0)
+            out[:, pair] = inside - above / up[column, pair] + below / down[column, pair]
+        return out
+
+    def _eagerness(self) -> Floats:
+        """Return η of DtACI for each target, (pairs,) (Gibbs & Candès 2024, sec. 3.1)."""
+        a, interval = np.asarray(self.targets), self.memory
+        scale = (1 - a) ** 2 * a**3 + a**2 * (1 - a) ** 3
+        return np.asarray(np.sqrt(3 / interval * (np.log(len(self.steps) * interval) + 2) / scale))
+
+
+def start_tracker(
+    scores: tuple[Floats, ...], targets: Floats, overlaps: tuple[int, ...], config: CalibrationConfig
+) -> Tracker:
+    """Return the state before any outcome: nominal rates, equal weights, the past's scores.
+
+    `scores`: per horizon (rows, pairs); the score kept for a miss rate is that of split conformal at that rate.
+    """
+    grid = np.unique(np.round([*targets, *_FINE], 12))
+    knots = np.stack(
+        [np.sort(values, axis=0)[conformal_ranks(len(values), 1 - grid) - 1].T for values in scores]
+    )  # (horizons, pairs, knots)
+    steps = (config.rate,) if config.method == "aci" else RATES
+    shape = (len(scores), len(targets), len(steps))
+    return Tracker(
+        targets=tuple(float(t) for t in targets),
+        grid=tuple(float(g) for g in grid),
+        knots=knots,
+        rates=np.broadcast_to(targets[None, :, None], shape).copy(),
+        weights=np.full(shape, 1 / len(steps)),
+        steps=steps,
+        overlaps=overlaps,
+        outcomes=(0,) * len(scores),
+        memory=config.memory,
+    )

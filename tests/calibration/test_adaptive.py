@@ -1,0 +1,113 @@
+"""The adaptive correction follows a changed market, and only by outcomes that are known."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from fxgpt_core.calibration.config import CalibrationConfig
+from fxgpt_core.calibration.fitting import fit_calibrator
+from fxgpt_core.calibration.tracker import Tracker
+from fxgpt_core.common.errors import DataError
+from fxgpt_core.common.forecast import Forecast
+from fxgpt_core.features.outcomes import Outcomes
+from tests.calibration.simulated import exchangeable, hits, market
+
+ACI, DTACI = CalibrationConfig(method="aci"), CalibrationConfig(method="dtaci")
+BREAK, END, PAST = 3000, 4000, 2000
+
+
+def broken(seed: int) -> tuple[Forecast, Outcomes]:
+    """Return a market whose volatility doubles at row BREAK, which the forecasts do not see."""
+    shocks = np.random.default_rng(seed).normal(size=(END, 1))
+    shocks[BREAK:] *= 2
+    return market(shocks, np.full((END, 1), 1e-3))
+
+
+def followed(forecast: Forecast, outcomes: Outcomes, config: CalibrationConfig, past: int = PAST) -> Forecast:
+    moment = forecast.decided_at[past]
+    calibrator = fit_calibrator(forecast.take(slice(0, past)), outcomes.known_at(moment), config)
+    return calibrator.follow(forecast, outcomes, past)[0]
+
+
+@pytest.mark.parametrize("config", [ACI, DTACI], ids=["aci", "dtaci"])
+def test_after_a_break_the_adaptive_one_is_back_in_500_bars_and_the_static_one_is_not(
+    config: CalibrationConfig,
+) -> None:
+    static, adaptive = [], []
+    for seed in range(8):
+        forecast, outcomes = broken(seed)
+        late = slice(BREAK - PAST + 500, None)
+        static.append(hits(followed(forecast, outcomes, CalibrationConfig()), outcomes, 0.9)[late].mean())
+        adaptive.append(hits(followed(forecast, outcomes, config), outcomes, 0.9)[late].mean())
+    assert np.mean(static) < 0.65
+    assert np.mean(adaptive) == pytest.approx(0.9, abs=0.02)
+
+
+def test_an_outcome_changes_nothing_before_it_is_known() -> None:
+    forecast, outcomes = exchangeable(700, 1, (60, 240))
+    before = followed(forecast, outcomes, DTACI, 400)
+    changed = outcomes.returns.copy()
+    changed[500] *= 1000  # decided at row 500, known one and four rows later
+    after = followed(forecast, replace(outcomes, returns=changed), DTACI, 400)
+    same = (before.quantiles == after.quantiles).all(axis=-1)  # (rows, horizons)
+    first = same.argmin(axis=0)
+    np.testing.assert_array_equal(first, [501 - 400, 504 - 400])
+    assert same[: 501 - 400].all()
+    assert not same[first[0] :, 0].any()
+
+
+def test_following_equals_learning_bar_by_bar() -> None:
+    forecast, outcomes = exchangeable(330, 2, (60, 240))
+    moment = forecast.decided_at[300]
+    fitted = fit_calibrator(forecast.take(slice(0, 300)), outcomes.known_at(moment), DTACI)
+    followed_rows, last = fitted.follow(forecast, outcomes, 300)
+    live = fitted
+    for row in range(300, 330):
+        live = live.learn(forecast.take(slice(0, row)), outcomes.known_at(forecast.decided_at[row]))
+        live = type(live).from_dict(json.loads(json.dumps(live.to_dict())))
+        made = live.apply(forecast.take(slice(row, row + 1)))
+        np.testing.assert_allclose(made.quantiles[0], followed_rows.quantiles[row - 300], rtol=1e-12)
+    assert live.version == last.version
+    assert live.known_until == last.known_until == forecast.decided_at[329]
+    assert live.tracker is not None
+    assert live.tracker.outcomes == (329, 326)
+    assert len(set(followed_rows.calibration_version)) == 30
+    with pytest.raises(DataError, match="looking ahead"):
+        live.apply(forecast.take(slice(320, 321)))
+
+
+def test_the_rate_moves_by_the_papers_rule() -> None:
+    knots = np.linspace(3, -1, 41)[None, None]  # scores exceeded at rates 0 to 1
+    grid = tuple(np.linspace(0, 1, 41))
+    start = Tracker((0.1,), grid, knots, np.full((1, 1, 1), 0.1), np.ones((1, 1, 1)), (0.05,), (1,), (0,), 500)
+    assert start.offsets()[0, 0] == pytest.approx(2.6)  # 3 − 4 · 0.1
+    values = np.array([[5.0], [0.0], [5.0], [5.0], [5.0]])
+    end, path = start.learn((values,))
+    steps = 0.05 * np.cumsum([0.1 - 1, 0.1, 0.1 - 1, 0.1 - 1, 0.1 - 1])
+    np.testing.assert_allclose(path[:, 0, 0], [0.1, *(0.1 + steps)])
+    assert end.rates[0, 0, 0] < 0
+    assert end.offsets()[0, 0] > 3, "a rate below zero reaches beyond every score seen"
+    assert end.outcomes == (5,)
+
+
+def test_overlapping_labels_move_the_rate_by_their_share() -> None:
+    rng = np.random.default_rng(3)
+    shocks = rng.normal(size=(3000, 1))
+    forecast, outcomes = market(shocks, np.full((3000, 1), 1e-3), (1440,))
+    fitted = fit_calibrator(forecast.take(slice(0, 2500)), outcomes, ACI)
+    assert fitted.tracker is not None
+    assert fitted.tracker.overlaps == (24,)
+    one = np.full((1, len(fitted.tracker.targets)), 100.0)
+    moved = fitted.tracker.learn((one,))[1]
+    np.testing.assert_allclose((moved[1] - moved[0])[0], ACI.rate / 24 * (np.asarray(fitted.tracker.targets) - 1))
+
+
+def test_mixed_rates_stay_near_nominal_where_nothing_changes() -> None:
+    forecast, outcomes = exchangeable(8000, 11)
+    made = followed(forecast, outcomes, DTACI)
+    windows = hits(made, outcomes, 0.9)[:, 0].reshape(-1, 500).mean(axis=1)
+    assert abs(windows - 0.9).max() < 0.05
