@@ -78,7 +78,8 @@ def update_candles(
 
     The finest of `timeframes` is the base: the sample's bars (`source="sample"`) or imported ones. Every other
     timeframe is derived from the given bars, rewriting only months whose base bars changed; where faster bars than the
-    base were imported, the base is derived too. Raises DataError when the base bars are missing, BadInputError when the
+    base were imported, the base is derived too. Where both were, the base bars given are used until faster ones cover
+    them and go on later. Raises DataError when the base bars are missing, BadInputError when the
     sample is asked for what it does not have or for `months` without bars, DataError when the bars are not of the
     price `side` asked for.
     """
@@ -86,7 +87,7 @@ def update_candles(
     if source == "sample":
         _store_sample(lake, symbol, frames[0])
     _settle(lake, symbol)
-    feed, given = _feed(lake, symbol, frames[0])
+    feed, given, unused = _feed(lake, symbol, frames[0])
     if side is not None and given.extra["side"] != side:
         raise DataError(
             f"{symbol} is configured with {side} prices, but its bars are {given.extra['side']}: "
@@ -98,7 +99,11 @@ def update_candles(
         raise BadInputError(f"{symbol} has no bars of {', '.join(unknown)}; it has {held[0]} to {held[-1]}.")
     written, kept = derive(lake, symbol, given, feed, [bar for bar in frames if bar != feed], months)
     manifests = {bar: _manifest(lake, symbol, bar) for bar in frames}
-    report = _quality(lake, symbol, frames[0], manifests[frames[0]], feed, given, quality)
+    report = _report(lake, symbol, frames[0], manifests[frames[0]], quality)
+    failures = [*unused, *report.failures(quality)]
+    if feed != frames[0]:  # bars made of few faster ones look whole
+        fed = _report(lake, symbol, feed, given, quality).failures(quality)
+        failures += [f"Of the {feed} bars given: {sentence}" for sentence in fed]
     return CandlesSummary(
         symbol=symbol,
         base=frames[0].code,
@@ -111,7 +116,7 @@ def update_candles(
         last=report.last,
         gaps=report.gaps,
         quality=report,
-        failures=tuple(report.failures(quality)),
+        failures=tuple(failures),
     )
 
 
@@ -153,7 +158,11 @@ def source_fingerprint(lake: Lake, symbol: str, bar: str | Timeframe, source: Ca
         candles = _sample(symbol, base)
         parts = {name: PartEntry(checksum(bars), len(bars)) for name, bars in by_month(candles).items()}
         return fingerprint(symbol, base, candles.side, parts)
-    given = _feed(lake, symbol, base)[1]
+    marks = [_mark(manifest) for manifest in _usable(lake, symbol, base).values()]
+    return marks[0] if len(marks) == 1 else stable_hash(marks)
+
+
+def _mark(given: Manifest) -> str:
     # Months of an interrupted import are not yet in the fingerprint: say something that no finished import says.
     return stable_hash([given.fingerprint, given.extra["writing"]]) if "writing" in given.extra else given.fingerprint
 
@@ -195,18 +204,53 @@ def _manifest(lake: Lake, symbol: str, bar: Timeframe) -> Manifest:
     return manifest
 
 
-def _feed(lake: Lake, symbol: str, base: Timeframe) -> tuple[Timeframe, Manifest]:
-    """Return the slowest given timeframe from which `base` can be had, and its manifest."""
+def _usable(lake: Lake, symbol: str, base: Timeframe) -> dict[Timeframe, Manifest]:
+    """Return the manifests of the given timeframes from which `base` can be had, fastest first."""
     present = {bar: lake.read_manifest(CANDLES, bar_keys(symbol, bar)) for bar in sorted(TIMEFRAMES.values())}
     given = {bar: manifest for bar, manifest in present.items() if manifest is not None and origin(manifest) == "given"}
-    usable = [bar for bar in given if bar <= base]
+    usable = {bar: manifest for bar, manifest in given.items() if bar <= base}
     if not usable:
         has = f"the lake has only {', '.join(map(str, given))} bars of it" if given else "the lake has no bars of it"
         raise DataError(
             f"{symbol} needs {base} bars and {has}: import a file of {base} or faster bars (fxgpt import FILE), "
             "or name slower timeframes in the asset's configuration."
         )
-    return usable[-1], given[usable[-1]]
+    return usable
+
+
+def _feed(lake: Lake, symbol: str, base: Timeframe) -> tuple[Timeframe, Manifest, list[str]]:
+    """Return the given timeframe that feeds `base`, its manifest, and what faster bars it leaves unused, in words.
+
+    That is the slowest one, or a faster one of the same side that covers it and ends later.
+    """
+    usable = _usable(lake, symbol, base)
+    *faster, feed = usable
+    unused: list[str] = []
+    for bar in reversed(faster):
+        if not usable[bar].parts or not usable[feed].parts:
+            continue
+        (first, last), (begin, end) = _span(lake, symbol, bar, usable[bar]), _span(lake, symbol, feed, usable[feed])
+        if last < end + base.duration:
+            continue
+        if first <= begin and usable[bar].extra["side"] == usable[feed].extra["side"]:
+            feed, unused = bar, []
+        else:
+            unused.append(
+                f"The {feed} bars given end {_minute(end)} and the {bar} bars, which reach {_minute(last)}, do not "
+                f"cover them: import {feed} bars up to there or {bar} bars from {_minute(begin)} on, of one price side."
+            )
+    return feed, usable[feed], unused
+
+
+def _span(lake: Lake, symbol: str, bar: Timeframe, manifest: Manifest) -> tuple[np.datetime64, np.datetime64]:
+    """Return the open of the first stored bar and the close of the last."""
+    parts, side = sorted(manifest.parts), str(manifest.extra["side"])
+    first, last = (read_bars(lake, symbol, bar, side, [part]) for part in (parts[0], parts[-1]))
+    return first.ts_utc[0], last.known_at[-1]
+
+
+def _minute(moment: np.datetime64) -> str:
+    return str(moment)[:16].replace("T", " ")
 
 
 def _settle(lake: Lake, symbol: str) -> None:
@@ -218,24 +262,23 @@ def _settle(lake: Lake, symbol: str) -> None:
                 settled(lake, symbol, bar)
 
 
-def _quality(
-    lake: Lake,
-    symbol: str,
-    base: Timeframe,
-    manifest: Manifest,
-    feed: Timeframe,
-    given: Manifest,
-    config: QualityConfig,
-) -> QualityReport:
-    """Return the report of the base bars, from the lake when neither they nor the limits changed."""
-    files = given.extra["files"]
+def _report(lake: Lake, symbol: str, bar: Timeframe, manifest: Manifest, config: QualityConfig) -> QualityReport:
+    """Return the report of stored bars, from the lake when neither they nor the limits changed."""
+    files = manifest.extra.get("files", {})
     orders = {check: facts["order"] for check, facts in files.items()}
-    definition = stable_hash([_QUALITY_VERSION, config.model_dump(mode="json"), orders])
-    keys = bar_keys(symbol, base)
+    crossed = crossed_bars(manifest)
+    definition = stable_hash([_QUALITY_VERSION, config.model_dump(mode="json"), orders, crossed])
+    keys = bar_keys(symbol, bar)
     stored = lake.read_manifest(_REPORTS, keys)
     if stored is not None and (stored.fingerprint, stored.definition) == (manifest.fingerprint, definition):
         return QualityReport.from_dict(stored.extra["report"])
-    standing = standing_quarantine(lake, symbol, feed, files)
-    report = assess_stored(load_candles(lake, symbol, base), standing, config, unsorted_rows(files))
+    standing = standing_quarantine(lake, symbol, bar, files)
+    report = assess_stored(load_candles(lake, symbol, bar), standing, config, unsorted_rows(files), crossed)
     lake.write_manifest(_REPORTS, keys, Manifest(manifest.fingerprint, definition, extra={"report": report.to_dict()}))
     return report
+
+
+def crossed_bars(manifest: Manifest) -> dict[str, int]:
+    """Return month -> mid bars whose ask lies below the bid; empty for bars that were not combined of two sides."""
+    counts = manifest.extra.get("crossed", {})
+    return {part.removeprefix("month="): int(count) for part, count in counts.items() if count}

@@ -26,12 +26,15 @@ _INCIDENTS, _ROWS_OF_A_REASON = 200, 10
 class PageFacts:
     """What the page says beside the report: price side, when it was made (ISO 8601), the limits, and the sources
     (`name`, `layout`, `time_zone`, `side`, `first`, `last`, `rows`, `quarantined` by reason; absent facts are left
-    out)."""
+    out); the report of the faster bars from which these were derived, if they were, and every limit that is exceeded
+    (None: those that the page's report exceeds)."""
 
     side: str
     made_at: str
     limits: QualityConfig
     sources: Sequence[Mapping[str, Any]]
+    given: QualityReport | None = None
+    failures: Sequence[str] | None = None
 
 
 def write_quality_page(
@@ -72,7 +75,8 @@ def render_quality_page(
         symbol=symbol,
         report=report,
         facts=facts,
-        failures=report.failures(facts.limits),
+        failures=report.failures(facts.limits) if facts.failures is None else facts.failures,
+        set_aside=(facts.given or report).quarantined,
         heat_map=coverage_heat_map(daily),
         legend=[(kind, COLOURS[kind], label, days[kind]) for kind, label in LABELS.items()],
         months=_months(report, facts.limits),

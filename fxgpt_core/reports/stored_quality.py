@@ -13,7 +13,7 @@ from fxgpt_core.common.errors import BadInputError, DataError
 from fxgpt_core.common.timeframes import Timeframe, timeframe
 from fxgpt_core.market.bars import CANDLES, bar_keys, origin
 from fxgpt_core.market.config import QualityConfig
-from fxgpt_core.market.history import load_candles
+from fxgpt_core.market.history import crossed_bars, load_candles
 from fxgpt_core.market.lake import Lake
 from fxgpt_core.market.market_hours import market_hours
 from fxgpt_core.market.quality.assessment import assess_stored
@@ -27,7 +27,8 @@ from fxgpt_core.reports.quality_page import PageFacts, write_quality_page
 @dataclass(frozen=True)
 class StoredQuality:
     """The quality of stored bars: the report, coverage by day, incidents (worst first), the rows set aside that still
-    stand, the price side, and the facts of every source."""
+    stand, the price side, and the facts of every source; `given`: the report of the faster bars from which they were
+    derived, None where they were given themselves."""
 
     report: QualityReport
     daily: DailyCoverage
@@ -35,6 +36,15 @@ class StoredQuality:
     standing: pd.DataFrame
     side: str
     sources: Sequence[Mapping[str, Any]]
+    given: QualityReport | None = None
+
+    def failures(self, limits: QualityConfig) -> list[str]:
+        """Return one sentence per limit that the bars, or the faster bars behind them, exceed."""
+        fed = self.given.failures(limits) if self.given is not None else []
+        return [
+            *self.report.failures(limits),
+            *(f"Of the {self.given.timeframe} bars given: {sentence}" for sentence in fed if self.given is not None),
+        ]
 
 
 def finest_bar(lake: Lake, symbol: str) -> Timeframe:
@@ -54,13 +64,16 @@ def stored_quality(lake: Lake, symbol: str, bar: Timeframe, config: QualityConfi
     given = lake.read_manifest(CANDLES, bar_keys(symbol, feed)) or manifest
     files = given.extra.get("files", {})
     candles, standing = load_candles(lake, symbol, bar), standing_quarantine(lake, symbol, feed, files)
+    judged = candles if feed == bar else load_candles(lake, symbol, feed)
+    report = assess_stored(judged, standing, config, unsorted_rows(files), crossed_bars(given))
     return StoredQuality(
-        report=assess_stored(candles, standing, config, unsorted_rows(files)),
+        report=report if feed == bar else assess_stored(candles, standing.iloc[:0], config),
         daily=daily_coverage(candles.ts_utc, bar, market_hours(config.market_hours)),
         incidents=incidents(candles, standing, config),
         standing=standing,
         side=candles.side,
         sources=sorted(files.values(), key=lambda facts: int(facts["order"])),
+        given=None if feed == bar else report,
     )
 
 
@@ -73,5 +86,5 @@ def write_stored_quality(path: Path, quality: StoredQuality, config: QualityConf
         quality.daily,
         quality.incidents,
         quality.standing,
-        PageFacts(quality.side, made_at, config, quality.sources),
+        PageFacts(quality.side, made_at, config, quality.sources, quality.given, quality.failures(config)),
     )

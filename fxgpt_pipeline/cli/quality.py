@@ -54,7 +54,7 @@ def _print_json(found: StoredQuality, limits: QualityConfig, page: Path) -> None
     print_json(
         {
             **found.report.to_dict(),
-            "failures": found.report.failures(limits),
+            "failures": found.failures(limits),
             "incidents": [incident.to_dict() for incident in found.incidents],
             "page": str(page),
         }
@@ -62,7 +62,7 @@ def _print_json(found: StoredQuality, limits: QualityConfig, page: Path) -> None
 
 
 def _print_tables(found: StoredQuality, limits: QualityConfig, page: Path) -> None:
-    report, failures = found.report, found.report.failures(limits)
+    report, failures = found.report, found.failures(limits)
     set_aside = sum(report.quarantined.values())
     click.echo(
         f"{report.symbol} {report.timeframe} {found.side}, {report.first} to {report.last}: {report.usable} bars, "

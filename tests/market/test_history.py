@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -181,3 +182,56 @@ def test_instruments_know_pips_digits_and_triple_swap_days() -> None:
 def test_bars_of_another_side_than_configured_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="set price_side to mid"):
         update_candles(Lake(tmp_path), "EURUSD", [timeframe("1h")], "sample", QualityConfig(), side="bid")
+
+
+def test_holes_in_faster_bars_do_not_vanish_in_the_base(tmp_path: Path) -> None:
+    lake, fast = Lake(tmp_path / "lake"), bars(6000, "1m", start=np.datetime64("2024-01-09T00:00"))
+    kept = np.random.default_rng(1).random(6000) < 0.4
+    _import(lake, tmp_path, fast.take(kept))
+    summary = update_candles(lake, "EURUSD", [timeframe("5m"), timeframe("1h")], "import", QUALITY)
+    assert summary.quality.timeframe == "5m"
+    assert summary.quality.missing / summary.quality.expected < 0.2
+    assert any(
+        sentence.startswith("Of the 1m bars given: ") and "are missing (6" in sentence for sentence in summary.failures
+    )
+    again = update_candles(lake, "EURUSD", [timeframe("5m"), timeframe("1h")], "import", QUALITY)
+    assert again.failures == summary.failures
+
+
+def test_rows_set_aside_count_among_the_bars_that_they_came_with(tmp_path: Path) -> None:
+    lake, path = Lake(tmp_path / "lake"), tmp_path / "EURUSD_mid.csv"
+    lines = as_csv(bars(6000, "1m", start=np.datetime64("2024-01-09T00:00"))).splitlines()
+    lines[101:200] = [line.replace(",1.", ",x.") for line in lines[101:200]]
+    path.write_text("\n".join(lines))
+    import_file(lake, path, tz="UTC")
+    summary = update_candles(lake, "EURUSD", [timeframe("1h")], "import", QUALITY)
+    assert summary.quality.quarantined == {}
+    assert summary.failures == ()  # 99 of 6000 minutes, though more than two in a hundred hours
+
+
+def test_faster_bars_that_cover_given_base_bars_and_go_on_later_feed_the_base(tmp_path: Path) -> None:
+    lake, fast, frames = Lake(tmp_path / "lake"), bars(6000, "15m"), [timeframe("1h"), timeframe("4h")]
+    _import(lake, tmp_path, resample(fast, "1h").take(slice(0, 1000)))
+    update_candles(lake, "EURUSD", frames, "import", QUALITY)
+    before = source_fingerprint(lake, "EURUSD", "1h", "import")
+    _import(lake, tmp_path, fast.take(slice(400, 6000)))
+    assert source_fingerprint(lake, "EURUSD", "1h", "import") != before
+    short = update_candles(lake, "EURUSD", frames, "import", QUALITY)
+    assert short.rows["1h"] == 1000
+    assert short.failures[0].startswith("The 1h bars given end 2024-02-")
+    assert "import 1h bars up to there or 15m bars from 2024-01-02 00:00 on" in short.failures[0]
+    _import(lake, tmp_path, fast)
+    whole = update_candles(lake, "EURUSD", frames, "import", QUALITY)
+    assert (whole.rows["1h"], whole.failures) == (1500, ())
+    assert checksum(load_candles(lake, "EURUSD", "1h")) == checksum(resample(load_candles(lake, "EURUSD", "15m"), "1h"))
+
+
+def test_crossed_bars_of_the_manifest_fail_their_month(tmp_path: Path) -> None:
+    lake = Lake(tmp_path / "lake")
+    _import(lake, tmp_path, bars(300))
+    keys = {"symbol": "EURUSD", "timeframe": "1h"}
+    manifest = lake.read_manifest("candles", keys)
+    assert manifest is not None
+    lake.write_manifest("candles", keys, replace(manifest, extra={**manifest.extra, "crossed": {"month=2024-01": 120}}))
+    failures = update_candles(lake, "EURUSD", [timeframe("1h")], "import", QUALITY).failures
+    assert failures == ("2024-01: 120 of 300 bars have their ask below the bid (40.0%, limit 5.0%).",)

@@ -94,7 +94,8 @@ def import_events(lake: Lake, path: str | Path, source: str | None = None, tz: s
 
     `source` (default: the file's name without numbers) identifies who published them: a newer file of a source takes
     the place of what it said of the same span and of the currencies that it names, so that a release which was moved is
-    not there twice. Importing a file again changes nothing. Raises BadInputError, with the lake as it was, when nothing can be used.
+    not there twice. Importing a file again changes nothing. Raises BadInputError, with the lake as it was, when nothing
+    can be used.
     """
     path = Path(path)
     raw, name = read_events(path, tz), _source_name(source or _stem(path))
@@ -113,9 +114,9 @@ def import_events(lake: Lake, path: str | Path, source: str | None = None, tz: s
     ]
     changed, removed = (sum(counts) for counts in zip(*stored, strict=True))
     suspicious = suspicious_times(good)
-    told = warnings(good, suspicious)
+    remarks = warnings(good, suspicious)
     if removed > _MANY_REMOVED * len(good):
-        told = [*told, f"Releases that {name} named before are not in this file and were removed: {removed}."]
+        remarks = [*remarks, f"Releases that {name} named before are not in this file and were removed: {removed}."]
     return EventsImport(
         path=str(path),
         source=name,
@@ -131,7 +132,7 @@ def import_events(lake: Lake, path: str | Path, source: str | None = None, tz: s
         first=f"{span[0].astype('datetime64[s]')}Z",
         last=f"{span[1].astype('datetime64[s]')}Z",
         suspicious=len(suspicious.rows),
-        warnings=tuple(told),
+        warnings=tuple(remarks),
         rows_removed=removed,
     )
 
