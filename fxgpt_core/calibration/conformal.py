@@ -96,7 +96,8 @@ class ConformalCalibrator:
         tracker, path = self.tracker.learn(values)
         learnt = np.stack([np.searchsorted(end, later.decided_at, side="right") for end in ends], axis=1)
         rates = np.stack([path[learnt[:, column], column] for column in range(len(ends))], axis=1)
-        versions = np.array([f"{self.version}+{count}" for count in learnt.sum(axis=1)], dtype=object)
+        version = self.version  # hashes the whole state: once is enough
+        versions = np.array([f"{version}+{count}" for count in learnt.sum(axis=1)], dtype=object)
         made = self._stamped(later, self.tracker.offsets_at(rates), versions)
         return made, replace(self, tracker=tracker, known_until=_last(ends, self.known_until))
 

@@ -80,28 +80,22 @@ class Tracker:
         `scores`: per horizon (outcomes, pairs), in the order in which they became known. The rates are
         (most outcomes + 1, horizons, pairs): row k holds after k outcomes of that horizon, row 0 as the state is now.
         """
+        from fxgpt_core.calibration.mixing import follow_rates
+
         counts = np.array([len(values) for values in scores])
-        most, shape = int(counts.max(initial=0)), self.rates.shape[:2]
-        seen = np.zeros((most, *shape))  # miss rates at which the outcomes would lie just on the bound
+        rates, weights, eagerness = self.rates.copy(), self.weights.copy(), self._eagerness()
+        path = np.empty((int(counts.max(initial=0)) + 1, *rates.shape[:2]))
         for column, values in enumerate(scores):
-            seen[: len(values), column] = self._rates_of(values, column)
-        path = np.empty((most + 1, *shape))
-        rates, weights = self.rates.copy(), self.weights.copy()
-        target = np.asarray(self.targets)[None, :, None]
-        share = 1 / np.asarray(self.overlaps, dtype=np.float64)[:, None, None]
-        step, forget = np.asarray(self.steps) * share, share / (2 * self.memory)
-        eagerness = self._eagerness()[None, :, None] * share
-        path[0] = (rates * weights).sum(axis=-1)
-        for k in range(most):
-            live = counts > k
-            gap = seen[k][..., None] - rates  # (horizons, pairs, experts)
-            loss = target * gap - np.minimum(gap, 0)
-            moved = weights * np.exp(-eagerness * loss)
-            moved /= moved.sum(axis=-1, keepdims=True)
-            moved += forget * (1 / len(self.steps) - moved)
-            weights[live] = moved[live]
-            rates[live] = (rates + step * (target - (gap < 0)))[live]
-            path[k + 1] = (rates * weights).sum(axis=-1)
+            share = 1 / self.overlaps[column]
+            seen = self._rates_of(values, column)
+            for pair, target in enumerate(self.targets):
+                steps, forget = np.asarray(self.steps) * share, share / (2 * self.memory)
+                where, found = (column, pair), np.ascontiguousarray(seen[:, pair])
+                moved = follow_rates(
+                    found, rates[where], weights[where], steps, target, eagerness[pair] * share, forget
+                )
+                path[: len(moved), column, pair] = moved
+                path[len(moved) :, column, pair] = moved[-1]
         outcomes = tuple(int(n) for n in np.asarray(self.outcomes) + counts)
         return replace(self, rates=rates, weights=weights, outcomes=outcomes), path
 
