@@ -39,6 +39,7 @@ def test_import_says_what_it_recognised_and_what_to_do_next(fxgpt: Callable[...,
     assert answer.code == 0, answer.err
     assert "GBPUSD 1h, 48 of 48 rows" in answer.out
     assert "UTC" in answer.out
+    assert "decimal, prices 1.2495 to 1.2552" in answer.out
     assert "Next: fxgpt assets add GBPUSD --timeframes 1h,4h,1d" in answer.out
     checked = fxgpt("check", "data", "gbp/usd", "--json")
     assert checked.code == 0

@@ -269,9 +269,10 @@ def test_real_releases_keep_their_local_times_over_every_clock_change(lake: Lake
 def test_a_file_of_one_currency_leaves_the_others_of_its_source(lake: Lake, tmp_path: Path) -> None:
     rows = ROWS.splitlines(keepends=True)
     import_events(lake, _file(tmp_path, HEAD + "".join(row for row in rows if "USD" in row), "cal_1.csv"))
-    result = import_events(lake, _file(tmp_path, HEAD + "".join(row for row in rows if "EUR" in row), "cal_2.csv"))
-    assert (result.source, result.rows_changed, result.rows_removed) == ("cal", 2, 0)
-    assert (len(load_events(lake, ["USD"])), len(load_events(lake, ["EUR"]))) == (2, 2)
+    euro = [row for row in rows if "EUR" in row] + ["2024-01-09T10:00:00Z,Unemployment,EUR,2\n"]  # around the dollars
+    result = import_events(lake, _file(tmp_path, HEAD + "".join(euro), "cal_2.csv"))
+    assert (result.source, result.rows_changed, result.rows_removed) == ("cal", 3, 0)
+    assert (len(load_events(lake, ["USD"])), len(load_events(lake, ["EUR"]))) == (2, 3)
 
 
 def test_removed_releases_are_counted_and_many_of_them_warned_of(lake: Lake, tmp_path: Path) -> None:

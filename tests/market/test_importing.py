@@ -289,7 +289,7 @@ def test_unreadable_volumes_are_counted(tmp_path: Path) -> None:
     frame.loc[[3, 7], "volume"] = "12 lots"
     frame.loc[9, "volume"] = None
     result = import_file(_lake(tmp_path), _file(tmp_path, "EURUSD.csv", frame.to_csv(index=False)))
-    assert result.warnings == ("2 volumes are no numbers, such as '12 lots', and count as unknown.",)
+    assert result.warnings == ("Volumes that are no numbers, such as '12 lots', count as unknown: 2.",)
 
 
 @pytest.mark.parametrize(("module", "name"), [(reading, "read_table"), (reading, "to_prices"), (importing, "judge")])

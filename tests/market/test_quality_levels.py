@@ -84,6 +84,31 @@ def test_a_crisis_is_no_break(bar: str) -> None:
     assert _breaks(assess(candles.to_frame().reset_index(), "EURCHF", bar).report) == {}
 
 
+def _stepping(steps: dict[int, float], wild: range = range(0)) -> pd.DataFrame:
+    """Hours that move by a basis point or two, by 2 % while they are `wild`, and by `steps` at single rows."""
+    calm, random = bars(2000), np.random.default_rng(2)
+    moves = random.normal(0, 1, 2000) * np.where(np.isin(np.arange(2000), wild), 0.0, 2e-4)
+    width = np.where(np.isin(np.arange(2000), wild), 2e-2, 2e-4)
+    for row, step in steps.items():
+        moves[row] = step
+    close = np.exp(np.cumsum(moves))
+    opened = np.r_[1.0, close[:-1]]
+    high, low = np.maximum(opened, close) * (1 + width), np.minimum(opened, close) * (1 - width)
+    frame = calm.to_frame().reset_index()
+    return frame.assign(open=opened, high=high, low=low, close=close)
+
+
+def test_a_fall_that_is_taken_back_by_a_wild_market_is_none_and_out_of_the_blue_it_is_a_break() -> None:
+    steps = {1000: -0.1, 1040: 0.1}
+    assert sum(_breaks(assess(_stepping(steps), "EURUSD", "1h").report).values()) == 2
+    assert _breaks(assess(_stepping(steps, range(1000, 1041)), "EURUSD", "1h").report) == {}
+
+
+def test_two_gaps_of_different_size_are_facts() -> None:
+    assert _breaks(assess(_stepping({1000: -0.06, 1400: 0.12}), "EURUSD", "1h").report) == {}
+    assert _breaks(assess(_stepping({1000: 0.1, 1400: 0.1}), "EURUSD", "1h").report) == {}
+
+
 def test_a_step_that_stays_is_a_fact_and_no_break() -> None:
     for factor in (0.75, 1.3, 2.0):
         frame = _scaled(bars(2000), "2024-02-11T22:00", "2030-01-01", factor)

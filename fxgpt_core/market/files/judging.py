@@ -37,10 +37,10 @@ def unreadable_volumes(raw: RawBars) -> list[str]:
     if "volume" not in raw.frame or pd.api.types.is_numeric_dtype(raw.frame["volume"]):
         return []
     text = raw.frame["volume"].astype("string").str.strip()
-    lost = text.notna() & (text != "") & pd.to_numeric(text, errors="coerce").isna()
+    lost = text.notna() & (text != "") & pd.to_numeric(text, errors="coerce").isna() & raw.frame["ts_utc"].notna()
     if not lost.any():
         return []
-    return [f"{int(lost.sum())} volumes are no numbers, such as {text[lost].iloc[0]!r}, and count as unknown."]
+    return [f"Volumes that are no numbers, such as {text[lost].iloc[0]!r}, count as unknown: {int(lost.sum())}."]
 
 
 def _candles(judged: Assessment, raw: RawBars, side: str) -> Candles | None:
