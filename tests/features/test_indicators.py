@@ -79,10 +79,8 @@ def test_oscillators_agree_with_their_definitions_in_pandas() -> None:
 
 
 def test_every_column_is_independent_of_the_price_level() -> None:
-    prices = {n: getattr(CANDLES, n) * 128.0 for n in ("open", "high", "low", "close")}
-    scaled = Candles(
-        "EURUSD", CANDLES.timeframe, "mid", CANDLES.ts_utc, **prices, volume=CANDLES.volume, spread=CANDLES.spread
-    )
+    prices = {n: getattr(CANDLES, n) * 128.0 for n in ("open", "high", "low", "close", "spread")}
+    scaled = Candles("EURUSD", CANDLES.timeframe, "mid", CANDLES.ts_utc, **prices, volume=CANDLES.volume)
     for indicator, parameters in FeatureSpec().chosen(TIMEFRAMES["1h"]):
         both = (BARS, Bars.of(scaled))
         left, right = (indicator.compute(b, parameters, indicator.learn(b, parameters)) for b in both)

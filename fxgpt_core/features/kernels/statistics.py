@@ -125,35 +125,46 @@ def ordinal_codes(values: Floats, order: int) -> Codes:
 
 
 @njit(cache=True)  # type: ignore[misc]
-def rescaled_range(returns: Floats, window: int, expected: Floats, floor: float) -> Floats:
+def rescaled_range(returns: Floats, length: int, floor: float) -> Floats:
+    """Return (highest - lowest) of the cumulated deviations from the mean / standard deviation of the last `length`
+    returns, 0 where that is at most `floor`: (n,)."""
+    out = np.full(len(returns), np.nan)
+    for row in range(first_known(returns) + length - 1, len(returns)):
+        mean = 0.0
+        for past in range(row - length + 1, row + 1):
+            mean += returns[past]
+        mean /= length
+        path, high, low, squares = 0.0, 0.0, 0.0, 0.0
+        for past in range(row - length + 1, row + 1):
+            away = returns[past] - mean
+            path += away
+            squares += away * away
+            high, low = max(high, path), min(low, path)
+        deviation = math.sqrt(squares / length)
+        out[row] = (high - low) / deviation if deviation > floor else 0.0
+    return out
+
+
+@njit(cache=True)  # type: ignore[misc]
+def hurst(returns: Floats, window: int, expected: Floats, floor: float) -> Floats:
     """Return 0.5 + slope of log(R/S / expected R/S) on log of length, for lengths window / 8, 4, 2, 1: (n,).
 
     R/S of a length is the mean over the parts into which the window falls, parts that moved by at most `floor` left
     out. Cut to 0..1; 0.5 where fewer than two lengths have one. `expected`: (4,) R/S of independent returns.
     """
     out = np.full(len(returns), np.nan)
+    ranges = np.empty((4, len(returns)))
+    for level in range(4):
+        ranges[level] = rescaled_range(returns, window // (8 >> level), floor)
     for row in range(first_known(returns) + window - 1, len(returns)):
         known, sx, sy, sxx, sxy = 0, 0.0, 0.0, 0.0, 0.0
         for level in range(4):
             parts = 8 >> level
-            length = window // parts
-            total, used = 0.0, 0
+            length, total, used = window // parts, 0.0, 0
             for part in range(parts):
-                start = row - (part + 1) * length + 1
-                mean = 0.0
-                for i in range(start, start + length):
-                    mean += returns[i]
-                mean /= length
-                path, high, low, squares = 0.0, 0.0, 0.0, 0.0
-                for i in range(start, start + length):
-                    away = returns[i] - mean
-                    path += away
-                    squares += away * away
-                    high, low = max(high, path), min(low, path)
-                deviation = math.sqrt(squares / length)
-                if deviation > floor:
-                    total += (high - low) / deviation
-                    used += 1
+                value = ranges[level, row - part * length]
+                total += value
+                used += value > 0.0
             if used > 0:
                 x, y = math.log(length), math.log(total / used / expected[level])
                 known, sx, sy, sxx, sxy = known + 1, sx + x, sy + y, sxx + x * x, sxy + x * y
