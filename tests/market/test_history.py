@@ -234,4 +234,4 @@ def test_crossed_bars_of_the_manifest_fail_their_month(tmp_path: Path) -> None:
     assert manifest is not None
     lake.write_manifest("candles", keys, replace(manifest, extra={**manifest.extra, "crossed": {"month=2024-01": 120}}))
     failures = update_candles(lake, "EURUSD", [timeframe("1h")], "import", QUALITY).failures
-    assert failures == ("2024-01: 120 of 300 bars have their ask below the bid (40.0%, limit 5.0%).",)
+    assert failures == ("2024-01: 120 of 300 bars have their ask below the bid (40.0%, limit 15.0%).",)
