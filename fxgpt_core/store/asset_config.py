@@ -22,8 +22,12 @@ SECTIONS = ("quality", "freshness", "walk_forward", "calibration", "backtest", "
 """Parts of the pipeline whose configuration an asset may override."""
 
 DEFAULT_MODELS: dict[str, dict[str, Any]] = {
+    "climatology": {},
     "ewma": {},
     "seasonal_ewma": {},
+    "filtered_historical": {},
+    "garch": {},
+    "har": {},
     "ridge": {},
     "lightgbm": {},
     "sssd": {"preset": "small"},

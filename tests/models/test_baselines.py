@@ -14,9 +14,11 @@ from fxgpt_core.evaluation.scores import crps
 from fxgpt_core.features.assemble import build_dataset
 from fxgpt_core.models.baselines.student import Student, fit_student
 from fxgpt_core.models.forecaster import Forecaster, Provenance
-from fxgpt_core.models.registry import family
+from fxgpt_core.models.registry import FAMILIES, family
 from fxgpt_core.training.plan import TrainingPlan
 
+STUDENT = ("ewma", "seasonal_ewma", "garch", "har")
+BASELINES = (*STUDENT, "climatology", "filtered_historical")
 DATA = dataset()
 PLAN = TrainingPlan(seed=0)
 MADE = Provenance("v1", np.datetime64("2024-01-01", "ns"))
@@ -30,7 +32,7 @@ def fitted(name: str) -> Forecaster:
     return forecaster
 
 
-@pytest.mark.parametrize("name", ["ewma", "seasonal_ewma"])
+@pytest.mark.parametrize("name", STUDENT)
 def test_forecasts_are_centred_symmetric_and_cover(name: str) -> None:
     made = fitted(name).forecast(DATA, ROWS, MADE)
     assert (made.mean == 0).all()
@@ -43,6 +45,24 @@ def test_forecasts_are_centred_symmetric_and_cover(name: str) -> None:
     assert (made.decided_at == DATA.known_at[ROWS]).all()
 
 
+@pytest.mark.parametrize("name", ["climatology", "filtered_historical"])
+def test_empirical_forecasts_cover_and_keep_the_mean_and_asymmetry_of_training(name: str) -> None:
+    made = fitted(name).forecast(DATA, ROWS, MADE)
+    outcome = DATA.returns()[ROWS]
+    inside = (outcome >= made.quantile(0.05)) & (outcome <= made.quantile(0.95))
+    share = [inside[np.isfinite(outcome[:, i]), i].mean() for i in range(2)]
+    np.testing.assert_allclose(share, 0.9, atol=0.06)
+    train = DATA.split.train[:, 0]  # type: ignore[union-attr]
+    if name == "climatology":
+        returns = DATA.returns()[train, 0]
+        np.testing.assert_allclose(made.mean[:, 0], returns.mean())
+        np.testing.assert_allclose(made.quantile(0.05)[0, 0], np.quantile(returns, 0.05), rtol=0.02)
+
+
+def test_every_baseline_of_the_registry_is_tested_here() -> None:
+    assert {name for name, entry in FAMILIES.items() if entry.baseline} == set(BASELINES)
+
+
 def test_the_seasonal_baseline_beats_the_plain_one() -> None:
     outcome = DATA.returns()[ROWS]
     score = [
@@ -51,7 +71,7 @@ def test_the_seasonal_baseline_beats_the_plain_one() -> None:
     assert score[0] < score[1] * 0.99
 
 
-@pytest.mark.parametrize("name", ["ewma", "seasonal_ewma"])
+@pytest.mark.parametrize("name", BASELINES)
 def test_bars_after_the_decision_change_nothing(name: str) -> None:
     forecaster = fitted(name)
     last = int(ROWS[100])
@@ -69,7 +89,7 @@ def test_only_training_labels_are_learned_from() -> None:
     np.testing.assert_array_equal(other.forecast(DATA, ROWS[:5], MADE).quantiles, ours.quantiles)
 
 
-@pytest.mark.parametrize("name", ["ewma", "seasonal_ewma"])
+@pytest.mark.parametrize("name", BASELINES)
 def test_saved_and_loaded_forecasts_are_equal(name: str, tmp_path: Path) -> None:
     forecaster, entry = fitted(name), family(name)
     forecaster.save(tmp_path / "model")

@@ -32,7 +32,9 @@ def test_asset_is_normalised_and_sorted() -> None:
     assert made.timeframes == ("1h", "4h", "1d")
     assert made.base.code == "1h"
     assert made.horizon_minutes == (60, 240, 1440)
-    assert made.families == ("ewma", "seasonal_ewma", "ridge", "lightgbm", "sssd")
+    assert made.families == (
+        "climatology", "ewma", "seasonal_ewma", "filtered_historical", "garch", "har", "ridge", "lightgbm", "sssd"
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(

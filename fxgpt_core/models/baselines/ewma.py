@@ -9,7 +9,7 @@ from fxgpt_core.features.dataset import Dataset
 from fxgpt_core.features.spec import YardstickConfig
 from fxgpt_core.features.targets import make_labels
 from fxgpt_core.features.yardstick import Floats, plain
-from fxgpt_core.models.baselines.student import StudentWalk
+from fxgpt_core.models.baselines.walk import Walk
 
 
 class Config(BaseConfig):
@@ -18,10 +18,10 @@ class Config(BaseConfig):
     volatility: YardstickConfig = Field(default=YardstickConfig(), description="Half-lives and mixture of the EWMA.")
 
 
-def create(config: Config) -> StudentWalk:
+def create(config: Config) -> Walk:
     """Return an unfitted baseline."""
 
     def volatility(dataset: Dataset) -> Floats:
         return plain(config.volatility).forecast(dataset.candles, make_labels(dataset.candles, dataset.horizons))
 
-    return StudentWalk("ewma", volatility)
+    return Walk("ewma", volatility)

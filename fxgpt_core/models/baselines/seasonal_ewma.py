@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from fxgpt_core.common.config import Config as BaseConfig
-from fxgpt_core.models.baselines.student import StudentWalk
+from fxgpt_core.models.baselines.walk import Walk
 
 
 class Config(BaseConfig):
     """Nothing to set: the volatility is the yardstick, which the feature configuration steers."""
 
 
-def create(config: Config) -> StudentWalk:
+def create(config: Config) -> Walk:
     """Return an unfitted baseline."""
-    return StudentWalk("seasonal_ewma", lambda dataset: dataset.yardstick)
+    return Walk("seasonal_ewma", lambda dataset: dataset.yardstick)

@@ -1,0 +1,22 @@
+"""Climatology: the distribution of the training span's returns, whatever the moment."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fxgpt_core.common.config import Config as BaseConfig
+from fxgpt_core.features.dataset import Dataset
+from fxgpt_core.models.baselines.walk import Floats, Walk
+
+
+class Config(BaseConfig):
+    """Nothing to set: every training label counts the same."""
+
+
+def create(config: Config) -> Walk:
+    """Return an unfitted baseline."""
+
+    def volatility(dataset: Dataset) -> Floats:
+        return np.ones((len(dataset), len(dataset.horizons)))
+
+    return Walk("climatology", volatility, shape="empirical")
