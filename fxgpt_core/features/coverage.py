@@ -124,8 +124,15 @@ def _verdict(
     return "", False
 
 
-def warn(where: str, sentences: Sequence[str], most: int = 12) -> None:
-    """Log one warning that names the columns; `most` of them in full, the others counted."""
-    if sentences:
-        more = f"; and {len(sentences) - most} more" if len(sentences) > most else ""
-        log.warning("%s: %d columns: %s%s", where, len(sentences), "; ".join(sentences[:most]), more)
+def warn(where: str, coverage: Coverage, names: Sequence[str]) -> None:
+    """Log a warning that names every column left out, by reason, and one for odd columns that stay.
+
+    `where`: whose columns these are, such as `ridge of EURUSD, split fold0`.
+    """
+    for verdict, found in (("left out", coverage.dropped), ("odd, but kept", coverage.suspect)):
+        by_reason: dict[str, list[str]] = {}
+        for column, why in found.items():
+            by_reason.setdefault(why, []).append(names[column])
+        if by_reason:
+            said = "; ".join(f"{why}: {', '.join(group)}" for why, group in by_reason.items())
+            log.warning("%s: %d of %d columns %s: %s", where, len(found), len(names), verdict, said)

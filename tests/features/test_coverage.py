@@ -89,14 +89,21 @@ def test_columns_do_not_influence_each_other_in_wide_tables() -> None:
     np.testing.assert_array_equal(found.centre[:3], np.median(wide[:, :3], axis=0))
 
 
-def test_a_warning_names_the_columns_and_counts_the_rest(caplog: pytest.LogCaptureFixture) -> None:
-    found = Coverage.of(np.stack([spoilt(1, np.inf), np.ones(ROWS), FINE], axis=1))
-    said = found.sentences(("odd", "flat", "fine"))
-    assert said == ("flat left out: constant at 1", "odd is infinite in 1 of 1000 rows; it stays")
+def test_a_warning_names_every_column_by_its_reason(caplog: pytest.LogCaptureFixture) -> None:
+    found = Coverage.of(np.stack([spoilt(1, np.inf), np.ones(ROWS), FINE, np.ones(ROWS)], axis=1))
+    names = ("odd", "flat", "fine", "still")
+    assert found.sentences(names) == (
+        "flat left out: constant at 1",
+        "still left out: constant at 1",
+        "odd is infinite in 1 of 1000 rows; it stays",
+    )
     with caplog.at_level(logging.WARNING):
-        warn("ridge of EURUSD", said, most=1)
-        warn("nothing", ())
-    assert caplog.messages == ["ridge of EURUSD: 2 columns: flat left out: constant at 1; and 1 more"]
+        warn("ridge of EURUSD", found, names)
+        warn("nothing", Coverage.of(FINE[:, None]), ("fine",))
+    assert caplog.messages == [
+        "ridge of EURUSD: 2 of 4 columns left out: constant at 1: flat, still",
+        "ridge of EURUSD: 1 of 4 columns odd, but kept: infinite in 1 of 1000 rows: odd",
+    ]
 
 
 def test_no_rows_are_refused() -> None:

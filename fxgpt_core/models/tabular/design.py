@@ -35,6 +35,11 @@ def design(dataset: Dataset, rows: NDArray[np.int64]) -> tuple[NDArray[np.float3
     return np.concatenate([values, yardstick, logs, added], axis=1), (*names, *extra, *surprises)
 
 
+def is_core(name: str) -> bool:
+    """Whether a column is a log volatility, as in a HAR model: what is known to carry most of the skill."""
+    return name.startswith(("log_", "har_"))
+
+
 def _surprises(dataset: Dataset) -> dict[str, Floats]:
     """Return logs of realised / expected variance over the last bars, from returns and from ranges: (bars,) each.
 

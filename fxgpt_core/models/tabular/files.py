@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fxgpt_core.common.errors import ModelError
-from fxgpt_core.features.scaler import Standardiser
 
 if TYPE_CHECKING:
     from fxgpt_core.models.tabular.location_scale import Head
@@ -21,16 +20,14 @@ _FILE = "heads.json"
 def write_heads(
     folder: Path,
     horizons: tuple[int, ...],
-    names: tuple[str, ...],
-    scaler: Standardiser,
+    inputs: Mapping[str, Any],
     heads: Sequence[Head],
     trained_until: np.datetime64,
 ) -> None:
-    """Write `heads.json`."""
+    """Write `heads.json`; `inputs` is what describes the columns."""
     values = {
         "horizons": list(horizons),
-        "names": list(names),
-        "scaler": scaler.to_dict(),
+        **inputs,
         "trained_until": str(trained_until),
         "heads": [_values(head) for head in heads],
     }

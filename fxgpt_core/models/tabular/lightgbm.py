@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field
 
 from fxgpt_core.models.tabular.linear import Floats, Matrix
-from fxgpt_core.models.tabular.location_scale import LocationScaleConfig, LocationScaleForecaster, ScaleModel
+from fxgpt_core.models.tabular.location_scale import Labels, LocationScaleConfig, LocationScaleForecaster, ScaleModel
 from fxgpt_core.training.plan import TrainingPlan
 
 _FLOOR = 1e-3  # the gamma likelihood knows no zeros; a thousandth of the yardstick is none
@@ -48,19 +48,22 @@ class LightGBMLearner:
     def __init__(self, config: Config) -> None:
         self._config = config
 
-    def learn(
-        self, x: Matrix, size: Floats, x_validation: Matrix, size_validation: Floats, overlap: int, plan: TrainingPlan
-    ) -> Sequence[ScaleModel]:
+    def learn(self, labels: Labels, plan: TrainingPlan) -> Sequence[ScaleModel]:
         """Return one model, with as many trees as did best on the validation labels."""
         import lightgbm as lgb
 
         config = self._config
-        data = lgb.Dataset(x, np.maximum(size, _FLOOR), free_raw_data=False)
-        validated = len(size_validation) > 0
-        watched = [lgb.Dataset(x_validation, np.maximum(size_validation, _FLOOR), reference=data)] if validated else []
-        callbacks: list[Any] = [lgb.early_stopping(config.patience, verbose=False)] if validated else []
-        rounds = config.rounds if validated else config.default_rounds
-        booster = lgb.train(self._parameters(len(x), plan), data, rounds, valid_sets=watched, callbacks=callbacks)
+        data = lgb.Dataset(labels.x, np.maximum(labels.size, _FLOOR), free_raw_data=False)
+        watched: list[Any] = []
+        callbacks: list[Any] = []
+        rounds = config.default_rounds
+        if len(labels.size_validation):
+            size = np.maximum(labels.size_validation, _FLOOR)
+            watched = [lgb.Dataset(labels.x_validation, size, reference=data)]
+            callbacks, rounds = [lgb.early_stopping(config.patience, verbose=False)], config.rounds
+        booster = lgb.train(
+            self._parameters(len(labels.x), plan), data, rounds, valid_sets=watched, callbacks=callbacks
+        )
         return [BoostedScale(booster)]
 
     def _parameters(self, rows: int, plan: TrainingPlan) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 Every tabular family is this, with its own way to learn the scale. A new model starts at the yardstick: its log scale
 is multiplied by a share chosen on the validation labels, where 0 is the yardstick alone, and its location counts only
-if it beats none by more than a standard error there.
+if it clearly beats none there.
 """
 
 from __future__ import annotations
@@ -22,11 +22,15 @@ from fxgpt_core.common.errors import ModelError
 from fxgpt_core.common.forecast import Forecast
 from fxgpt_core.common.progress import Progress, silent
 from fxgpt_core.evaluation.scores import crps
+from fxgpt_core.features.coverage import log, warn
 from fxgpt_core.features.dataset import Dataset
-from fxgpt_core.features.scaler import ScalingConfig, Standardiser
+from fxgpt_core.features.likeness import LikenessConfig, likeness
+from fxgpt_core.features.pca import PCAConfig
+from fxgpt_core.features.scaler import ScalingConfig
 from fxgpt_core.models.forecaster import FitReport, Provenance
 from fxgpt_core.models.output import check_horizons, split_of, to_forecast
 from fxgpt_core.models.tabular.design import design
+from fxgpt_core.models.tabular.inputs import Inputs, MissingColumns
 from fxgpt_core.models.tabular.linear import Floats, Linear, Matrix, ridge
 from fxgpt_core.models.tabular.residuals import Residuals, fit_residuals
 from fxgpt_core.training.plan import TrainingPlan
@@ -48,14 +52,45 @@ class LocationScaleConfig(Config):
     evidence_errors: float = Field(
         default=0.5, ge=0, description="Standard errors of validation gain at which the learned scale counts nothing."
     )
-    location_penalty: float = Field(default=1.0, gt=0, description="Ridge penalty of the location.")
+    location_share: float = Field(
+        default=0.001,
+        gt=0,
+        lt=1,
+        description="Share of the variance of returns that features may explain, before labels are seen; the penalty "
+        "of the location follows from it, from the number of columns and from how many labels do not overlap.",
+    )
     location_errors: float = Field(
-        default=1.0, ge=0, description="Standard errors by which the location must improve the validation CRPS."
+        default=2.0,
+        ge=0,
+        description="Standard errors by which the location must improve the validation CRPS; at one, every sixth "
+        "location would be let in by chance.",
     )
     scaling: ScalingConfig = Field(
         default=ScalingConfig(), description="How columns are standardised and which ones are left out."
     )
+    pca: PCAConfig | None = Field(
+        default=None, description="Principal components in place of the columns; off where nothing is said."
+    )
+    likeness: LikenessConfig = Field(
+        default=LikenessConfig(), description="When training and validation rows are too alike."
+    )
     min_rows: int = Field(default=100, ge=10, description="Fewest training labels of a horizon.")
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What a scale is learned from: inputs and absolute standardised returns, to train and to validate.
+
+    `x`: (rows, columns); `size`: (rows,); validation may be empty. `overlap`: base bars that one label spans; `names`:
+    of the columns.
+    """
+
+    x: Matrix
+    size: Floats
+    x_validation: Matrix
+    size_validation: Floats
+    overlap: int
+    names: tuple[str, ...]
 
 
 class ScaleModel(Protocol):
@@ -69,10 +104,8 @@ class ScaleModel(Protocol):
 class ScaleLearner(Protocol):
     """How a family learns the log scale, and keeps it in files."""
 
-    def learn(
-        self, x: Matrix, size: Floats, x_validation: Matrix, size_validation: Floats, overlap: int, plan: TrainingPlan
-    ) -> Sequence[ScaleModel]:
-        """Return candidates fitted to the absolute standardised returns `size`: (rows,); validation may be empty."""
+    def learn(self, labels: Labels, plan: TrainingPlan) -> Sequence[ScaleModel]:
+        """Return candidates, to be chosen from on the validation labels."""
         ...
 
     def save(self, folder: Path, models: Sequence[ScaleModel], names: Sequence[str]) -> None:
@@ -112,9 +145,9 @@ class LocationScaleForecaster:
     def __init__(self, family: str, config: LocationScaleConfig, learner: ScaleLearner) -> None:
         self.family, self._config, self._learner = family, config, learner
         self._horizons: tuple[int, ...] = ()
-        self._names: tuple[str, ...] = ()
         self._heads: list[Head] = []
-        self._scaler: Standardiser | None = None
+        self._inputs: Inputs | None = None
+        self._missing = MissingColumns()
         self._trained_until = np.datetime64("NaT", "ns")
 
     def fit(self, dataset: Dataset, plan: TrainingPlan, progress: Progress = silent) -> FitReport:
@@ -130,10 +163,11 @@ class LocationScaleForecaster:
                 f"{self.family}: {int(training.sum())} training rows of {dataset.symbol}, at least "
                 f"{self._config.min_rows} are needed: import more bars."
             )
-        scaler = Standardiser.fit(raw, training, self._config.scaling)
-        x = scaler.transform(raw)  # (rows, kept)
+        inputs = Inputs.fit(raw, names, training, self._config.scaling, self._config.pca)
+        x = inputs.transform(raw)  # (rows, columns)
+        notes = self._notes(dataset, inputs, x[training], x[split.validation[rows].any(axis=1) & ~training])
         heads: list[Head] = []
-        metrics: dict[str, float] = {}
+        metrics = inputs.metrics
         for column, horizon in enumerate(dataset.horizons):
             progress(f"{self.family} horizon", column, len(dataset.horizons), f"{horizon} min")
             z = dataset.targets[rows, column]
@@ -144,20 +178,32 @@ class LocationScaleForecaster:
                     f"least {self._config.min_rows} are needed: import more bars."
                 )
             overlap = max(1, horizon // dataset.base.minutes)
-            head, gain = self._fit_head(x[train], z[train], x[validation], z[validation], overlap, plan)
+            labels = Labels(x[train], np.abs(z[train]), x[validation], np.abs(z[validation]), overlap, inputs.columns)
+            head, gain = self._fit_head(labels, z[train], z[validation], plan)
             heads.append(head)
             metrics |= {f"share_{horizon}": head.share, f"validation_skill_{horizon}": gain}
             metrics |= {f"location_{horizon}": float(head.location is not None)}
-        self._horizons, self._heads, self._scaler = dataset.horizons, heads, scaler
-        self._names, self._trained_until = names, split.trained_until
-        notes = tuple(f"{names[i]} left out: {why}" for i, why in scaler.dropped.items())
+        self._horizons, self._heads, self._inputs = dataset.horizons, heads, inputs
+        self._trained_until = split.trained_until
         return FitReport(int(training.sum()), time.perf_counter() - started, metrics, notes=notes)
 
-    def _fit_head(
-        self, x: Matrix, z: Floats, x_validation: Matrix, z_validation: Floats, overlap: int, plan: TrainingPlan
-    ) -> tuple[Head, float]:
+    def _notes(self, dataset: Dataset, inputs: Inputs, train: Matrix, validation: Matrix) -> tuple[str, ...]:
+        """Return, and log as a warning, what is odd about columns and split."""
+        where = f"{self.family} of {dataset.symbol}, split {split_of(dataset, self.family).name}"
+        said: tuple[str, ...] = ()
+        if (coverage := inputs.scaler.coverage) is not None:
+            said = coverage.sentences(inputs.names)
+            warn(where, coverage, inputs.names)
+        found = likeness(train, validation, self._config.likeness)
+        alike = "" if found is None else found.sentence(inputs.columns)
+        if alike:
+            log.warning("%s: %s", where, alike)
+        return (*said, alike) if alike else said
+
+    def _fit_head(self, labels: Labels, z: Floats, z_validation: Floats, plan: TrainingPlan) -> tuple[Head, float]:
         """Return the head that does best on the validation labels, and its CRPS skill there against the yardstick."""
-        candidates = self._learner.learn(x, np.abs(z), x_validation, np.abs(z_validation), overlap, plan)
+        candidates = self._learner.learn(labels, plan)
+        x, x_validation, overlap = labels.x, labels.x_validation, labels.overlap
         if not len(z_validation):
             return _head(candidates[len(candidates) // 2], self._config.default_share, None, x, z), 0.0
         reference = _score(_head(candidates[0], 0.0, None, x, z), x_validation, z_validation)  # the yardstick
@@ -171,7 +217,8 @@ class LocationScaleForecaster:
         # Positive-part shrinkage: what is gained within the noise of few labels is not believed (James & Stein 1961).
         trust = 1.0 - (self._config.evidence_errors / max(_t(gain, overlap), 1e-9)) ** 2
         head = _head(best, best_share * max(trust, 0.0), None, x, z)
-        moved = _head(best, head.share, ridge(x, z, self._config.location_penalty), x, z)
+        penalty = x.shape[1] * overlap / (len(x) * self._config.location_share)
+        moved = _head(best, head.share, ridge(x, z, penalty), x, z)
         score = _score(head, x_validation, z_validation)
         if _t(score - _score(moved, x_validation, z_validation), overlap) > self._config.location_errors:
             head, score = moved, _score(moved, x_validation, z_validation)
@@ -181,10 +228,12 @@ class LocationScaleForecaster:
         """Return the forecasts of the chosen rows; raises ModelError for other features than it was fitted on."""
         check_horizons(dataset, self._horizons, self.family)
         raw, names = design(dataset, rows)
-        if names != self._names or self._scaler is None:
-            changed = sorted(set(names) ^ set(self._names))
+        inputs = self._fitted()
+        if names != inputs.names:
+            changed = sorted(set(names) ^ set(inputs.names))
             raise ModelError(f"{self.family} was fitted on other features ({', '.join(changed[:5])}): fit it again.")
-        x, yardstick = self._scaler.transform(raw), dataset.yardstick[rows]
+        self._missing.tell(f"{self.family} of {dataset.symbol}", inputs.unknown(raw))
+        x, yardstick = inputs.transform(raw), dataset.yardstick[rows]
         if not np.isfinite(yardstick).all():
             raise ModelError(f"{self.family}: the yardstick is unknown at some rows; ask for usable rows only.")
         moments = [head.moments(x) for head in self._heads]
@@ -198,11 +247,9 @@ class LocationScaleForecaster:
         """Write scaler, locations, shares and residuals as JSON and the scales as their learner does."""
         from fxgpt_core.models.tabular.files import write_heads
 
-        if self._scaler is None:
-            raise ModelError(f"{self.family} must be fitted before it can be saved.")
-        write_heads(folder, self._horizons, self._names, self._scaler, self._heads, self._trained_until)
-        kept = self._scaler.names(self._names)
-        self._learner.save(folder, [head.scale for head in self._heads], kept)
+        inputs = self._fitted()
+        write_heads(folder, self._horizons, inputs.save(folder), self._heads, self._trained_until)
+        self._learner.save(folder, [head.scale for head in self._heads], inputs.columns)
 
     def load(self, folder: Path) -> None:
         """Read what `save` wrote."""
@@ -210,10 +257,14 @@ class LocationScaleForecaster:
 
         values = read_heads(folder)
         scales = self._learner.load(folder, len(values["heads"]))
-        self._horizons, self._names = tuple(values["horizons"]), tuple(values["names"])
-        self._scaler = Standardiser.from_dict(values["scaler"])
+        self._horizons, self._inputs = tuple(values["horizons"]), Inputs.load(folder, values)
         self._trained_until = np.datetime64(values["trained_until"], "ns")
         self._heads = [_restore(scale, head) for scale, head in zip(scales, values["heads"], strict=True)]
+
+    def _fitted(self) -> Inputs:
+        if self._inputs is None:
+            raise ModelError(f"{self.family} must be fitted before it can be saved or asked for a forecast.")
+        return self._inputs
 
 
 def _head(scale: ScaleModel, share: float, location: Linear | None, x: Matrix, z: Floats) -> Head:

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from fxgpt_core.models.tabular.linear import Floats, Linear, Matrix, gamma_ridge
-from fxgpt_core.models.tabular.location_scale import LocationScaleConfig, LocationScaleForecaster, ScaleModel
+from fxgpt_core.models.tabular.design import is_core
+from fxgpt_core.models.tabular.linear import GammaRidge, Linear, covariance
+from fxgpt_core.models.tabular.location_scale import Labels, LocationScaleConfig, LocationScaleForecaster, ScaleModel
 from fxgpt_core.training.plan import TrainingPlan
 
 _FILE = "scale.safetensors"
@@ -19,26 +20,52 @@ class Config(LocationScaleConfig):
     """Settings of the ridge family."""
 
     penalties: tuple[float, ...] = Field(
-        default=(3.0, 0.3, 0.03, 0.003),
+        default=(100.0, 30.0, 10.0, 3.0, 1.0),
         min_length=1,
-        description="Penalties of the log scale to choose from on the validation labels, strongest first.",
+        description="Penalties of the log scale to choose from on the validation labels, strongest first, in units of "
+        "columns / labels that do not overlap: more columns and fewer labels shrink more.",
     )
+    others: tuple[float, ...] = Field(
+        default=(0.0, 0.1, 1.0),
+        min_length=1,
+        description="Prior variance of columns other than log volatilities, relative to theirs, to choose from as "
+        "well; 0 leaves them out, so that mere width cannot drown what is known to matter.",
+    )
+
+    @model_validator(mode="after")
+    def _ranges(self) -> Config:
+        if not all(p > 0 for p in self.penalties):
+            raise ValueError(f"penalties {self.penalties} must be positive")
+        if not all(o >= 0 for o in self.others) or not any(self.others):
+            raise ValueError(f"others {self.others} must not be negative, nor all 0")
+        return self
 
 
 class RidgeLearner:
-    """Learns the log scale along a path of penalties, each started from the one before."""
+    """Learns the log scale along paths of penalties, each fit started from the one before.
+
+    One prior for every column would let hundreds of indicators together outweigh the dozen log volatilities that carry
+    most of the skill. So the columns come in two groups (group-regularised ridge, van de Wiel et al. 2016), and the
+    penalty is that of a fixed prior variance of the whole log scale: per column it grows with their number.
+    """
 
     def __init__(self, config: Config) -> None:
         self._config = config
 
-    def learn(
-        self, x: Matrix, size: Floats, x_validation: Matrix, size_validation: Floats, overlap: int, plan: TrainingPlan
-    ) -> Sequence[ScaleModel]:
-        """Return one model per penalty."""
-        path: list[Linear] = []
-        for penalty in self._config.penalties:
-            path.append(gamma_ridge(x, size, penalty, path[-1] if path else None))
-        return path
+    def learn(self, labels: Labels, plan: TrainingPlan) -> Sequence[ScaleModel]:
+        """Return one model per prior and penalty."""
+        x, rows = labels.x, len(labels.x) / labels.overlap
+        shared = covariance(x)
+        core = np.array([is_core(name) for name in labels.names])
+        others = self._config.others if core.any() and not core.all() else (1.0,)
+        found: list[Linear] = []
+        for variance in others:
+            prior = np.where(core, 1.0, np.sqrt(variance))
+            solver, last = GammaRidge(x, shared, prior), None
+            for penalty in self._config.penalties:
+                last = solver.fit(labels.size, penalty * float((prior**2).sum()) / rows, last)
+                found.append(last)
+        return found
 
     def save(self, folder: Path, models: Sequence[ScaleModel], names: Sequence[str]) -> None:
         """Write weights and intercepts of all horizons as one safetensors file."""
