@@ -63,9 +63,9 @@ def upside(returns: Floats, window: int, floor: float = FLOOR) -> Floats:
 def estimators(bars: Bars, windows: tuple[int, ...]) -> Columns:
     """Logs of ratios of volatility estimators over one window, both at least 1e-6, cut to +-3.
 
-    `est_pk_cc`: Parkinson / root mean square return (high: the range is walked to and fro); `est_gk_pk`: Garman–Klass /
-    Parkinson (high: small bodies); `est_rs_gk`: Rogers–Satchell / Garman–Klass (it is blind to drift within bars);
-    `est_yz_gk`: Yang–Zhang / Garman–Klass (high: gaps between bars).
+    `est_pk_cc`: Parkinson / root mean square return (high: the range is walked to and fro); `est_rs_gk`:
+    Rogers–Satchell / Garman–Klass (it is blind to drift within bars); `est_yz_gk`: Yang–Zhang / Garman–Klass (high:
+    gaps between bars); `est_gk_pk`, of the first window alone: Garman–Klass / Parkinson (high: small bodies).
     """
     legs, parkinson = Legs.of(bars), parkinson_variance(bars)
     garman, rogers = legs.garman_klass(), legs.rogers_satchell()
@@ -73,7 +73,9 @@ def estimators(bars: Bars, windows: tuple[int, ...]) -> Columns:
     for window in windows:
         cc, pk, gk, rs = (root(rolling_mean(x, window)) for x in (bars.squared_return, parkinson, garman, rogers))
         yz = root(yang_zhang_variance(legs, window))
-        pairs = {"pk_cc": (pk, cc), "gk_pk": (gk, pk), "rs_gk": (rs, gk), "yz_gk": (yz, gk)}
+        pairs = {"pk_cc": (pk, cc), "rs_gk": (rs, gk), "yz_gk": (yz, gk)}
+        if window == windows[0]:
+            pairs["gk_pk"] = (gk, pk)
         out |= {(f"est_{name}", window): log_ratio(*pair) for name, pair in pairs.items()}
     return out
 

@@ -18,7 +18,16 @@ from fxgpt_core.features.indicators.volatility import Legs, root, yang_zhang_var
 from fxgpt_core.features.parameters import number, periods
 from fxgpt_core.features.registry import Columns, feature
 from fxgpt_core.features.rolling import rolling_mean
-from fxgpt_core.features.time_of_week import BARS, WEEKS, bar_of_week, bars_in_week, opens_week, recent, usual
+from fxgpt_core.features.time_of_week import (
+    BARS,
+    BUCKET_MINUTES,
+    WEEKS,
+    bar_of_week,
+    bars_in_week,
+    opens_week,
+    recent,
+    usual,
+)
 
 FLOOR = 0.01
 """Volatility, as a share of the usual one, below which nothing counts as having moved."""
@@ -74,7 +83,7 @@ def log_level(variance: Floats, window: int) -> Floats:
     "seasonal_volatility",
     group="seasonal",
     source="Andersen & Bollerslev 1997; Corsi 2009; Parkinson 1980; Garman & Klass 1980; Yang & Zhang 2000",
-    warm_up=lambda p: max(p["windows"]),
+    warm_up=lambda p: max(*p["windows"][:2], *(window - 1 for window in p["windows"])),
     fit=fit_usual,
     memory=lambda p: BARS,
     windows=periods(12, 48, 192, low=2, high=288),
@@ -83,19 +92,19 @@ def log_level(variance: Floats, window: int) -> Floats:
 def seasonal_volatility(bars: Bars, windows: tuple[int, ...], weeks: int, state: Usual | None) -> Columns:
     """Logs of volatility over the window as a share of what is usual for those times of week (at least 0.01).
 
-    `adj_range_1`: the last bar's range alone; `adj_har_ret`, `adj_har_range`: from returns and from ranges (Parkinson),
-    the adjusted components of an autoregression; `adj_gk`, `adj_yz`: Garman–Klass and Yang–Zhang, over the windows /
-    2. A week's first return counts from its open.
+    `adj_range_1`: the last bar's range alone; `adj_har_ret` (first two windows), `adj_har_range`: from returns and from
+    ranges (Parkinson), the adjusted components of an autoregression; `adj_gk`, `adj_yz`: Garman–Klass and Yang–Zhang
+    over half the first and half the second window. A week's first return counts from its open.
     """
     half = [max(window // 2, 2) for window in windows[:2]]
-    names = [("adj_range", 1), *(("adj_har_ret", w) for w in windows), *(("adj_har_range", w) for w in windows)]
+    names = [("adj_range", 1), *(("adj_har_ret", w) for w in windows[:2]), *(("adj_har_range", w) for w in windows)]
     names += [("adj_gk", half[0]), ("adj_yz", half[-1])]
     if state is None:
         return _nothing(bars, names)
     returns, legs = adjusted(bars, state)
     parkinson, garman = legs.parkinson(), legs.garman_klass()
     squares = returns * returns
-    values = [log_level(parkinson, 1), *(log_level(squares, w) for w in windows)]
+    values = [log_level(parkinson, 1), *(log_level(squares, w) for w in windows[:2])]
     values += [log_level(parkinson, w) for w in windows]
     values += [log_level(garman, half[0]), np.log(np.maximum(root(yang_zhang_variance(legs, half[-1])), FLOOR))]
     return dict(zip(names, values, strict=True))
@@ -134,16 +143,16 @@ def seasonal_shape(bars: Bars, window: int, weeks: int, state: Usual | None) -> 
     warm_up=lambda p: 0,
     fit=fit_usual,
     memory=lambda p: BARS,
-    ahead=periods(1, 12, low=1, high=288),
+    ahead=periods(1, 8, low=1, high=240),
     weeks=number(WEEKS, 4, 104),
 )
 def season(bars: Bars, ahead: tuple[int, ...], weeks: int, state: Usual | None) -> Columns:
     """What the clock says of the bars to come: logs of usual volatility, and the usual direction of the next bar.
 
     `season_vol`: usual volatility of the last bar's time of week / root mean square over the week; `season_next`: root
-    mean square of the next bars' usual volatility / that of as many last ones (trading time: Friday's close is followed
-    by Sunday's open); `season_drift`: t statistic of past returns at the next bar's time of week, cut to +-4. Nothing
-    for weekly bars, which have no time of week.
+    mean square of the usual volatility of the next `ahead` half hours (bars where they are longer) / that of as many
+    last ones, in trading time, so that Sunday's open follows Friday's close; `season_drift`: t statistic of past
+    returns at the next bar's time of week, cut to +-4. Nothing for weekly bars, which have no time of week.
     """
     if bars_in_week(bars.timeframe.minutes) == 1:
         return {}
@@ -152,7 +161,8 @@ def season(bars: Bars, ahead: tuple[int, ...], weeks: int, state: Usual | None) 
         return _nothing(bars, names)
     place, variance = bar_of_week(bars), np.square(state.volatility)
     values = [0.5 * np.log(variance / variance.mean())[place]]
-    for count in ahead:
+    for halves in ahead:
+        count = halves * max(BUCKET_MINUTES // bars.timeframe.minutes, 1)
         gone = np.mean([np.roll(variance, lag) for lag in range(count)], axis=0)  # of the last bars of the clock
         values.append(0.5 * np.log(np.roll(gone, -count) / gone)[place])
     values.append(np.clip(np.roll(state.drift, -1), -4.0, 4.0)[place])

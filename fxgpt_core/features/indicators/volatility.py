@@ -125,16 +125,22 @@ def yang_zhang(bars: Bars, window: int) -> Columns:
     "har",
     group="volatility",
     source="Corsi 2009, in logs; range version with Parkinson variances",
-    warm_up=lambda p: max(p["windows"]),
-    windows=periods(12, 48, 288, low=1, high=288),
+    warm_up=lambda p: max(*p["returns"], *(window - 1 for window in p["ranges"])),
+    version=2,
+    returns=periods(12, 48, 144, low=1, high=288),
+    ranges=periods(12, 48, 288, low=1, high=288),
 )
-def har(bars: Bars, windows: tuple[int, ...]) -> Columns:
-    """Log volatility over several spans, from returns and from ranges, floored at `FLOOR`."""
-    squares, ranges = bars.squared_return, parkinson_variance(bars)
+def har(bars: Bars, returns: tuple[int, ...], ranges: tuple[int, ...]) -> Columns:
+    """Log volatility over several spans, from returns and from ranges (Parkinson), at least 1e-6 per bar.
+
+    The longest spans differ: over a day of 5m bars returns and ranges say the same.
+    """
     out: dict[tuple[str, int], Floats] = {}
-    for window in windows:
-        out[("har_ret", window)] = np.log(np.maximum(root(rolling_mean(squares, window)), FLOOR))
-        out[("har_range", window)] = np.log(np.maximum(root(rolling_mean(ranges, window)), FLOOR))
+    for name, variance, windows in (
+        ("har_ret", bars.squared_return, returns),
+        ("har_range", parkinson_variance(bars), ranges),
+    ):
+        out |= {(name, window): np.log(np.maximum(root(rolling_mean(variance, window)), FLOOR)) for window in windows}
     return out
 
 
