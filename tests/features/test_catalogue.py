@@ -27,4 +27,4 @@ def test_a_configuration_shows_its_choice_with_its_parameters() -> None:
     spec = FeatureSpec(groups=(), indicators={"rsi": "all"}, parameters={"rsi": {"period": 21}})
     (entry,) = catalogue(spec)
     assert entry.columns == ("rsi_<tf>_21",)
-    assert entry.parameters == {"period": "21 [1, 2000]"}
+    assert entry.parameters == {"period": "21 [2, 288]"}
