@@ -61,7 +61,7 @@ def train_candidate(
     fit = forecaster.fit(dataset.with_split(split), plan, progress)
     saved = workspace.documents.read(calibrator_name(entry.name), lineage.symbol)
     calibrator = None if saved is None else ConformalCalibrator.from_dict(saved)
-    card = _card(lineage, entry, dataset, fingerprint, split.trained_until)
+    card = _card(lineage, entry, dataset, fingerprint, split.trained_until, fit)
     folder = _scratch(lineage, entry, fingerprint) / "bundle"
     shutil.rmtree(folder, ignore_errors=True)
     save_bundle(Bundle(card, forecaster, calibrator), folder)
@@ -82,7 +82,12 @@ def _scratch(lineage: Lineage, entry: FamilyEntry, fingerprint: str) -> Path:
 
 
 def _card(
-    lineage: Lineage, entry: FamilyEntry, dataset: Dataset, fingerprint: str, trained_until: np.datetime64
+    lineage: Lineage,
+    entry: FamilyEntry,
+    dataset: Dataset,
+    fingerprint: str,
+    trained_until: np.datetime64,
+    fit: FitReport,
 ) -> Card:
     return Card(
         symbol=lineage.symbol,
@@ -95,7 +100,12 @@ def _card(
         config=lineage.family_config(entry.name).model_dump(mode="json"),
         features=lineage.spec.model_dump(mode="json"),
         feature_hash=dataset.definition_hash,
-        extra={"data_start": str(dataset.candles.ts_utc[0]), "bars": len(dataset), "seed": lineage.settings.seed},
+        extra={
+            "data_start": str(dataset.candles.ts_utc[0]),
+            "bars": len(dataset),
+            "seed": lineage.settings.seed,
+            "notes": list(fit.notes),  # columns left out and what is suspect
+        },
     )
 
 

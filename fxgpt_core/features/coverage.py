@@ -136,3 +136,18 @@ def warn(where: str, coverage: Coverage, names: Sequence[str]) -> None:
         if by_reason:
             said = "; ".join(f"{why}: {', '.join(group)}" for why, group in by_reason.items())
             log.warning("%s: %d of %d columns %s: %s", where, len(found), len(names), verdict, said)
+
+
+class MissingColumns:
+    """Warns once of each column that was fine in training and is missing throughout in a forecast."""
+
+    def __init__(self) -> None:
+        self._told: set[str] = set()
+
+    def tell(self, where: str, unknown: tuple[str, ...]) -> None:
+        """Log the columns that were not told of before."""
+        fresh = [name for name in unknown if name not in self._told]
+        if fresh:
+            self._told.update(fresh)
+            shown = ", ".join(fresh[:12]) + (f" and {len(fresh) - 12} more" if len(fresh) > 12 else "")
+            log.warning("%s: %s missing in every row, taken to be at the mean of training", where, shown)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fxgpt_core.common.errors import DataError
-from fxgpt_core.features.coverage import Coverage, CoverageConfig, warn
+from fxgpt_core.features.coverage import Coverage, CoverageConfig, MissingColumns, warn
 
 RNG = np.random.default_rng(1)
 ROWS = 1000
@@ -109,3 +109,13 @@ def test_a_warning_names_every_column_by_its_reason(caplog: pytest.LogCaptureFix
 def test_no_rows_are_refused() -> None:
     with pytest.raises(DataError, match="no row"):
         Coverage.of(np.empty((0, 3)))
+
+
+def test_a_column_that_is_missing_in_forecasts_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    missing = MissingColumns()
+    missing.tell("ridge of EURUSD", ("a",))
+    missing.tell("ridge of EURUSD", ("a",))
+    missing.tell("ridge of EURUSD", ("a", "b"))
+    missing.tell("ridge of EURUSD", ())
+    told = "missing in every row, taken to be at the mean of training"
+    assert caplog.messages == [f"ridge of EURUSD: a {told}", f"ridge of EURUSD: b {told}"]

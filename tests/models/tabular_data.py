@@ -7,11 +7,14 @@ import numpy as np
 from fxgpt_core.common.timeframes import TIMEFRAMES
 from fxgpt_core.features.assemble import build_dataset
 from fxgpt_core.features.dataset import Dataset, Split
+from fxgpt_core.features.spec import FeatureSpec
 from fxgpt_core.market.candles import Candles
 from fxgpt_core.market.providers.simulator import simulate
 
 LAYOUT = (TIMEFRAMES["1h"], TIMEFRAMES["4h"])
 HORIZONS = (60, 240)
+SPEC = FeatureSpec(groups=("ohlc", "time", "volatility", "returns", "oscillators"))
+"""Few of the indicators, so that fits take a moment."""
 
 
 def bars(count: int = 3000, seed: int = 1) -> Candles:
@@ -36,7 +39,7 @@ def with_split(dataset: Dataset, test: float = 0.25, validation: float = 0.2) ->
 
 def dataset(count: int = 3000, seed: int = 1) -> Dataset:
     """Return a split dataset of simulated bars."""
-    return with_split(build_dataset(bars(count, seed), LAYOUT, HORIZONS))
+    return with_split(build_dataset(bars(count, seed), LAYOUT, HORIZONS, SPEC))
 
 
 def with_targets(data: Dataset, targets: np.ndarray) -> Dataset:

@@ -13,6 +13,7 @@ from fxgpt_core.models.forecaster import Provenance
 from fxgpt_core.models.registry import family
 from fxgpt_core.models.sssd.config import SSSDConfig
 from fxgpt_core.models.sssd.forecaster import SSSD
+from fxgpt_core.models.sssd.inputs import Scaling
 from fxgpt_core.training.plan import TrainingPlan
 
 MADE = Provenance("v1", np.datetime64("2030-01-01", "ns"))
@@ -187,3 +188,73 @@ def test_dropout_acts_while_training(data: Dataset) -> None:
         curves.append(model.fit(data, TrainingPlan(seed=1)).curves["train_loss"])
         assert not model.network.training
     assert curves[0] != curves[1]
+
+
+def spoilt(data: Dataset, code: str, name: str, values: float, rows: slice) -> Dataset:
+    """Return the data with `values` in some rows of one column, or of all where `name` is empty."""
+    table = data.tables[code]
+    out = table.values.copy()
+    out[rows, table.names.index(name) if name else slice(None)] = values
+    return replace(data, tables={**data.tables, code: replace(table, values=out)})
+
+
+def test_useless_columns_are_named_and_left_out_in_training_and_forecast(
+    data: Dataset, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    train = spoilt(spoilt(data, "1h", "b", 5.0, slice(0, 900)), "4h", "e", np.inf, slice(0, 200))
+    model = SSSD(tiny(epochs=1))
+    report = model.fit(train, TrainingPlan(seed=7))
+    assert [note.split(":")[0] for note in report.notes] == ["b left out", "e left out"]
+    assert report.metrics["columns_left_out"] == 2
+    assert any("1h columns: 1 of 4 columns left out: constant at 5: b" in m for m in caplog.messages)
+    rows = np.flatnonzero(data.split.test)[:20]
+    model.save(tmp_path)
+    loaded = SSSD(SSSDConfig())
+    loaded.load(tmp_path)
+    whole = model.forecast(data, rows, MADE, seed=1).samples
+    later = spoilt(data, "1h", "b", -3.0, slice(None))
+    np.testing.assert_array_equal(loaded.forecast(later, rows, MADE, seed=1).samples, whole)
+
+
+def test_a_timeframe_without_a_useful_column_does_not_stop_the_fit(data: Dataset) -> None:
+    silent = spoilt(data, "4h", "", np.nan, slice(None))
+    model = SSSD(tiny(epochs=1))
+    assert model.fit(silent, TrainingPlan(seed=7)).metrics["columns_left_out"] == 3
+    assert np.isfinite(model.forecast(silent, np.array([1100]), MADE).quantiles).all()
+
+
+def test_a_column_that_goes_missing_later_is_told_once_and_forecasts_go_on(
+    data: Dataset, fitted: SSSD, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = np.flatnonzero(data.split.test)[:20]
+    gone = spoilt(data, "1h", "c", np.nan, slice(int(rows[0]), None))
+    for _ in range(2):
+        assert np.isfinite(fitted.forecast(gone, rows, MADE).quantiles).all()
+    said = [m for m in caplog.messages if "missing in every row" in m]
+    assert said == ["sssd of EURUSD: c missing in every row, taken to be at the mean of training"]
+
+
+def test_augmentation_is_off_by_default_repeats_with_its_seed_and_disturbs_training_only(data: Dataset) -> None:
+    def trained(**augmentation: float) -> SSSD:
+        config = {**TINY, "training": {**TINY["training"], "epochs": 1}, "augmentation": augmentation}
+        model = SSSD(SSSDConfig.model_validate(config))
+        model.fit(data, TrainingPlan(seed=7))
+        return model
+
+    rows = np.array([1100, 1150])
+    off, none, on, again, late = (
+        trained(**values)
+        for values in ({}, {"noise": 0.0, "shift": 0}, {"noise": 0.1}, {"noise": 0.1}, {"noise": 0.0, "shift": 5})
+    )
+    contexts = [model.contexts(data, rows) for model in (off, none, on, again, late)]
+    np.testing.assert_array_equal(contexts[0], contexts[1])
+    np.testing.assert_array_equal(contexts[2], contexts[3])
+    assert (contexts[0] != contexts[2]).any()
+    assert (contexts[0] != contexts[4]).any()
+
+
+def test_robust_scaling_is_chosen_in_the_configuration(data: Dataset) -> None:
+    model = SSSD(SSSDConfig.model_validate({**TINY, "scaling": {"method": "robust"}}))
+    scaling = Scaling.fit(data, data.split.train.any(axis=1), model.config.scaling)
+    rows = data.split.train.any(axis=1)
+    np.testing.assert_allclose(scaling.tables["1h"].mean[0], np.median(data.tables["1h"].values[rows, 0]))

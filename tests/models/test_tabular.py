@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import yaml
 from scipy.optimize import minimize
-from tabular_data import bars, dataset, with_split, with_targets
+from tabular_data import SPEC, bars, dataset, with_split, with_targets
 
 from fxgpt_core.common.errors import ModelError
 from fxgpt_core.common.timeframes import TIMEFRAMES
@@ -114,7 +114,7 @@ def test_saved_and_loaded_forecasts_are_equal_and_nothing_is_pickled(name: str, 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_bars_after_the_decision_change_nothing(name: str) -> None:
     last = int(ROWS[100])
-    cut = build_dataset(DATA.candles.take(slice(0, last + 1)), DATA.timeframes, DATA.horizons)
+    cut = build_dataset(DATA.candles.take(slice(0, last + 1)), DATA.timeframes, DATA.horizons, SPEC)
     alone = fitted(name).forecast(cut, np.array([last]), MADE)
     whole = fitted(name).forecast(DATA, np.array([last]), MADE)
     np.testing.assert_array_equal(alone.quantiles, whole.quantiles)

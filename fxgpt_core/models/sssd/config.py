@@ -9,6 +9,9 @@ from pydantic import Field, model_validator
 
 from fxgpt_core.common.config import Config
 from fxgpt_core.common.errors import ConfigError
+from fxgpt_core.features.augmentation import AugmentationConfig
+from fxgpt_core.features.likeness import LikenessConfig
+from fxgpt_core.features.scaler import ScalingConfig
 from fxgpt_core.store.paths import config_dir
 
 
@@ -94,6 +97,9 @@ class SSSDConfig(Config):
     diffusion: DiffusionConfig = DiffusionConfig()
     training: TrainingConfig = TrainingConfig()
     adjustment: AdjustmentConfig = AdjustmentConfig()
+    scaling: ScalingConfig = Field(ScalingConfig(), description="How columns are standardised and which are left out.")
+    augmentation: AugmentationConfig = Field(AugmentationConfig(), description="Noise and delay of training inputs.")
+    likeness: LikenessConfig = Field(LikenessConfig(), description="When training and validation rows are too alike.")
     rows_per_pass: int = Field(256, ge=1, le=100_000, description="Forecast rows sampled together.")
     bars_per_pass: int = Field(32_768, ge=64, description="Bars encoded together when going over a whole history.")
 

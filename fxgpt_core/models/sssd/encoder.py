@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import cast
 
 import torch
@@ -69,11 +69,18 @@ class Encoder(nn.Module):
         )
         self.fusion = Fusion(len(columns), config)
 
-    def segments(self, inputs: Inputs, starts: Tensor, length: int, stretches: Mapping[str, int]) -> Tensor:
+    def segments(
+        self,
+        inputs: Inputs,
+        starts: Tensor,
+        length: int,
+        stretches: Mapping[str, int],
+        disturb: Callable[[Tensor], Tensor] | None = None,
+    ) -> Tensor:
         """Return contexts (segments, length, context) of the segments that begin at base bars `starts` (segments,).
 
         Each timeframe runs once over its own stretch, `stretches[code]` own bars that end with the last one known at
-        the segment's end; the bars before the segment are its burn-in.
+        the segment's end; the bars before the segment are its burn-in. `disturb` is laid on the inputs (augmentation).
         """
         bars = starts[:, None] + torch.arange(length, device=starts.device)  # (segments, length)
         known = inputs.last_known[bars]  # (segments, length, timeframes)
@@ -81,7 +88,8 @@ class Encoder(nn.Module):
         for i, (code, features) in enumerate(inputs.features.items()):
             first = (known[:, -1, i] + 1 - stretches[code]).clamp(min=0)
             index = first[:, None] + torch.arange(stretches[code], device=starts.device)
-            encoded, _ = self.stacks[code](features[index])
+            seen = features[index] if disturb is None else disturb(features[index])
+            encoded, _ = self.stacks[code](seen)
             local = (known[..., i] - first[:, None]).clamp(min=0)
             tokens.append(encoded.gather(1, local[..., None].expand(-1, -1, encoded.shape[-1])))
         joined, present = torch.stack(tokens, dim=2), known >= 0

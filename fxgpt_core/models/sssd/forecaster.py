@@ -13,6 +13,7 @@ from fxgpt_core.common.errors import ModelError
 from fxgpt_core.common.forecast import LEVELS, Forecast, from_standardised
 from fxgpt_core.common.progress import Progress, silent
 from fxgpt_core.diffusion.noise import row_noise
+from fxgpt_core.features.coverage import MissingColumns
 from fxgpt_core.features.dataset import Dataset, Split
 from fxgpt_core.models.forecaster import FitReport, Provenance
 from fxgpt_core.models.sssd import storage
@@ -39,6 +40,7 @@ class SSSD:
         self.network: Network | None = None
         self.scaling: Scaling | None = None
         self.adjustment = Adjustment.none(0)
+        self._missing = MissingColumns()
 
     def fit(self, dataset: Dataset, plan: TrainingPlan, progress: Progress = silent) -> FitReport:
         """Train on `dataset.split.train`, stop and shrink on `.validation`.
@@ -71,7 +73,8 @@ class SSSD:
         training = self.config.training
         supervised = (split.train & np.isfinite(dataset.targets)).any(axis=1)
         self.horizons, self.trained_until = dataset.horizons, split.trained_until.astype("datetime64[ns]")
-        self.scaling = Scaling.fit(dataset, supervised)
+        self.scaling = Scaling.fit(dataset, supervised, self.config.scaling)
+        notes = self.scaling.notes(dataset, supervised, split.validation.any(axis=1), self.config.likeness)
         self.network = self._build(plan.seed)
         self.to(plan.device)
         inputs = Inputs.build(dataset, self.scaling, self.device)
@@ -101,9 +104,10 @@ class SSSD:
             "epochs": float(len(lesson.history["train_loss"])),
             **{f"shrink_{h}m": float(v) for h, v in zip(self.horizons, self.adjustment.shrink, strict=True)},
             **{f"scale_{h}m": float(v) for h, v in zip(self.horizons, self.adjustment.scale, strict=True)},
+            "columns_left_out": float(sum(len(s.dropped) for s in self.scaling.tables.values())),
         }
         curves = {name: tuple(values) for name, values in lesson.history.items()}
-        return FitReport(int(supervised.sum()), time.perf_counter() - began, metrics, curves)
+        return FitReport(int(supervised.sum()), time.perf_counter() - began, metrics, curves, notes)
 
     def forecast(self, dataset: Dataset, rows: NDArray[np.int64], provenance: Provenance, seed: int = 0) -> Forecast:
         """Forecast base bars `rows`; equal seeds give equal forecasts, however rows are batched.
@@ -116,6 +120,7 @@ class SSSD:
                 f"SSSD was trained for horizons {self.horizons} minutes, the dataset of {dataset.symbol} has "
                 f"{dataset.horizons}: build it with the model's horizons or train again."
             )
+        self._missing.tell(f"sssd of {dataset.symbol}", scaling.unknown(dataset, rows))
         inputs = Inputs.build(dataset, scaling, self.device)
         samples = self.adjustment.apply(self._draw(dataset, inputs, rows, seed))
         quantiles = np.quantile(samples.astype(np.float64), LEVELS, axis=1, method="hazen")

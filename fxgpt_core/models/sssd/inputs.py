@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fxgpt_core.common.errors import DataError, ModelError
+from fxgpt_core.features.coverage import log, warn
 from fxgpt_core.features.dataset import Dataset
-from fxgpt_core.features.scaler import Standardiser
+from fxgpt_core.features.likeness import LikenessConfig, likeness
+from fxgpt_core.features.scaler import ScalingConfig, Standardiser
 
 
 @dataclass(frozen=True)
@@ -23,12 +25,12 @@ class Scaling:
     tables: dict[str, Standardiser]
 
     @classmethod
-    def fit(cls, dataset: Dataset, bars: NDArray[np.bool_]) -> Scaling:
+    def fit(cls, dataset: Dataset, bars: NDArray[np.bool_], config: ScalingConfig | None = None) -> Scaling:
         """Fit on the rows of each table that are current at some base bar of `bars` (bars,) bool."""
         tables = {}
         for column, (code, table) in enumerate(dataset.tables.items()):
             rows = np.unique(dataset.last_known[bars, column])
-            tables[code] = Standardiser.fit(table.values, rows[rows >= 0])
+            tables[code] = Standardiser.fit(table.values, rows[rows >= 0], config)
         return cls({code: table.names for code, table in dataset.tables.items()}, tables)
 
     @property
@@ -52,6 +54,32 @@ class Scaling:
                 raise ModelError(_difference(dataset.symbol, code, self.names[code], table.names))
             out[code] = self.tables[code].transform(table.values)
         return out
+
+    def notes(
+        self, dataset: Dataset, train: NDArray[np.bool_], validation: NDArray[np.bool_], config: LikenessConfig
+    ) -> tuple[str, ...]:
+        """Return, and log as warnings, what is odd about columns and split; the masks are (bars,) bool."""
+        notes: list[str] = []
+        for column, (code, scaler) in enumerate(self.tables.items()):
+            where = f"sssd of {dataset.symbol}, {code} columns"
+            if scaler.coverage is not None:
+                warn(where, scaler.coverage, self.names[code])
+                notes += scaler.coverage.sentences(self.names[code])
+            if column == 0:  # slower bars repeat in base bars
+                used = scaler.transform(dataset.tables[code].values)
+                found = likeness(used[train], used[validation & ~train], config)
+                if found is not None and found.alarm:
+                    notes.append(found.sentence(scaler.names(self.names[code])))
+                    log.warning("%s: %s", where, notes[-1])
+        return tuple(notes)
+
+    def unknown(self, dataset: Dataset, rows: NDArray[np.int64]) -> tuple[str, ...]:
+        """Return columns in use without a known value at base bars `rows`: the network sees them at their mean."""
+        out: list[str] = []
+        for column, (code, scaler) in enumerate(self.tables.items()):
+            at = np.unique(dataset.last_known[rows, column])
+            out += [self.names[code][i] for i in scaler.unknown(dataset.tables[code].values[at[at >= 0]])]
+        return tuple(out)
 
     def to_dict(self) -> dict[str, Any]:
         """Return a dictionary that JSON can hold."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,7 +82,9 @@ class Lesson(LightningModule):
         config = self.network.config
         torch.manual_seed(self.seed * 1_000_003 + self.global_step)  # dropout; the caller restores global state
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.global_step)
-        context = self.network.encoder.segments(self.inputs, starts, self.length, self.stretches).flatten(0, 1)
+        seen, disturb = self._augmented(starts)
+        encoder = self.network.encoder
+        context = encoder.segments(self.inputs, seen, self.length, self.stretches, disturb).flatten(0, 1)
         bars = (starts[:, None] + torch.arange(self.length, device=starts.device)).flatten()
         mask = self.labels.train[bars]
         keep = mask.any(dim=-1)
@@ -94,6 +97,20 @@ class Lesson(LightningModule):
         loss = config.training.scale_weight * scale_loss + diffusion_loss
         self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, batch_size=max(len(target), 1))
         return loss
+
+    def _augmented(self, starts: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor] | None]:
+        """Return where the inputs of each segment begin, a few bars before its labels, and the noise laid on them."""
+        config = self.network.config.augmentation
+        if not (config.noise or config.shift):
+            return starts, None
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.global_step + 500_009)
+        delay = torch.randint(0, config.shift + 1, starts.shape, generator=generator).to(starts.device)
+
+        def disturb(values: Tensor) -> Tensor:
+            noise = torch.randn(values.shape, generator=generator).to(values)
+            return values + config.noise * noise
+
+        return (starts - delay).clamp(min=0), disturb if config.noise else None
 
     def validation_step(self, _: Tensor, index: int) -> None:
         """Log the CRPS of samples over the validation labels, mean over horizons."""

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fxgpt_core.common.errors import ModelError
-from fxgpt_core.features.coverage import log
 from fxgpt_core.features.pca import PCA, PCAConfig
 from fxgpt_core.features.scaler import ScalingConfig, Standardiser
 
@@ -85,18 +84,3 @@ class Inputs:
         """Read what `save` wrote and returned."""
         pca = PCA.load(folder / _PCA) if values.get("pca") else None
         return cls(tuple(values["names"]), Standardiser.from_dict(values["scaler"]), pca)
-
-
-class MissingColumns:
-    """Warns once of each column that was fine in training and is missing throughout in a forecast."""
-
-    def __init__(self) -> None:
-        self._told: set[str] = set()
-
-    def tell(self, where: str, unknown: tuple[str, ...]) -> None:
-        """Log the columns that were not told of before."""
-        fresh = [name for name in unknown if name not in self._told]
-        if fresh:
-            self._told.update(fresh)
-            shown = ", ".join(fresh[:12]) + (f" and {len(fresh) - 12} more" if len(fresh) > 12 else "")
-            log.warning("%s: %s missing in every row, taken to be at the mean of training", where, shown)

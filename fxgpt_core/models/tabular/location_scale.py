@@ -22,7 +22,7 @@ from fxgpt_core.common.errors import ModelError
 from fxgpt_core.common.forecast import Forecast
 from fxgpt_core.common.progress import Progress, silent
 from fxgpt_core.evaluation.scores import crps
-from fxgpt_core.features.coverage import log, warn
+from fxgpt_core.features.coverage import MissingColumns, log, warn
 from fxgpt_core.features.dataset import Dataset
 from fxgpt_core.features.likeness import LikenessConfig, likeness
 from fxgpt_core.features.pca import PCAConfig
@@ -30,11 +30,12 @@ from fxgpt_core.features.scaler import ScalingConfig
 from fxgpt_core.models.forecaster import FitReport, Provenance
 from fxgpt_core.models.output import check_horizons, split_of, to_forecast
 from fxgpt_core.models.tabular.design import design
-from fxgpt_core.models.tabular.inputs import Inputs, MissingColumns
+from fxgpt_core.models.tabular.inputs import Inputs
 from fxgpt_core.models.tabular.linear import Floats, Linear, Matrix, ridge
 from fxgpt_core.models.tabular.residuals import Residuals, fit_residuals
 from fxgpt_core.training.plan import TrainingPlan
 
+_JUDGED = 8000  # training labels whose residuals stand in for all while a candidate is chosen
 _LIMIT = 1.5  # a scale leaves the yardstick by no more than a factor of e^1.5
 
 
@@ -206,12 +207,14 @@ class LocationScaleForecaster:
         x, x_validation, overlap = labels.x, labels.x_validation, labels.overlap
         if not len(z_validation):
             return _head(candidates[len(candidates) // 2], self._config.default_share, None, x, z), 0.0
-        reference = _score(_head(candidates[0], 0.0, None, x, z), x_validation, z_validation)  # the yardstick
+        step = -(-len(x) // _JUDGED)
+        few, few_z = x[::step], z[::step]  # residuals for choosing; those of the chosen one are of all rows
+        reference = _score(_head(candidates[0], 0.0, None, few, few_z), x_validation, z_validation)  # the yardstick
         best, gain = candidates[0], np.zeros(len(z_validation))
         best_share = 0.0
         for share in sorted(self._config.shares):  # of equals, the smaller share
             for scale in candidates if share else ():
-                gained = reference - _score(_head(scale, share, None, x, z), x_validation, z_validation)
+                gained = reference - _score(_head(scale, share, None, few, few_z), x_validation, z_validation)
                 if gained.mean() > gain.mean():
                     best, best_share, gain = scale, share, gained
         # Positive-part shrinkage: what is gained within the noise of few labels is not believed (James & Stein 1961).
