@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from fxgpt_core.common.config import Config
 
@@ -40,22 +40,13 @@ class CalibrationConfig(Config):
     memory: int = Field(
         500, ge=50, le=100_000, description="of dtaci: number of independent outcomes over which it adapts at its best"
     )
-    evidence: float = Field(
-        0.0,
+    raw_weight: float = Field(
+        100.0,
         ge=0.0,
-        lt=1.0,
-        description="an interval whose nominal coverage lies within the confidence interval, at this confidence, of "
-        "its raw coverage is not corrected; 0 corrects always",
+        le=1e6,
+        description="number of effective rows that the uncorrected interval (of mondrian: the correction of all rows) "
+        "counts for against those that a correction rests on; 0 corrects in full however few they are",
     )
     min_rows: int = Field(100, ge=50, description="fewest known out-of-sample rows of a horizon to calibrate on")
     warn_rows: int = Field(1000, ge=0, description="a warning is printed below so many calibration rows")
     warn_effective: float = Field(100.0, ge=0, description="a warning is printed below so many effective rows")
-
-    @model_validator(mode="after")
-    def _fits(self) -> CalibrationConfig:
-        if self.evidence and (self.score != "quantile" or self.method not in ("split", "mondrian")):
-            raise ValueError(
-                f"evidence {self.evidence} needs score quantile and method split or mondrian, not {self.score} and "
-                f"{self.method}: only they can leave an interval as it is"
-            )
-        return self

@@ -68,6 +68,18 @@ def corrected(forecast: Forecast, offsets: Floats, kind: Score) -> Floats:
     return np.concatenate([low, median, high], axis=-1)
 
 
+def neutral(forecast: Forecast, kind: Score) -> Floats:
+    """Return the offsets that leave intervals as they are, on average over the rows: (horizons, pairs).
+
+    Nothing for `quantile`; half the mean width, in the unit of the score, for the two that start from the median.
+    """
+    half = len(forecast.levels) // 2
+    if kind == "quantile":
+        return np.zeros((len(forecast.horizons), half))
+    reach = (forecast.quantiles[..., : -half - 1 : -1] - forecast.quantiles[..., :half]) / 2
+    return np.asarray((reach / spread(forecast)[..., None] if kind == "spread" else reach).mean(axis=0))
+
+
 def width_ratio(quantiles: Floats, before: Forecast) -> Floats:
     """Return corrected over raw width of the 90 % interval, 1 where the raw one has none: (rows, horizons)."""
     low, high = before.levels.index(0.05), before.levels.index(0.95)

@@ -11,26 +11,40 @@ Floats = NDArray[np.float64]
 
 @njit(cache=True)  # type: ignore[misc]
 def follow_rates(
-    seen: Floats, rates: Floats, weights: Floats, steps: Floats, target: float, eagerness: float, forget: float
+    seen: Floats,
+    rates: Floats,
+    weights: Floats,
+    snapshots: Floats,
+    outcomes: int,
+    block: int,
+    steps: Floats,
+    target: float,
+    eagerness: float,
+    forget: float,
 ) -> Floats:
-    """Move rates and weights, (experts,), in place with each outcome; return the mixed rates, (outcomes + 1,).
+    """Move rates, weights and snapshots in place with each outcome; return the mixed rates, (outcomes + 1,).
 
-    `seen`: (outcomes,) miss rate at which each outcome would lie just on the bound. Gibbs & Candès 2024, algorithm 1:
-    weights by the pinball loss of the rates as they are, then rates by γ (α − miss).
+    `seen`: (outcomes,) miss rate at which each outcome would lie just on the bound; `rates`, `weights`: (experts,);
+    `snapshots`: (2, experts), rates at the start of the block of outcomes before this one and of this one; `outcomes`:
+    how many there were before; `block`: outcomes a block, 0 where an outcome is judged by the rates as they are.
+    Gibbs & Candès 2024, algorithm 1: weights by the pinball loss, then rates by γ (α − miss).
     """
     count, experts = len(seen), len(rates)
     path = np.empty(count + 1)
     path[0] = (rates * weights).sum()
     for k in range(count):
+        if block and (outcomes + k) % block == 0:
+            snapshots[0] = snapshots[1]
+            snapshots[1] = rates
         total = 0.0
         for i in range(experts):
-            gap = seen[k] - rates[i]
+            gap = seen[k] - (snapshots[0, i] if block else rates[i])
             weights[i] *= np.exp(-eagerness * (target * gap - min(gap, 0.0)))
             total += weights[i]
+            rates[i] += steps[i] * (target - (1.0 if gap < 0 else 0.0))
         mixed = 0.0
         for i in range(experts):
             weights[i] = (1 - forget) * weights[i] / total + forget / experts
-            rates[i] += steps[i] * (target - (1.0 if seen[k] < rates[i] else 0.0))
             mixed += weights[i] * rates[i]
         path[k + 1] = mixed
     return path

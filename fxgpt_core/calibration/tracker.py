@@ -7,10 +7,11 @@ know how fast the market changes: its regret is small over every stretch of `mem
 
 What differs from the papers, and why:
 
-- Outcomes come late. An outcome moves the rate when it is known, and is judged against the rate as it is then: the
-  rate is a function of the known outcomes alone, and no rates of open forecasts have to be kept.
-- Labels overlap. `overlap` consecutive labels are about one observation, so each moves rates and weights by 1 / overlap
-  of the step.
+- Outcomes come late, and labels overlap: an outcome known now was forecast `overlap` rows ago, and shares nearly all of
+  its life with the one before it. It is judged against rates that its forecast could have used, at least overlap − 1
+  outcomes old, or quick rates would be praised for repeating what they have just seen. Two snapshots of the rates,
+  taken every overlap − 1 outcomes, suffice; the older one is used.
+- `overlap` consecutive labels are about one observation: each moves rates and weights by 1 / overlap of the step.
 - Intervals must be finite. Where the papers give the whole line (a < 0), the correction goes on growing in a straight
   line with falling a, and shrinks likewise at the other end.
 """
@@ -45,8 +46,9 @@ class Tracker:
 
     `targets`: (pairs,) nominal miss rates; `grid`: (knots,) rising miss rates; `knots`: (horizons, pairs, knots) past
     scores exceeded at those rates, falling. `rates`: (horizons, pairs, experts) working miss rates; `weights`: the
-    same shape, summing to one over experts. `steps`: (experts,); `overlaps`, `outcomes`: per horizon, rows that a label
-    spans and outcomes learnt from. `memory` as in the configuration.
+    same shape, summing to one over experts; `snapshots`: (2, horizons, pairs, experts) earlier rates, oldest first.
+    `steps`: (experts,); `overlaps`, `outcomes`: per horizon, rows that a label spans and outcomes learnt from;
+    `memory` as in the configuration.
     """
 
     targets: tuple[float, ...]
@@ -54,6 +56,7 @@ class Tracker:
     knots: Floats
     rates: Floats
     weights: Floats
+    snapshots: Floats
     steps: tuple[float, ...]
     overlaps: tuple[int, ...]
     outcomes: tuple[int, ...]
@@ -83,21 +86,31 @@ class Tracker:
         from fxgpt_core.calibration.mixing import follow_rates
 
         counts = np.array([len(values) for values in scores])
-        rates, weights, eagerness = self.rates.copy(), self.weights.copy(), self._eagerness()
+        rates, weights, snapshots = self.rates.copy(), self.weights.copy(), self.snapshots.copy()
+        eagerness = self._eagerness()
         path = np.empty((int(counts.max(initial=0)) + 1, *rates.shape[:2]))
         for column, values in enumerate(scores):
-            share = 1 / self.overlaps[column]
+            overlap = self.overlaps[column]
             seen = self._rates_of(values, column)
             for pair, target in enumerate(self.targets):
-                steps, forget = np.asarray(self.steps) * share, share / (2 * self.memory)
-                where, found = (column, pair), np.ascontiguousarray(seen[:, pair])
+                where, kept = (column, pair), np.ascontiguousarray(snapshots[:, column, pair])
                 moved = follow_rates(
-                    found, rates[where], weights[where], steps, target, eagerness[pair] * share, forget
+                    np.ascontiguousarray(seen[:, pair]),
+                    rates[where],
+                    weights[where],
+                    kept,
+                    self.outcomes[column],
+                    overlap - 1,
+                    np.asarray(self.steps) / overlap,
+                    target,
+                    eagerness[pair] / overlap,
+                    1 / (2 * self.memory * overlap),
                 )
+                snapshots[:, column, pair] = kept
                 path[: len(moved), column, pair] = moved
                 path[len(moved) :, column, pair] = moved[-1]
         outcomes = tuple(int(n) for n in np.asarray(self.outcomes) + counts)
-        return replace(self, rates=rates, weights=weights, outcomes=outcomes), path
+        return replace(self, rates=rates, weights=weights, snapshots=snapshots, outcomes=outcomes), path
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-able values."""
@@ -107,6 +120,7 @@ class Tracker:
             "knots": self.knots.tolist(),
             "rates": self.rates.tolist(),
             "weights": self.weights.tolist(),
+            "snapshots": self.snapshots.tolist(),
             "steps": list(self.steps),
             "overlaps": list(self.overlaps),
             "outcomes": list(self.outcomes),
@@ -122,6 +136,7 @@ class Tracker:
             knots=np.asarray(values["knots"], dtype=np.float64),
             rates=np.asarray(values["rates"], dtype=np.float64),
             weights=np.asarray(values["weights"], dtype=np.float64),
+            snapshots=np.asarray(values["snapshots"], dtype=np.float64),
             steps=tuple(values["steps"]),
             overlaps=tuple(values["overlaps"]),
             outcomes=tuple(values["outcomes"]),
@@ -154,16 +169,18 @@ class Tracker:
 
 
 def start_tracker(
-    scores: tuple[Floats, ...], targets: Floats, overlaps: tuple[int, ...], config: CalibrationConfig
+    scores: tuple[Floats, ...], offsets: Floats, targets: Floats, overlaps: tuple[int, ...], config: CalibrationConfig
 ) -> Tracker:
     """Return the state before any outcome: nominal rates, equal weights, the past's scores.
 
-    `scores`: per horizon (rows, pairs); the score kept for a miss rate is that of split conformal at that rate.
+    `scores`: per horizon (rows, pairs); the score kept for a miss rate is that of split conformal at that rate, moved
+    so that the nominal rate gives `offsets`, (horizons, pairs).
     """
     grid = np.unique(np.round([*targets, *_FINE], 12))
     knots = np.stack(
         [np.sort(values, axis=0)[conformal_ranks(len(values), 1 - grid) - 1].T for values in scores]
     )  # (horizons, pairs, knots)
+    knots += (offsets - knots[:, :, np.searchsorted(grid, targets - 1e-9)].diagonal(axis1=1, axis2=2))[..., None]
     steps = (config.rate,) if config.method == "aci" else RATES
     shape = (len(scores), len(targets), len(steps))
     return Tracker(
@@ -172,6 +189,7 @@ def start_tracker(
         knots=knots,
         rates=np.broadcast_to(targets[None, :, None], shape).copy(),
         weights=np.full(shape, 1 / len(steps)),
+        snapshots=np.broadcast_to(targets[None, None, :, None], (2, *shape)).copy(),
         steps=steps,
         overlaps=overlaps,
         outcomes=(0,) * len(scores),

@@ -83,7 +83,18 @@ def test_following_equals_learning_bar_by_bar() -> None:
 def test_the_rate_moves_by_the_papers_rule() -> None:
     knots = np.linspace(3, -1, 41)[None, None]  # scores exceeded at rates 0 to 1
     grid = tuple(np.linspace(0, 1, 41))
-    start = Tracker((0.1,), grid, knots, np.full((1, 1, 1), 0.1), np.ones((1, 1, 1)), (0.05,), (1,), (0,), 500)
+    start = Tracker(
+        (0.1,),
+        grid,
+        knots,
+        np.full((1, 1, 1), 0.1),
+        np.ones((1, 1, 1)),
+        np.full((2, 1, 1, 1), 0.1),
+        (0.05,),
+        (1,),
+        (0,),
+        500,
+    )
     assert start.offsets()[0, 0] == pytest.approx(2.6)  # 3 − 4 · 0.1
     values = np.array([[5.0], [0.0], [5.0], [5.0], [5.0]])
     end, path = start.learn((values,))
@@ -94,16 +105,30 @@ def test_the_rate_moves_by_the_papers_rule() -> None:
     assert end.outcomes == (5,)
 
 
-def test_overlapping_labels_move_the_rate_by_their_share() -> None:
-    rng = np.random.default_rng(3)
-    shocks = rng.normal(size=(3000, 1))
-    forecast, outcomes = market(shocks, np.full((3000, 1), 1e-3), (1440,))
-    fitted = fit_calibrator(forecast.take(slice(0, 2500)), outcomes, ACI)
-    assert fitted.tracker is not None
-    assert fitted.tracker.overlaps == (24,)
-    one = np.full((1, len(fitted.tracker.targets)), 100.0)
-    moved = fitted.tracker.learn((one,))[1]
-    np.testing.assert_allclose((moved[1] - moved[0])[0], ACI.rate / 24 * (np.asarray(fitted.tracker.targets) - 1))
+def test_overlapping_labels_move_rates_by_their_share_and_are_judged_by_what_forecasts_could_use() -> None:
+    forecast, outcomes = market(np.random.default_rng(3).normal(size=(3000, 1)), np.full((3000, 1), 1e-3), (1440,))
+    tracker = fit_calibrator(forecast.take(slice(0, 2500)), outcomes, ACI).tracker
+    assert tracker is not None
+    assert tracker.overlaps == (24,)
+    targets = np.asarray(tracker.targets)
+    far = tracker.learn((np.full((60, len(targets)), 100.0),))[1][:, 0]
+    np.testing.assert_allclose(np.diff(far, axis=0), np.broadcast_to(ACI.rate / 24 * (targets - 1), (60, len(targets))))
+    # An outcome between the old and the new bound counts by the bound of its own time.
+    moved, _ = tracker.learn((np.full((10, len(targets)), 100.0),))
+    between = (tracker.offsets()[0] + moved.offsets()[0]) / 2
+    again = moved.learn((between[None],))[1][:, 0]
+    np.testing.assert_allclose(np.diff(again, axis=0)[0], ACI.rate / 24 * (targets - 1))
+
+
+def test_quick_rates_are_not_praised_for_repeating_overlapping_labels() -> None:
+    steps = np.random.default_rng(4).normal(size=6023)
+    total = np.convolve(steps, np.ones(24) / np.sqrt(24), "valid")[:, None]  # 24-hour returns, hour by hour
+    forecast, outcomes = market(total, np.full((6000, 1), 1e-3), (1440,))
+    calibrator = fit_calibrator(forecast.take(slice(0, 3000)), outcomes.known_at(forecast.decided_at[3000]), DTACI)
+    made, last = calibrator.follow(forecast, outcomes, 3000)
+    assert last.tracker is not None
+    assert (last.tracker.weights[0] @ np.asarray(last.tracker.steps)).mean() < 0.03
+    assert hits(made, outcomes, 0.95).mean() == pytest.approx(0.95, abs=0.02)
 
 
 def test_mixed_rates_stay_near_nominal_where_nothing_changes() -> None:

@@ -22,7 +22,7 @@ from fxgpt_core.features.outcomes import Outcomes
 HORIZONS = (60, 240)
 T0 = np.datetime64("2020-01-06T00:00", "ns")
 HOUR = np.timedelta64(3600 * 10**9, "ns")
-CONFIG = CalibrationConfig()
+CONFIG = CalibrationConfig(raw_weight=0)  # in full, however little it rests on
 
 
 def times(rows: int) -> np.ndarray:
@@ -163,7 +163,7 @@ def test_walk_forward_uses_only_outcomes_known_when_the_fold_began() -> None:
 
 def test_walk_forward_repairs_coverage_and_warns_of_few_rows() -> None:
     forecast, outcomes = make(6000)
-    calibrated, report = walk_forward_calibration(forecast, outcomes, np.repeat(np.arange(6), 1000))
+    calibrated, report = walk_forward_calibration(forecast, outcomes, np.repeat(np.arange(6), 1000), CONFIG)
     assert (coverage(forecast, outcomes, 0.9) < 0.75).all()
     np.testing.assert_allclose(coverage(calibrated, outcomes, 0.9), 0.9, atol=0.015)
     assert report.warnings == ()

@@ -9,20 +9,21 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
-from fxgpt_core.calibration.config import CalibrationConfig
+from fxgpt_core.calibration.config import CalibrationConfig, Score
 from fxgpt_core.calibration.conformal import ConformalCalibrator
 from fxgpt_core.calibration.fitting import fit_calibrator
+from fxgpt_core.calibration.intervals import neutral
 from fxgpt_core.calibration.walk_forward import fit_final, walk_forward_calibration
 from fxgpt_core.common.errors import ModelError
+from fxgpt_core.evaluation.scores import crps
 from tests.calibration.simulated import exchangeable, hits, market
 
 METHODS: list[dict[str, Any]] = [
     {"method": "split", "score": "quantile"},
     {"method": "split", "score": "spread"},
     {"method": "split", "score": "return"},
-    {"method": "split", "evidence": 0.9},
+    {"method": "split", "raw_weight": 0.0},
     {"method": "mondrian", "groups": "session"},
     {"method": "mondrian", "groups": "regime", "score": "spread"},
     {"method": "mondrian", "groups": "session_regime"},
@@ -90,7 +91,7 @@ def test_scores_lead_to_the_intervals_that_they_define() -> None:
     y, median = outcomes.returns[:, 0], forecast.quantile(0.5)[:, 0]
     unit = (forecast.quantile(0.9) - forecast.quantile(0.1))[:, 0]
     for score, distance in (("spread", np.abs(y - median) / unit), ("return", np.abs(y - median))):
-        calibrator = fit_calibrator(forecast, outcomes, CalibrationConfig(score=score))
+        calibrator = fit_calibrator(forecast, outcomes, CalibrationConfig(score=score, raw_weight=0))
         expected = np.sort(distance)[451 - 1]  # ⌈501 · 0.9⌉ = 451
         reach = expected * (unit if score == "spread" else 1.0)
         later, _ = exchangeable(500, 5)
@@ -125,7 +126,8 @@ def test_groups_get_their_own_correction_and_small_ones_that_of_all() -> None:
     factor = np.where(labels == "loud", 2.0, 1.0)[:, None]
     forecast, outcomes = market(rng.normal(size=(9000, 1)) * factor, np.full((9000, 1), 1e-3))
     past, moment = forecast.take(slice(0, 6000)), forecast.decided_at[6000]
-    calibrator = fit_calibrator(past, outcomes.known_at(moment), CalibrationConfig(method="mondrian"), labels[:6000])
+    config = CalibrationConfig(method="mondrian", raw_weight=0)
+    calibrator = fit_calibrator(past, outcomes.known_at(moment), config, labels[:6000])
     after, _ = calibrator.follow(forecast, outcomes, 6000, labels)
     found = hits(after, outcomes, 0.9)[:, 0]
     assert found[labels[6000:] == "loud"].mean() == pytest.approx(0.9, abs=0.02)
@@ -140,12 +142,32 @@ def test_groups_get_their_own_correction_and_small_ones_that_of_all() -> None:
         calibrator.apply(later)
 
 
-def test_weak_evidence_leaves_intervals_alone_and_strong_evidence_corrects_them() -> None:
-    config = CalibrationConfig(evidence=0.9)
-    fair, outcomes = exchangeable(150, 9, scale=1.2)
-    assert (fit_calibrator(fair, outcomes, config).offsets == 0).mean() > 0.6
-    narrow, outcomes = exchangeable(150, 9, scale=0.4)
-    plain = fit_calibrator(narrow, outcomes, CalibrationConfig())
-    np.testing.assert_array_equal(fit_calibrator(narrow, outcomes, config).offsets[0, 2:8], plain.offsets[0, 2:8])
-    with pytest.raises(ValidationError, match="needs score quantile"):
-        CalibrationConfig(evidence=0.9, method="aci")
+@pytest.mark.parametrize("score", ["quantile", "spread", "return"])
+def test_corrections_grow_with_what_they_rest_on(score: Score) -> None:
+    for rows in (120, 1200, 12_000):
+        forecast, outcomes = exchangeable(rows, 9, scale=0.4)
+        full, half, none = (
+            fit_calibrator(forecast, outcomes, CalibrationConfig(score=score, raw_weight=weight))
+            for weight in (0, 100, 1e6)
+        )
+        start = neutral(forecast, score)
+        share = half.effective_rows[0] / (half.effective_rows[0] + 100)
+        np.testing.assert_allclose(half.offsets - start, share * (full.offsets - start), rtol=1e-3, atol=1e-7)
+        assert np.abs(none.offsets - start).max() <= 0.02 * np.abs(full.offsets - start).max()
+
+
+def test_few_effective_rows_do_less_harm_to_fair_forecasts_than_a_full_correction() -> None:
+    loss: dict[float, list[float]] = {0.0: [], 100.0: []}
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        forecast, outcomes = market(rng.normal(size=(440, 1)), np.full((440, 1), 1e-3))
+        for weight, errors in loss.items():
+            past = fit_calibrator(
+                forecast.take(slice(0, 120)),
+                outcomes.known_at(forecast.decided_at[120]),
+                CalibrationConfig(raw_weight=weight),
+            )
+            made, _ = past.follow(forecast, outcomes, 120)
+            truth = outcomes.aligned(made.decided_at, made.horizons).returns
+            errors.append(float(crps(truth, made.quantiles).mean()))
+    assert np.mean(loss[100.0]) < np.mean(loss[0.0])
