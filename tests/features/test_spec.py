@@ -17,9 +17,9 @@ def names(spec: FeatureSpec, code: str) -> set[str]:
 
 
 def test_the_indicator_map_overrides_groups_per_timeframe() -> None:
-    spec = FeatureSpec(groups=("ohlc",), indicators={"rsi": ("5m", "1h"), "ohlc": ("1h",)})
+    spec = FeatureSpec(groups=("volume_profile",), indicators={"rsi": ("5m", "1h"), "volume_profile": ("1h",)})
     assert names(spec, "5m") == {"rsi"}
-    assert names(spec, "1h") == {"rsi", "ohlc"}
+    assert names(spec, "1h") == {"rsi", "volume_profile"}
     assert names(spec, "4h") == set()
 
 
