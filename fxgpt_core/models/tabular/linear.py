@@ -74,7 +74,7 @@ class GammaRidge:
             turned = self._vectors.T @ (start.weights[self._used] / self._prior)
         for _ in range(steps):
             g = intercept + np.clip(self._log_scale(turned), -_LIMIT, _LIMIT)
-            score: Floats = size * np.exp(-g) - 1.0  # (rows,)
+            score: Floats = np.asarray(size * np.exp(-g) - 1.0)  # (rows,)
             gradient = np.asarray(self._x.T @ score.astype(np.float32), dtype=np.float64) / len(self._x)
             gradient = self._vectors.T @ (self._prior * (gradient - self._mean * score.mean()))
             step = (gradient - penalty * turned) / (self._values + penalty)
