@@ -124,6 +124,15 @@ class ConformalCalibrator:
                     f"worth {effective:.0f} independent ones (wanted {config.warn_rows} and "
                     f"{config.warn_effective:g}): its coverage is uncertain."
                 )
+        if self.groups is not None:
+            few = (self.groups.effective_rows < config.group_effective).sum(axis=0)
+            found += [
+                f"Calibration of {self.family} for {self.symbol} at {horizon_name(horizon)}: {count} of "
+                f"{len(self.groups.names)} groups have fewer than {config.group_effective:g} effective rows and take "
+                "the correction of all rows."
+                for horizon, count in zip(self.horizons, few, strict=True)
+                if count
+            ]
         return tuple(found)
 
     def to_dict(self) -> dict[str, Any]:

@@ -138,6 +138,7 @@ def test_groups_get_their_own_correction_and_small_ones_that_of_all() -> None:
     assert calibrator.groups is not None
     assert calibrator.groups.names == ("loud", "rare", "still")
     np.testing.assert_array_equal(calibrator.groups.offsets[1], calibrator.offsets)
+    assert any("at 1h: 1 of 3 groups have fewer than 100" in warning for warning in calibrator.warnings(config))
     with pytest.raises(ModelError, match="pass one label for each of 1 rows"):
         calibrator.apply(later)
 
