@@ -71,7 +71,7 @@ class GammaRidge:
         intercept = start.intercept if start else float(np.log(max(size.mean(), 1e-12)))
         turned = np.zeros(len(self._used))
         if start is not None:
-            turned = self._vectors.T @ (start.weights[self._used] / self._prior)
+            turned = np.asarray(self._vectors.T @ (start.weights[self._used] / self._prior), dtype=np.float64)
         for _ in range(steps):
             g = intercept + np.clip(self._log_scale(turned), -_LIMIT, _LIMIT)
             score: Floats = np.asarray(size * np.exp(-g) - 1.0)  # (rows,)
