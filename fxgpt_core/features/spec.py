@@ -15,7 +15,7 @@ from fxgpt_core.common.timeframes import Timeframe, horizon_name, timeframe
 from fxgpt_core.features.registry import Indicator, indicators
 
 DEFAULT_GROUPS = ("ohlc", "time", "volatility", "returns", "oscillators", "trend", "volume")
-LAYOUT = 2
+LAYOUT = 3
 """Rises when the way tables, yardstick or targets are computed changes, so that stored ones are recomputed."""
 
 

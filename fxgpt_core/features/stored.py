@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from fxgpt_core.common.hashing import bytes_hash, stable_hash
 from fxgpt_core.common.progress import Progress, silent
 from fxgpt_core.common.timeframes import Timeframe
 from fxgpt_core.features.blocks import block_sources, compute_block, months
+from fxgpt_core.features.condition import ColumnCondition, month_condition, table_condition
 from fxgpt_core.features.spec import FeatureSpec, check_layout
 from fxgpt_core.features.standardised import Targets, make_targets
 from fxgpt_core.features.surroundings import load_releases, surroundings
@@ -26,17 +28,30 @@ if TYPE_CHECKING:
     from fxgpt_core.market.lake import Lake, PartEntry
 
 FEATURES, TARGETS = "features", "targets"
+_NAMED = 12  # odd columns that a warning names
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class FeaturesSummary:
-    """What `update_tables` did: per timeframe code rows, columns, months computed and months left as they were."""
+    """What `update_tables` did: per timeframe code rows, columns, months computed and months left as they were.
+
+    `conditions`: of every column of every timeframe, what is missing or odd in it.
+    """
 
     symbol: str
     rows: Mapping[str, int]
     columns: Mapping[str, int]
     computed: Mapping[str, int]
     skipped: Mapping[str, int]
+    conditions: tuple[ColumnCondition, ...] = ()
+
+    @property
+    def odd(self) -> tuple[ColumnCondition, ...]:
+        """Columns that are odd in some month, those that are so most often first."""
+        found = [one for one in self.conditions if one.odd_months]
+        return tuple(sorted(found, key=lambda one: -sum(one.odd_months.values()) / one.months))
 
 
 @dataclass(frozen=True)
@@ -57,9 +72,11 @@ def update_tables(
     """Bring the feature tables of all timeframes up to the stored candles, month by month.
 
     A month is recomputed when the bars that its block is computed from (its own and its warm-up), or the definition of
-    the features, changed. Raises DataError where candles are missing.
+    the features, changed. Columns that are missing, constant or explosive in some month are stored as they are and
+    named in a warning. Raises DataError where candles are missing.
     """
     rows, columns, computed, skipped = {}, {}, {}, {}
+    conditions: list[ColumnCondition] = []
     by_code = {bar.code: load_candles(lake, symbol, bar) for bar in timeframes}
     definitions, releases = spec.definition_hashes(timeframes), load_releases(lake, symbol)
     for bar in timeframes:
@@ -69,19 +86,30 @@ def update_tables(
         done = _trusted(lake, FEATURES, keys, definition, {p: s for p, (_, s) in sources.items()})
         todo = [part for part in sources if part not in done]
         names: tuple[str, ...] = ()
+        known = lake.read_manifest(FEATURES, keys)
+        found = {part: known.extra["conditions"][part] for part in done} if known is not None else {}
         for index, part in enumerate(todo):
             progress(f"features {symbol} {bar}", index, len(todo), part)
             block = compute_block(candles, sources[part][0], spec, around)
             names = block.names
             done[part] = _write(lake, FEATURES, keys, part, block.to_arrow(), sources[part][1])
+            found[part] = month_condition(block)
         progress(f"features {symbol} {bar}", len(todo), len(todo))
         if todo:
-            _finish(lake, FEATURES, keys, definition, done, {"columns": list(names)})
+            _finish(lake, FEATURES, keys, definition, done, {"columns": list(names), "conditions": found})
         manifest = lake.read_manifest(FEATURES, keys)
         columns[bar.code] = len(manifest.extra["columns"]) if manifest else 0
+        if manifest is not None:
+            conditions += table_condition(bar.code, manifest.extra["columns"], list(found.values()))
         rows[bar.code], computed[bar.code] = len(candles), len(todo)
         skipped[bar.code] = len(sources) - len(todo)
-    return FeaturesSummary(symbol, rows, columns, computed, skipped)
+    summary = FeaturesSummary(symbol, rows, columns, computed, skipped, tuple(conditions))
+    if summary.odd and any(computed.values()):
+        named = "; ".join(one.sentence for one in summary.odd[:_NAMED])
+        more = f"; and {len(summary.odd) - _NAMED} more" if len(summary.odd) > _NAMED else ""
+        log.warning("Of %d feature columns of %s %d are odd in some month: %s%s.", len(conditions), symbol,
+                    len(summary.odd), named, more)  # fmt: skip
+    return summary
 
 
 def update_targets(

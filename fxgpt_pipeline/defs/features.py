@@ -1,12 +1,41 @@
 """Features and targets by symbol, and the checks that nothing looks ahead and warm-up suffices."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from fxgpt_pipeline.defs.common import FRESH, Parts, begin, finished, reporter
 from fxgpt_pipeline.stages import TABLES, TARGETS
 from fxgpt_pipeline.workspace import Workspace
+
+if TYPE_CHECKING:
+    from fxgpt_core.features.stored import FeaturesSummary
+
+
+_SHOWN = 100
+
+
+def _schema(summary: "FeaturesSummary", base: str) -> dg.TableSchema:
+    """Return the columns of the base timeframe's table with the share of rows that lack a value."""
+    shares = [(one.column, one.missing_share) for one in summary.conditions if one.timeframe == base]
+    columns = [dg.TableColumn("ts_utc", "timestamp"), dg.TableColumn("known_at", "timestamp")]
+    columns += [dg.TableColumn(name, "float32", f"{share:.1%} missing") for name, share in shares]
+    return dg.TableSchema(columns=columns)
+
+
+def _odd(summary: "FeaturesSummary") -> dg.TableMetadataValue:
+    """Return the columns of all timeframes that are missing, constant or explosive in some month."""
+    records = [
+        dg.TableRecord({
+            "timeframe": one.timeframe,
+            "column": one.column,
+            "missing": f"{one.missing_share:.1%}",
+            "odd": one.sentence.removeprefix(f"{one.column} is "),
+        })
+        for one in summary.odd[:_SHOWN]
+    ]  # fmt: skip
+    names = ("timeframe", "column", "missing", "odd")
+    return dg.MetadataValue.table(records, dg.TableSchema([dg.TableColumn(name) for name in names]))
 
 
 def build(parts: Parts) -> list[Any]:
@@ -35,6 +64,9 @@ def build(parts: Parts) -> list[Any]:
                 "columns": sum(summary.columns.values()),
                 "rows_by_timeframe": dict(summary.rows),
                 "months_computed": dict(summary.computed),
+                "months_kept": dict(summary.skipped),
+                "odd_columns": _odd(summary),
+                "dagster/column_schema": _schema(summary, lineage.timeframes[0].code),
             },
         )
 
