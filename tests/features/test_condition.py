@@ -23,6 +23,7 @@ LAYOUT = (TIMEFRAMES["1h"],)
 SPEC = FeatureSpec(groups=("ohlc",))
 CANDLES = simulate("GBPUSD", "1h", start=np.datetime64("2024-01-03T00:00", "ns"), bars=1500, seed=3)
 _MONTHS = CANDLES.known_at.astype("datetime64[M]")
+FEBRUARY = np.datetime64("2024-02", "M")
 
 
 @pytest.fixture
@@ -67,7 +68,7 @@ def test_missing_constant_and_explosive_months_are_named_and_stored_as_they_are(
     assert "fine_1h" not in found
     assert "gone_1h is all missing in 1 of 3 months" in caplog.text
     share = {one.column: one.missing_share for one in summary.conditions}
-    assert share["gone_1h"] == pytest.approx((_MONTHS == np.datetime64("2024-02", "M")).mean())
+    assert share["gone_1h"] == pytest.approx((_MONTHS == FEBRUARY).mean())
     stored = read_table(lake, "GBPUSD", LAYOUT[0], SPEC.definition_hash(LAYOUT[0]))
     assert stored.values[:, stored.names.index("wild_1h")].max() == np.float32(1e9)
 
