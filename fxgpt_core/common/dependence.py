@@ -5,7 +5,8 @@ is far less certain than n suggests. The estimator is the equal-weighted cosine 
 Watson (2018, JBES 36, eq. 6): the average of the squared first B cosine coefficients, whose t ratio has a Student
 distribution with B degrees of freedom. Their rule lets B grow like 0.4 n^(2/3), which under the persistence of market
 data rejects far too often; B stays at 8 here, and falls to n / (2 overlap) where labels overlap so much that higher
-cosines would no longer see the flat part of the spectrum.
+cosines would no longer see the flat part of the spectrum. What little of the slope they still see is divided out
+(`overlap_correction`), which takes the place that Harvey, Leybourne and Newbold's (1997) factor has for h − 1 lags.
 
 Simulated rejections at nominal 5 %: independent and overlapping series 4–6 %, AR(0.99) 5.6 % at 5 000 rows, but 10 %
 at 2 000, where it is worth ten observations: nothing helps there.
@@ -45,6 +46,14 @@ class MeanEstimate:
         reach = float(t.ppf((1 + confidence) / 2, self.terms)) * self.error
         return self.mean - reach, self.mean + reach
 
+    def p_value(self) -> float:
+        """Return the two-sided p-value of the mean being zero."""
+        from scipy.stats import t
+
+        if self.error == 0:
+            return 1.0 if self.mean == 0 else 0.0
+        return float(2 * t.sf(abs(self.mean) / self.error, self.terms))
+
     def p_value_positive(self) -> float:
         """Return the one-sided p-value of the mean being above zero (null: it is zero or below)."""
         from scipy.stats import t
@@ -62,17 +71,35 @@ def cosine_terms(rows: int, overlap: int = 1, terms: int = TERMS) -> int:
 def long_run_variance(series: Floats, terms: int = TERMS) -> float:
     """Return the EWC long-run variance of a (rows,) series without gaps: rows × variance of its mean."""
     rows = len(series)
-    coefficients = _cosines(rows, terms) @ (series - series.mean())
+    coefficients = cosines(rows, terms) @ (series - series.mean())
     return float(2 / rows * (coefficients**2).mean())
 
 
 @lru_cache(maxsize=4)
-def _cosines(rows: int, terms: int) -> Floats:
-    """Return the first cosines, (terms, rows); one evaluation asks for the same ones a hundred times."""
+def cosines(rows: int, terms: int) -> Floats:
+    """Return the first cosines, (terms, rows), read-only; one evaluation asks for the same ones a hundred times."""
     angle = np.pi * (np.arange(rows) + 0.5) / rows
     waves = np.cos(np.arange(1, terms + 1)[:, None] * angle)
     waves.setflags(write=False)
     return np.asarray(waves)
+
+
+@lru_cache(maxsize=256)
+def overlap_correction(rows: int, overlap: int, terms: int) -> float:
+    """Return by how much the variance of the mean of `rows` overlapping labels exceeds its EWC estimate on average.
+
+    Exact for moving sums of `overlap` independent steps, whose spectrum falls off before the last cosine: the ratio
+    of the true variance to the expected estimate, between 1 and about 1.15 with the terms of `cosine_terms`.
+    """
+    if overlap <= 1:
+        return 1.0
+    ramp = np.minimum(np.arange(1, rows + overlap), np.arange(rows + overlap - 1, 0, -1))
+    count = np.minimum(ramp, min(rows, overlap))  # rows that hold each step, (rows + overlap - 1,)
+    total = np.concatenate([np.zeros((terms, 1)), np.cumsum(cosines(rows, terms), axis=1)], axis=1)
+    step = np.arange(rows + overlap - 1)
+    weights = total[:, np.minimum(step + 1, rows)] - total[:, np.maximum(step + 1 - overlap, 0)]
+    expected = 2 / rows * (weights**2).sum(axis=1).mean()
+    return float((count.astype(np.float64) ** 2).sum() / rows / expected)
 
 
 def estimate_mean(series: Floats, overlap: int = 1, terms: int = TERMS) -> MeanEstimate:
@@ -84,7 +111,8 @@ def estimate_mean(series: Floats, overlap: int = 1, terms: int = TERMS) -> MeanE
     if rows < 4:
         raise ValueError(f"A mean of {rows} rows has no error estimate; at least 4 are needed.")
     used = min(cosine_terms(rows, overlap, terms), rows - 1)
-    long_run, variance = long_run_variance(series, used), float(series.var())
+    long_run = long_run_variance(series, used) * overlap_correction(rows, overlap, used)
+    variance = float(series.var())
     most = rows / max(overlap, 1)
     effective = most if long_run <= 0 else min(most, rows * variance / long_run)
     return MeanEstimate(float(series.mean()), float(np.sqrt(long_run / rows)), rows, max(1.0, effective), used)

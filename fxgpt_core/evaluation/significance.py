@@ -47,3 +47,22 @@ def compare(
         return Comparison(0.0, 0.0, 0.0, 1.0, test.effective_rows)
     low, high = test.interval(confidence)
     return Comparison(test.mean / scale, low / scale, high / scale, test.p_value_positive(), test.effective_rows)
+
+
+def harvey_leybourne_newbold(loss: Floats, reference: Floats, overlap: int = 1) -> MeanEstimate:
+    """Return the textbook test: h − 1 lags, equally weighted, with the small-sample factor of Harvey et al. (1997).
+
+    For comparison with published figures only: it rejects three times too often where loss differences persist beyond
+    the overlap. Student with rows − 1 degrees of freedom; the error is infinite where the lags make the variance
+    negative.
+    """
+    series = reference - loss
+    rows = len(series)
+    lags = min(max(overlap, 1), rows - 1)
+    centred = series - series.mean()
+    covariance = np.array([centred[lag:] @ centred[: rows - lag] for lag in range(lags)]) / rows
+    long_run = float(covariance[0] + 2 * covariance[1:].sum())
+    factor = (rows + 1 - 2 * lags + lags * (lags - 1) / rows) / rows
+    error = float(np.sqrt(long_run / rows / factor)) if long_run > 0 and factor > 0 else float("inf")
+    effective = rows if long_run <= 0 else rows * float(series.var()) / long_run
+    return MeanEstimate(float(series.mean()), error, rows, float(np.clip(effective, 1, rows)), rows - 1)

@@ -9,8 +9,15 @@ import pytest
 from scipy.signal import lfilter
 from scipy.stats import t
 
-from fxgpt_core.common.dependence import cosine_terms, estimate_mean, long_run_variance, share_interval
-from fxgpt_core.evaluation.significance import compare, diebold_mariano
+from fxgpt_core.common.dependence import (
+    MeanEstimate,
+    cosine_terms,
+    estimate_mean,
+    long_run_variance,
+    overlap_correction,
+    share_interval,
+)
+from fxgpt_core.evaluation.significance import compare, diebold_mariano, harvey_leybourne_newbold
 
 Draw = Callable[[np.random.Generator, int], np.ndarray]
 
@@ -29,13 +36,12 @@ def persistent(rng: np.random.Generator, rows: int) -> np.ndarray:
     return np.asarray(lfilter([1], [1, -0.99], shocks))
 
 
-def rejections(draw: Draw, overlap: int, repeats: int, rows: int = 5000) -> float:
+Test = Callable[[np.ndarray, np.ndarray, int], MeanEstimate]
+
+
+def rejections(draw: Draw, overlap: int, repeats: int, rows: int = 5000, test: Test = diebold_mariano) -> float:
     rng = np.random.default_rng(11)
-    count = 0
-    for _ in range(repeats):
-        test = diebold_mariano(draw(rng, rows), np.zeros(rows), overlap)
-        count += abs(test.mean) / test.error > t.ppf(0.975, test.terms)
-    return count / repeats
+    return float(np.mean([test(draw(rng, rows), np.zeros(rows), overlap).p_value() < 0.05 for _ in range(repeats)]))
 
 
 @pytest.mark.parametrize(("draw", "overlap"), [(independent, 1), (overlapping, 24), (persistent, 1)])
@@ -46,7 +52,49 @@ def test_size_is_near_nominal(draw: Draw, overlap: int) -> None:
 @pytest.mark.deep
 @pytest.mark.parametrize(("draw", "overlap"), [(independent, 1), (overlapping, 24), (persistent, 1)])
 def test_size_is_nominal_in_the_long_run(draw: Draw, overlap: int) -> None:
-    assert 0.03 <= rejections(draw, overlap, 6000) <= 0.07
+    assert 0.03 <= rejections(draw, overlap, 20_000) <= 0.07
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize(("rows", "overlap"), [(200, 24), (500, 48), (100, 1)])
+def test_size_is_nominal_in_small_samples(rows: int, overlap: int) -> None:
+    def draw(rng: np.random.Generator, rows: int) -> np.ndarray:
+        return np.convolve(rng.normal(size=rows + overlap - 1), np.ones(overlap), "valid")
+
+    assert 0.04 <= rejections(draw, overlap, 10_000, rows) <= 0.06
+
+
+def test_h_minus_one_lags_reject_too_often_where_differences_persist() -> None:
+    assert rejections(persistent, 1, 200, test=harvey_leybourne_newbold) > 0.5
+
+
+def test_textbook_test_is_the_published_formula() -> None:
+    rng = np.random.default_rng(6)
+    loss, reference = rng.gamma(2, size=(2, 60))
+    d, h, n = reference - loss, 3, 60
+    gamma = [sum((d[i] - d.mean()) * (d[i - k] - d.mean()) for i in range(k, n)) / n for k in range(h)]
+    plain = d.mean() / np.sqrt((gamma[0] + 2 * gamma[1] + 2 * gamma[2]) / n)
+    expected = plain * np.sqrt((n + 1 - 2 * h + h * (h - 1) / n) / n)
+    test = harvey_leybourne_newbold(loss, reference, h)
+    assert test.mean / test.error == pytest.approx(expected, rel=1e-12)
+    assert test.p_value() == pytest.approx(2 * t.sf(abs(expected), n - 1), rel=1e-10)
+
+
+def test_overlap_correction_makes_the_estimate_right_on_average() -> None:
+    rng = np.random.default_rng(7)
+    rows, overlap = 200, 24
+    series = [np.convolve(rng.normal(size=rows + overlap - 1), np.ones(overlap), "valid") for _ in range(4000)]
+    estimated = np.mean([estimate_mean(s, overlap).error ** 2 for s in series])
+    true = np.var([s.mean() for s in series])
+    assert estimated == pytest.approx(true, rel=0.06)
+    assert overlap_correction(rows, overlap, 4) > 1.1
+    assert overlap_correction(5000, 1, 8) == 1.0
+
+
+def test_p_values_of_both_sides_and_of_one_agree() -> None:
+    test = MeanEstimate(0.3, 0.2, 100, 50.0, 8)
+    assert test.p_value() == pytest.approx(2 * test.p_value_positive())
+    assert MeanEstimate(0.0, 0.0, 100, 50.0, 8).p_value() == 1.0
 
 
 def test_ignoring_dependence_would_reject_far_too_often() -> None:
