@@ -46,10 +46,10 @@ def test_balance_is_a_difference_of_the_on_balance_line(window: int) -> None:
     np.testing.assert_allclose(FOUND[f"obv_1h_{window}"][window:], expected[window:], atol=1e-12)
 
 
-@pytest.mark.parametrize("window", [24, 120])
+@pytest.mark.parametrize("window", [12, 160])
 def test_the_volume_weighted_price_is_that_of_the_window(window: int) -> None:
-    unit = TRUE.rolling(24).mean()
-    for row in range(150, 900, 31):
+    unit = TRUE.rolling(24).mean() * window**0.5
+    for row in range(165, 900, 31):
         part = slice(row - window + 1, row + 1)
         weighted = np.average(TYPICAL[part], weights=VOLUME[part])
         away = (CLOSE[row] - weighted) / unit[row]
@@ -83,7 +83,7 @@ def test_missing_volume_gives_missing_columns_and_only_while_it_is_in_a_window()
     for name, values in columns(replace(BARS, volume=volume)).items():
         assert np.isnan(values[400]), name
         np.testing.assert_array_equal(values[:400], FOUND[name][:400], err_msg=name)
-        np.testing.assert_allclose(values[520:], FOUND[name][520:], atol=1e-12, err_msg=name)
+        np.testing.assert_allclose(values[560:], FOUND[name][560:], atol=1e-12, err_msg=name)
 
 
 @pytest.mark.parametrize("volume", [0.0, 5.0])
@@ -91,12 +91,12 @@ def test_flat_prices_and_no_trades_give_neutral_values(volume: float) -> None:
     still = np.full(900, 1.1)
     bars = replace(BARS, open=still, high=still, low=still, close=still, volume=np.full(900, volume))
     for name, values in columns(bars).items():
-        np.testing.assert_allclose(values[130:], 50.0 if name.startswith("mfi") else 0.0, atol=1e-9, err_msg=name)
+        np.testing.assert_allclose(values[170:], 50.0 if name.startswith("mfi") else 0.0, atol=1e-9, err_msg=name)
 
 
 def test_moves_without_trades_give_finite_values() -> None:
     for name, values in columns(replace(BARS, volume=np.zeros(900))).items():
-        assert np.isfinite(values[130:]).all(), name
+        assert np.isfinite(values[170:]).all(), name
 
 
 def test_neither_the_price_scale_nor_the_lot_matters() -> None:

@@ -1,6 +1,7 @@
 """Indicator groups, one file each; importing this package registers all of them."""
 
 from fxgpt_core.features.indicators import (
+    averages,
     channels,
     clock,
     cross,
@@ -25,6 +26,7 @@ from fxgpt_core.features.indicators import (
 )
 
 __all__ = [
+    "averages",
     "channels",
     "clock",
     "cross",

@@ -1,7 +1,6 @@
 """Oscillators of momentum: sums of moves, smoothed or bounded, by TA-Lib; all independent of the price level.
 
-What is a difference of prices is told in mean true ranges, a plain mean over `unit` bars, cut to +-20. Prices go to
-TA-Lib on a binary grid (`kernels.grid`) where it keeps running sums.
+What is a difference of prices is told in mean true ranges, a plain mean over `unit` bars, cut to +-20.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ import numpy as np
 
 from fxgpt_core.features.bars import Bars
 from fxgpt_core.features.indicators.structure import in_ranges, mean_true_range
-from fxgpt_core.features.kernels.grid import on_grid
 from fxgpt_core.features.moments import shifted
 from fxgpt_core.features.parameters import number, periods
 from fxgpt_core.features.registry import Columns, feature
@@ -62,23 +60,6 @@ def trix(bars: Bars, period: int, signal: int, unit: int) -> Columns:
 
 
 @feature(
-    "absolute_price",
-    group="oscillators",
-    source="Appel; TA-Lib EMA",
-    warm_up=lambda p: max(p["fast"] - 1, p["slow"] - 1, p["unit"]),
-    fast=number(20, 2, 60),
-    slow=number(60, 3, 62),
-    unit=number(24, 2, 200),
-)
-def absolute_price(bars: Bars, fast: int, slow: int, unit: int) -> Columns:
-    """Fast less slow exponential average of the close, in mean true ranges."""
-    import talib
-
-    line = talib.EMA(bars.close, timeperiod=fast) - talib.EMA(bars.close, timeperiod=slow)
-    return {("apo", fast, slow): in_ranges(line, mean_true_range(bars, unit), bars.close)}
-
-
-@feature(
     "awesome",
     group="oscillators",
     source="Williams 1998; TA-Lib AO, AC",
@@ -92,7 +73,7 @@ def awesome(bars: Bars, fast: int, slow: int, signal: int, unit: int) -> Columns
     """Fast less slow mean of bar middles, and that less its own mean over `signal` bars, in mean true ranges."""
     import talib
 
-    scale, prices = mean_true_range(bars, unit), (on_grid(bars.high), on_grid(bars.low))
+    scale, prices = mean_true_range(bars, unit), (bars.high, bars.low)
     line = talib.AO(*prices, fastperiod=fast, slowperiod=slow)
     faster = talib.AC(*prices, fastperiod=fast, slowperiod=slow, signalperiod=signal)
     return {
@@ -106,8 +87,8 @@ def awesome(bars: Bars, fast: int, slow: int, signal: int, unit: int) -> Columns
     group="oscillators",
     source="Blau 1991; TA-Lib TSI",
     warm_up=lambda p: p["slow"] + p["fast"] + p["signal"] - 2,
-    slow=number(25, 2, 60),
-    fast=number(13, 2, 60),
+    slow=number(40, 2, 60),
+    fast=number(20, 2, 60),
     signal=number(10, 2, 100),
 )
 def true_strength(bars: Bars, slow: int, fast: int, signal: int) -> Columns:
@@ -150,7 +131,7 @@ def chande(bars: Bars, windows: tuple[int, ...]) -> Columns:
     """Chande momentum oscillator: 100 x (rises - falls) / (rises + falls) over the window, -100..100; 0 where still."""
     import talib
 
-    close = on_grid(bars.close)
+    close = bars.close
     return {("cmo", window): talib.CMOU(close, timeperiod=window) for window in windows}
 
 
@@ -166,7 +147,7 @@ def intraday_momentum(bars: Bars, window: int) -> Columns:
     import talib
 
     bodies = rolling_mean(np.abs(bars.close - bars.open), window)
-    index = talib.IMI(on_grid(bars.open), on_grid(bars.close), timeperiod=window)
+    index = talib.IMI(bars.open, bars.close, timeperiod=window)
     return {("imi", window): np.where(bodies <= 0.0, 50.0, index)}
 
 
@@ -224,7 +205,7 @@ def relative_volatility(bars: Bars, period: int, window: int) -> Columns:
     """Relative volatility index, 0..100: as the RSI, but of standard deviations over `window` bars, by side."""
     import talib
 
-    index = talib.RVI(on_grid(bars.close), timeperiod=period, stddevperiod=window)
+    index = talib.RVI(bars.close, timeperiod=period, stddevperiod=window)
     return {("rvi", period, window): index}
 
 

@@ -87,13 +87,14 @@ def chaikin(bars: Bars, fast: int, slow: int, window: int) -> Columns:
     group="money_flow",
     source="volume-weighted average price of a moving window",
     warm_up=lambda p: max(max(p["windows"]) - 1, p["unit"]),
-    windows=periods(24, 120, high=288),
+    windows=periods(12, 160, high=288),
     unit=number(24, 2, 200),
 )
 def vwap(bars: Bars, windows: tuple[int, ...], unit: int) -> Columns:
-    """Close - volume-weighted mean of typical prices over the window, and that mean - plain mean, in mean true ranges.
+    """Close - volume-weighted mean of typical prices over the window, and that mean - plain mean.
 
-    The unit is a plain mean over `unit` bars; cut to +-20. Where nothing was traded the weighted mean is the plain one.
+    In mean true ranges (a plain mean over `unit` bars) x root of the window, cut to +-20. Where nothing was traded the
+    weighted mean is the plain one.
     """
     scale, typical = mean_true_range(bars, unit), (bars.high + bars.low + bars.close) / 3.0
     out: dict[tuple[str, int], Floats] = {}
@@ -102,8 +103,8 @@ def vwap(bars: Bars, windows: tuple[int, ...], unit: int) -> Columns:
         nothing = traded <= 0.0
         spent = rolling_sum(typical * bars.volume, window)
         weighted = np.where(nothing, plain, spent / np.where(nothing, 1.0, traded))
-        out[("vwap_dist", window)] = in_ranges(bars.close - weighted, scale, bars.close)
-        out[("vwap_lean", window)] = in_ranges(weighted - plain, scale, bars.close)
+        out[("vwap_dist", window)] = in_ranges(bars.close - weighted, scale * window**0.5, bars.close)
+        out[("vwap_lean", window)] = in_ranges(weighted - plain, scale * window**0.5, bars.close)
     return out
 
 

@@ -1,8 +1,4 @@
-"""Bounded oscillators of closes and ranges, by TA-Lib; all independent of the price level.
-
-Prices go to TA-Lib on a binary grid (`kernels.grid`), so that its running sums are exact and a market that stands still
-divides nothing by nothing.
-"""
+"""Bounded oscillators of closes and ranges, by TA-Lib; all independent of the price level."""
 
 from __future__ import annotations
 
@@ -10,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fxgpt_core.features.bars import Bars, Floats
-from fxgpt_core.features.kernels.grid import on_grid
 from fxgpt_core.features.moments import shifted
 from fxgpt_core.features.parameters import number, periods
 from fxgpt_core.features.registry import Columns, feature
@@ -170,8 +165,8 @@ def kdj(bars: Bars, period: int, smooth: int) -> Columns:
     source="Lambert 1980; TA-Lib CCI",
     warm_up=lambda p: max(p["period"], p["long"]) - 1,
     version=2,
-    period=number(20, 2, 288),
-    long=number(100, 2, 288),
+    period=number(14, 2, 288),
+    long=number(60, 2, 288),
 )
 def cci(bars: Bars, period: int, long: int) -> Columns:
     """Commodity channel index: distance of the typical price from its mean / (0.015 x mean distance), cut to +-500.
@@ -180,9 +175,7 @@ def cci(bars: Bars, period: int, long: int) -> Columns:
     """
     import talib
 
-    # Three equal prices: the typical price is itself, and sums stay exact.
-    typical = on_grid((bars.high + bars.low + bars.close) / 3.0)
-    prices = (typical, typical, typical)
+    prices = (bars.high, bars.low, bars.close)
     return {("cci", span): np.clip(talib.CCI(*prices, timeperiod=span), -500.0, 500.0) for span in (period, long)}
 
 
@@ -218,7 +211,7 @@ def ultimate(bars: Bars, spans: tuple[int, ...]) -> Columns:
     import talib
 
     three = (*spans, spans[-1], spans[-1])[:3]
-    prices = (on_grid(bars.high), on_grid(bars.low), on_grid(bars.close))
+    prices = (bars.high, bars.low, bars.close)
     index = talib.ULTOSC(*prices, timeperiod1=three[0], timeperiod2=three[1], timeperiod3=three[2])
     return {("ultosc", *spans): index}
 
