@@ -115,3 +115,21 @@ def test_every_indicator_names_its_source_and_group() -> None:
 def test_two_indicators_of_one_name_are_refused() -> None:
     with pytest.raises(ConfigError, match="registered twice"):
         feature("rsi", group="oscillators", source="x", warm_up=lambda p: 0)(lambda bars: {})
+
+
+@pytest.mark.parametrize("group", ["oscillators", "trend", "channels", "patterns", "money_flow"])
+def test_warm_up_holds_for_other_parameters_too(group: str) -> None:
+    generator = np.random.default_rng(0)
+    for indicator in (i for i in indicators().values() if i.group == group):
+        for _ in range(4):
+            chosen = {}
+            for name, parameter in indicator.parameters.items():
+                if parameter.whole:
+                    count = len(parameter.default) if isinstance(parameter.default, tuple) else 1
+                    drawn = generator.integers(parameter.low, parameter.high + 1, count).tolist()
+                    chosen[name] = tuple(set(drawn)) if isinstance(parameter.default, tuple) else drawn[0]
+            resolved = indicator.resolved(chosen)
+            found = np.column_stack(list(indicator.compute(BARS, resolved).values()))
+            defined, first = np.isfinite(found).all(axis=1), indicator.warm_up(resolved)
+            assert defined[first:].all(), (indicator.name, resolved)
+            assert not defined[:first].any(), (indicator.name, resolved)

@@ -63,7 +63,7 @@ def trix(bars: Bars, period: int, signal: int, unit: int) -> Columns:
     "awesome",
     group="oscillators",
     source="Williams 1998; TA-Lib AO, AC",
-    warm_up=lambda p: max(p["slow"] + p["signal"] - 2, p["unit"]),
+    warm_up=lambda p: max(max(p["fast"], p["slow"]) + p["signal"] - 2, p["unit"]),
     fast=number(5, 2, 288),
     slow=number(34, 3, 288),
     signal=number(5, 2, 288),

@@ -67,7 +67,7 @@ def obv(bars: Bars, windows: tuple[int, ...]) -> Columns:
     "chaikin",
     group="money_flow",
     source="Chaikin; money flow (CMF) and oscillator by plain means",
-    warm_up=lambda p: max(p["window"], p["slow"]) - 1,
+    warm_up=lambda p: max(p["window"], p["fast"], p["slow"]) - 1,
     fast=number(3, 1, 100),
     slow=number(10, 2, 288),
     window=number(20, 2, 288),

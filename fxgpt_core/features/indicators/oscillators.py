@@ -71,7 +71,7 @@ def rsi_ladder(bars: Bars, fast: int, slow: int, period: int, lag: int) -> Colum
     "stochastic_rsi",
     group="oscillators",
     source="Chande & Kroll 1994; TA-Lib RSI, MIN, MAX",
-    warm_up=lambda p: p["period"] + p["long"] - 1,
+    warm_up=lambda p: p["period"] + max(p["short"], p["long"]) - 1,
     period=number(14, 2, 288),
     short=number(14, 2, 200),
     long=number(60, 2, 200),

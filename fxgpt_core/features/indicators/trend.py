@@ -24,7 +24,7 @@ FLOOR = 1e-6
     "macd",
     group="trend",
     source="Appel; TA-Lib MACD",
-    warm_up=lambda p: p["slow"] + p["signal"] - 2,
+    warm_up=lambda p: max(p["fast"], p["slow"]) + p["signal"] - 2,
     fast=number(12, 2, 60),
     slow=number(26, 2, 62),
     signal=number(9, 1, 60),
