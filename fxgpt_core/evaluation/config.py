@@ -51,6 +51,16 @@ class EvaluationConfig(Config):
         0.54, gt=0.5, lt=1.0, description="a lower bound of directional accuracy above this raises the leakage alarm"
     )
 
+    repeats: int = Field(
+        1000, ge=100, le=100_000, description="bootstrap resamples behind each horizon's model confidence set"
+    )
+    groups: tuple[Literal["hour", "session", "volatility"], ...] = Field(
+        ("hour", "session", "volatility"), description="what scores are broken down by"
+    )
+    release_minutes: int = Field(
+        30, ge=1, le=1440, description="a decision so soon after a scheduled release counts as after it"
+    )
+
     @model_validator(mode="after")
     def _within_range(self) -> EvaluationConfig:
         if not self.coverages or not all(0.02 <= c <= 0.98 for c in self.coverages):

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import reduce
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fxgpt_core.common.dependence import estimate_mean, share_interval
 from fxgpt_core.common.errors import DataError
 from fxgpt_core.common.forecast import Forecast
-from fxgpt_core.common.timeframes import horizon_name
-from fxgpt_core.evaluation import scores
+from fxgpt_core.evaluation import groups, scores
+from fxgpt_core.evaluation.breakdown import break_down
 from fxgpt_core.evaluation.config import EvaluationConfig
-from fxgpt_core.evaluation.result import Coverage, Estimate, Evaluation, FamilyScores, PooledScores, Skill
-from fxgpt_core.evaluation.significance import compare
+from fxgpt_core.evaluation.groups import Labels
+from fxgpt_core.evaluation.joint import relative_energy
+from fxgpt_core.evaluation.result import Evaluation, GroupScores
+from fxgpt_core.evaluation.table import Table
 from fxgpt_core.features.outcomes import Outcomes
-
-Floats = NDArray[np.float64]
 
 MIN_ROWS = 20
 """Below this many shared rows no figure means anything; a limit of the estimators, not a matter of taste."""
@@ -32,6 +30,9 @@ def evaluate(
     outcomes: Outcomes,
     baselines: Sequence[str],
     config: EvaluationConfig | None = None,
+    labels: Mapping[str, Labels] | None = None,
+    releases: NDArray[np.datetime64] | None = None,
+    seed: int = 0,
 ) -> Evaluation:
     """Return scores, intervals, tests and alarms for every family and horizon.
 
@@ -39,6 +40,9 @@ def evaluate(
     Everything is computed on the decisions that all of them share and, per horizon, whose outcome is known; pooled
     figures on those whose outcome is known for every horizon. Baselines are calibrated like everyone else, so that
     nobody wins by calibration alone.
+
+    Scores are broken down by what `config` names, by `labels` (name -> a label per decision, such as the regime), and,
+    where ascending `releases` (datetime64[ns] UTC) are given, by how decisions lie to them. `seed` steers resampling.
 
     Raises DataError when families, horizons or symbols contradict each other or fewer than `MIN_ROWS` rows are left.
     """
@@ -57,7 +61,8 @@ def evaluate(
     before = {name: _at(forecast, decided_at) for name, forecast in raw.items()}
     after = {name: _at(forecast, decided_at) for name, forecast in calibrated.items()}
     crps = {name: scores.crps(truth.returns, f.quantiles, f.levels) for name, f in after.items()}
-    table = _Table(truth, known, crps, tuple(baselines), config)
+    table = Table(truth, known, crps, tuple(baselines), config, seed)
+    energy = relative_energy(outcomes, truth, after, baselines, seed)
     return Evaluation(
         symbol=symbol,
         families=tuple(raw),
@@ -71,132 +76,44 @@ def evaluate(
         scores=tuple(
             table.score(name, before[name], after[name], column) for name in raw for column in range(len(horizons))
         ),
-        pooled=tuple(table.pool(name) for name in raw),
+        pooled=tuple(table.pool(name, energy.get(name)) for name in raw),
+        groups=_groups(table, before, after, labels or {}, releases),
     )
 
 
-@dataclass(frozen=True)
-class _Table:
-    """CRPS of every family on the shared rows, (rows, horizons), and how they are compared."""
+def _groups(
+    table: Table,
+    raw: Mapping[str, Forecast],
+    calibrated: Mapping[str, Forecast],
+    labels: Mapping[str, Labels],
+    releases: NDArray[np.datetime64] | None,
+) -> tuple[GroupScores, ...]:
+    """Return the scores of every family and horizon in every group of rows.
 
-    truth: Outcomes
-    known: NDArray[np.bool_]
-    crps: Mapping[str, Floats]
-    baselines: tuple[str, ...]
-    config: EvaluationConfig
-
-    @property
-    def weights(self) -> tuple[float, ...]:
-        try:
-            return self.config.weights(len(self.truth.horizons))
-        except ValueError as error:
-            raise DataError(f"Evaluation of {self.truth.symbol}: {error}.") from error
-
-    def best(self, column: int) -> str:
-        """Return the baseline with the lowest CRPS at a horizon."""
-        rows = self.known[:, column]
-        return min(self.baselines, key=lambda name: float(self.crps[name][rows, column].mean()))
-
-    def skill(self, name: str, baseline: str, column: int, overlap: int) -> Skill:
-        rows = self.known[:, column]
-        loss, reference = self.crps[name][rows, column], self.crps[baseline][rows, column]
-        result = compare(loss, reference, overlap, self.config.confidence, self.config.terms)
-        return Skill(baseline, result.value, result.low, result.high, result.p_value)
-
-    def score(self, name: str, raw: Forecast, calibrated: Forecast, column: int) -> FamilyScores:
-        """Return everything about one family at one horizon."""
-        rows, overlap = self.known[:, column], self.truth.overlap(column)
-        y = self.truth.returns[rows, column]  # (known,)
-        loss = estimate_mean(self.crps[name][rows, column], overlap, self.config.terms)
-        quantiles, raw_quantiles = calibrated.quantiles[rows, column], raw.quantiles[rows, column]
-        pit = scores.pit(y, quantiles, calibrated.levels)
-        error = y - calibrated.mean[rows, column]
-        direction, direction_rows = self._direction(y, calibrated.mean[rows, column], overlap)
-        best = self.best(column)
-        skills = {b: self.skill(name, b, column, overlap) for b in self.baselines if b != name}
-        against = skills.get(best)
-        return FamilyScores(
-            family=name,
-            baseline=name in self.baselines,
-            horizon=self.truth.horizons[column],
-            rows=loss.rows,
-            effective_rows=loss.effective_rows,
-            crps=Estimate(loss.mean, *loss.interval(self.config.confidence)),
-            raw_crps=float(scores.crps(y, raw_quantiles, raw.levels).mean()),
-            skills=tuple(skills.values()),
-            best=against,
-            coverage=tuple(
-                self._coverage(y, raw_quantiles, quantiles, calibrated.levels, c, overlap)
-                for c in self.config.coverages
-            ),
-            raw_pit_ks=_ks(scores.pit(y, raw_quantiles, raw.levels)),
-            pit_ks=_ks(pit),
-            pit_p=_ks_p_value(_ks(pit), estimate_mean(pit, overlap, self.config.terms).effective_rows),
-            direction=direction,
-            direction_rows=direction_rows,
-            rmse=float(np.sqrt((error**2).mean())),
-            mae=float(np.abs(error).mean()),
-            flags=self._flags(self.truth.horizons[column], against, direction),
-        )
-
-    def pool(self, name: str) -> PooledScores:
-        """Return one family over all horizons, each CRPS in units of the horizon's best baseline."""
-        rows = self.known.all(axis=1)
-        loss, reference = np.zeros(rows.sum()), np.zeros(rows.sum())
-        for column, weight in enumerate(self.weights):
-            best = self.crps[self.best(column)][rows, column]
-            loss += weight * self.crps[name][rows, column] / best.mean()
-            reference += weight * best / best.mean()
-        overlap = max(self.truth.overlap(column) for column in range(len(self.weights)))
-        result = compare(loss, reference, overlap, self.config.confidence, self.config.terms)
-        return PooledScores(
-            family=name,
-            baseline=name in self.baselines,
-            relative_crps=float(loss.mean()),
-            skill=Estimate(result.value, result.low, result.high),
-            p_value=result.p_value,
-            rows=len(loss),
-            effective_rows=result.effective_rows,
-        )
-
-    def _coverage(
-        self, y: Floats, raw: Floats, calibrated: Floats, levels: tuple[float, ...], nominal: float, overlap: int
-    ) -> Coverage:
-        return Coverage(
-            nominal=nominal,
-            raw=self._share(scores.covered(y, raw, nominal, levels), overlap),
-            calibrated=self._share(scores.covered(y, calibrated, nominal, levels), overlap),
-            raw_width=float(scores.width(raw, nominal, levels).mean()),
-            width=float(scores.width(calibrated, nominal, levels).mean()),
-        )
-
-    def _direction(self, y: Floats, mean: Floats, overlap: int) -> tuple[Estimate | None, int]:
-        hits = scores.direction_hit(y, mean)
-        hits = hits[np.isfinite(hits)]
-        if len(hits) < MIN_ROWS:
-            return None, len(hits)
-        return self._share(hits, overlap), len(hits)
-
-    def _share(self, hits: Floats, overlap: int) -> Estimate:
-        found = estimate_mean(hits, overlap, self.config.terms)
-        return Estimate(
-            found.mean, *share_interval(found.mean, found.effective_rows, self.config.confidence, found.terms)
-        )
-
-    def _flags(self, horizon: int, skill: Skill | None, direction: Estimate | None) -> tuple[str, ...]:
-        """Too good is an alarm: the lower bound counts, not the figure."""
-        flags, name = [], horizon_name(horizon)
-        if skill is not None and skill.low > self.config.leakage_skill:
-            flags.append(
-                f"suspect leakage: CRPS skill at {name} is at least {skill.low:.1%} above {skill.baseline}, "
-                f"alarm at {self.config.leakage_skill:.0%}"
+    Volatility is the width of the best baseline's 90 % interval before calibration, which was known beforehand.
+    """
+    config, truth = table.config, table.truth
+    found: list[GroupScores] = []
+    for column, horizon in enumerate(truth.horizons):
+        rows = table.known[:, column]
+        decided_at, label_end = truth.decided_at[rows], truth.label_end[rows, column]
+        families = {name: table.scored_rows(name, forecast, column) for name, forecast in calibrated.items()}
+        every = {name: given.at(decided_at) for name, given in labels.items()}
+        if "hour" in config.groups:
+            every["hour"] = groups.hours(decided_at)
+        if "session" in config.groups:
+            every["session"] = groups.sessions(decided_at)
+        if "volatility" in config.groups:
+            best = raw[table.best(column)]
+            every["volatility"] = groups.volatility_buckets(
+                scores.width(best.quantiles[rows, column], 0.9, best.levels)
             )
-        if direction is not None and direction.low > self.config.leakage_direction:
-            flags.append(
-                f"suspect leakage: direction at {name} is right at least {direction.low:.1%} of the time, "
-                f"alarm at {self.config.leakage_direction:.0%}"
-            )
-        return tuple(flags)
+        if releases is not None:
+            after = np.timedelta64(config.release_minutes, "m")
+            every["release"] = groups.release_windows(decided_at, label_end, releases, after)
+        for by, values in every.items():
+            found += break_down(by, values, decided_at, label_end, horizon, families, config.confidence, config.terms)
+    return tuple(found)
 
 
 def _check(
@@ -220,16 +137,3 @@ def _check(
 
 def _at(forecast: Forecast, decided_at: NDArray[np.datetime64]) -> Forecast:
     return forecast.take(np.searchsorted(forecast.decided_at, decided_at))
-
-
-def _ks(pit: Floats) -> float:
-    """Return the Kolmogorov–Smirnov distance from uniform."""
-    ordered, n = np.sort(pit), len(pit)
-    steps = np.arange(1, n + 1) / n
-    return float(max((steps - ordered).max(), (ordered - steps + 1 / n).max()))
-
-
-def _ks_p_value(distance: float, effective_rows: float) -> float:
-    from scipy.stats import kstwobign
-
-    return float(kstwobign.sf(np.sqrt(effective_rows) * distance))

@@ -54,7 +54,11 @@ class FamilyScores:
     is the skill against the best baseline of this horizon (None for that baseline itself). `direction` is the hit
     rate, None where the forecast has no direction. CRPS, `rmse` and `mae` (of the mean) are in log-return units.
     `pit_ks` is the Kolmogorov–Smirnov distance of the PIT from uniform; `pit_p` its approximate p-value at the
-    effective number of rows.
+    effective number of rows; `pit_histogram` the share of rows in equal bins. `confidence_p` is the p-value in the
+    model confidence set of this horizon and `in_confidence_set` whether data cannot tell the family from the best.
+    `pinball` is the mean loss at each stored level, `log_score` the mean of −log density, `mape` the mean absolute
+    error of the price as a share of it, `r2_zero` the share of squared outcomes explained. Results stored by earlier
+    versions lack these (None or empty).
     """
 
     family: str
@@ -75,6 +79,14 @@ class FamilyScores:
     rmse: float
     mae: float
     flags: tuple[str, ...]
+    log_score: float | None = None
+    pinball: tuple[float, ...] = ()
+    pit_histogram: tuple[float, ...] = ()
+    mape: float | None = None
+    r2: float | None = None
+    r2_zero: float | None = None
+    confidence_p: float | None = None
+    in_confidence_set: bool | None = None
 
     def covered(self, nominal: float) -> Coverage:
         """Return the coverage of one central interval; raises DataError when it was not computed."""
@@ -91,7 +103,9 @@ class PooledScores:
 
     `relative_crps`: weighted mean over horizons of CRPS / CRPS of that horizon's best baseline (1 is level with the
     best baselines, lower is better). `skill`: 1 − `relative_crps` with bounds; `p_value`: one-sided, better than the
-    best baseline of every horizon taken together.
+    best baseline of every horizon taken together. `relative_energy`: energy score across horizons, each in units of
+    its mean absolute outcome, relative to that of the best baseline by this score; None where too little was known
+    before the first decision.
     """
 
     family: str
@@ -101,6 +115,28 @@ class PooledScores:
     p_value: float
     rows: int
     effective_rows: float
+    relative_energy: float | None = None
+
+
+@dataclass(frozen=True)
+class GroupScores:
+    """One family at one horizon in one group of rows: those where `by` (session, hour, …) is `label`.
+
+    `skill`, with its one-sided `p_value`, is against the baseline that is best over all rows of the horizon, None for
+    that baseline; `coverage` is of the 90 % interval; `direction` is None where the forecast has none.
+    """
+
+    by: str
+    label: str
+    family: str
+    horizon: int
+    rows: int
+    effective_rows: float
+    crps: float
+    skill: Estimate | None
+    p_value: float | None
+    coverage: Estimate
+    direction: Estimate | None
 
 
 @dataclass(frozen=True)
@@ -121,6 +157,7 @@ class Evaluation:
     confidence: float
     scores: tuple[FamilyScores, ...]
     pooled: tuple[PooledScores, ...]
+    groups: tuple[GroupScores, ...] = ()
 
     def of(self, family: str, horizon: int) -> FamilyScores:
         """Return the scores of one family at one horizon; raises DataError when there are none."""
@@ -139,6 +176,14 @@ class Evaluation:
     def best_baseline(self, horizon: int) -> str:
         """Return the baseline with the lowest CRPS at one horizon."""
         return min(self.baselines, key=lambda name: self.of(name, horizon).crps.value)
+
+    def confidence_set(self, horizon: int) -> tuple[str, ...]:
+        """Return the families that data cannot tell from the best at one horizon."""
+        return tuple(name for name in self.families if self.of(name, horizon).in_confidence_set)
+
+    def grouped(self, by: str, family: str, horizon: int) -> tuple[GroupScores, ...]:
+        """Return the scores of one family at one horizon in every group of `by`; none where not broken down so."""
+        return tuple(g for g in self.groups if (g.by, g.family, g.horizon) == (by, family, horizon))
 
     def flags(self, family: str) -> tuple[str, ...]:
         """Return all alarms of a family."""

@@ -73,20 +73,57 @@ def pit(y: Floats, quantiles: Floats, levels: Sequence[float] = LEVELS) -> Float
     Linear between quantiles; beyond the outer ones an exponential tail that continues the density there.
     """
     tau = np.asarray(levels)
-    count = np.zeros(y.shape, dtype=np.int64)  # quantiles below y
-    for index in range(len(tau)):
-        count += quantiles[..., index] < y
-    right = np.clip(count, 1, len(tau) - 1)
-    high = np.take_along_axis(quantiles, right[..., None], axis=-1)[..., 0]
-    low = np.take_along_axis(quantiles, right[..., None] - 1, axis=-1)[..., 0]
-    gap = np.maximum(high - low, np.finfo(np.float64).tiny)
-    density = (tau[right] - tau[right - 1]) / gap
+    count, right, low, gap = _piece(y, quantiles, tau)
+    density = (tau[right] - tau[right - 1]) / np.maximum(gap, np.finfo(np.float64).tiny)
     with np.errstate(over="ignore", invalid="ignore"):
         inside = tau[right - 1] + (y - low) * density
         lower = tau[0] * np.exp(np.minimum((y - quantiles[..., 0]) * density / tau[0], 0))
         upper = 1 - (1 - tau[-1]) * np.exp(np.minimum((quantiles[..., -1] - y) * density / (1 - tau[-1]), 0))
     out = np.where(count == 0, lower, np.where(count == len(tau), upper, inside))
     return np.where(np.isfinite(y), out, np.nan)
+
+
+def log_score(y: Floats, quantiles: Floats, levels: Sequence[float] = LEVELS) -> Floats:
+    """Return −log f(y), (rows, horizons), of the density whose distribution function `pit` is (Good 1952).
+
+    Lower is better. Quantiles closer together than a millionth of the outer two count as so far apart: a point mass
+    has no density.
+    """
+    tau = np.asarray(levels)
+    _, right, _, gap = _piece(y, quantiles, tau)
+    span = np.maximum(quantiles[..., -1] - quantiles[..., 0], 1e-30)
+    density = (tau[right] - tau[right - 1]) / np.maximum(gap, 1e-6 * span)
+    below = np.maximum(quantiles[..., 0] - y, 0) / tau[0]
+    above = np.maximum(y - quantiles[..., -1], 0) / (1 - tau[-1])
+    return np.asarray(density * (below + above) - np.log(density))
+
+
+def interval_score(y: Floats, quantiles: Floats, coverage: float, levels: Sequence[float] = LEVELS) -> Floats:
+    """Return the interval (Winkler) score of a central interval, (rows, horizons): width and penalty for a miss.
+
+    Gneiting & Raftery (2007, eq. 43).
+    """
+    low, high = central(quantiles, coverage, levels)
+    missed = np.maximum(low - y, 0) + np.maximum(y - high, 0)
+    return np.asarray(high - low + 2 / (1 - coverage) * missed)
+
+
+def sampling_excess(quantiles: Floats, draws: int, levels: Sequence[float] = LEVELS) -> Floats:
+    """Return by how much `crps` is raised on average where quantiles come from `draws` samples, (rows, horizons).
+
+    That is ∫ F (1 − F) / draws, what the fair CRPS of an ensemble takes off (Ferro 2014). `crps` without it is the
+    score of what is delivered; less it, that of the same model with infinitely many draws, which is fair between
+    families that sample and families that do not. Raises DataError below two draws.
+    """
+    if draws < 2:
+        raise DataError(f"Quantiles of {draws} draws cannot be scored fairly: at least 2 are needed.")
+    tau = np.asarray(levels)
+    a, b = tau[:-1], tau[1:]
+    gaps = np.diff(quantiles, axis=-1)  # (rows, horizons, levels - 1)
+    inside = gaps @ ((a + b) / 2 - (a * a + a * b + b * b) / 3)
+    lower = gaps[..., 0] / (b[0] - a[0]) * a[0] ** 2 * (1 - a[0] / 2)
+    upper = gaps[..., -1] / (b[-1] - a[-1]) * (1 - b[-1]) ** 2 * (1 - (1 - b[-1]) / 2)
+    return np.asarray((inside + lower + upper) / draws)
 
 
 def direction_hit(y: Floats, mean: Floats) -> Floats:
@@ -97,6 +134,17 @@ def direction_hit(y: Floats, mean: Floats) -> Floats:
     """
     speaks = np.isfinite(y) & (y != 0) & (mean != 0)
     return np.where(speaks, (np.sign(y) == np.sign(mean)).astype(np.float64), np.nan)
+
+
+def _piece(y: Floats, quantiles: Floats, tau: Floats) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats, Floats]:
+    """Return how many quantiles lie below y, the upper end of the piece that holds it, its lower bound and width."""
+    count = np.zeros(y.shape, dtype=np.int64)
+    for index in range(len(tau)):
+        count += quantiles[..., index] < y
+    right = np.clip(count, 1, len(tau) - 1)
+    high = np.take_along_axis(quantiles, right[..., None], axis=-1)[..., 0]
+    low = np.take_along_axis(quantiles, right[..., None] - 1, axis=-1)[..., 0]
+    return count, right, low, high - low
 
 
 def _at_level(quantiles: Floats, level: float, levels: Sequence[float]) -> Floats:

@@ -13,6 +13,7 @@ from fxgpt_core.common.errors import DataError
 from fxgpt_core.common.forecast import LEVELS, Forecast, from_standardised
 from fxgpt_core.evaluation.config import EvaluationConfig
 from fxgpt_core.evaluation.evaluation import evaluate
+from fxgpt_core.evaluation.groups import Labels
 from fxgpt_core.evaluation.result import Evaluation
 from fxgpt_core.features.outcomes import Outcomes
 
@@ -112,6 +113,67 @@ def test_all_families_are_scored_on_shared_rows_only() -> None:
     result = evaluate("EURUSD", every, {**every, "true": short}, OUTCOMES, BASELINES)
     assert result.rows == ROWS - 1000
     assert {entry.rows for entry in result.scores if entry.horizon == 60} == {ROWS - 1001}
+
+
+def test_the_confidence_set_holds_the_truth_and_leaves_out_what_is_clearly_worse() -> None:
+    every = {name: forecast(name, scale) for name, scale in (("true", 1.0), ("near", 1.01), ("flat", 1.6))}
+    result = evaluate("EURUSD", every, every, OUTCOMES, ("flat",))
+    assert "true" in result.confidence_set(60)
+    assert "flat" not in result.confidence_set(60)
+    assert result.of("flat", 60).confidence_p < 0.05
+    assert max(result.of(name, 60).confidence_p for name in every) == 1.0
+    again = evaluate("EURUSD", every, every, OUTCOMES, ("flat",))
+    assert again == result
+
+
+def test_log_score_histogram_and_point_errors_say_the_same_as_the_rest() -> None:
+    true, wide, leaky = (RESULT.of(name, 60) for name in ("true", "wide", "leaky"))
+    assert true.log_score < wide.log_score
+    assert true.log_score == pytest.approx(norm.entropy(scale=1e-3), abs=0.05)
+    assert sum(wide.pit_histogram) == pytest.approx(1)
+    assert max(wide.pit_histogram) > 1.3 / len(wide.pit_histogram)
+    assert len(true.pinball) == len(LEVELS)
+    assert true.r2_zero == 0.0
+    assert leaky.r2_zero > 0.5
+    assert leaky.mape < true.mape == pytest.approx(true.mae, rel=0.01)
+
+
+def test_scores_are_broken_down_by_hour_session_volatility_and_what_is_passed_in() -> None:
+    regime = Labels(TIMES, np.where(np.arange(ROWS) < ROWS // 2, "calm", "wild"))
+    every = {"flat": forecast("flat", 1.25), "true": forecast("true")}
+    releases = TIMES[100::50]
+    result = evaluate("EURUSD", every, every, OUTCOMES, ("flat",), labels={"regime": regime}, releases=releases)
+    assert {g.by for g in result.groups} == {"hour", "session", "volatility", "regime", "release"}
+    for by in ("hour", "session", "regime", "release"):
+        parts = result.grouped(by, "true", 60)
+        assert sum(g.rows for g in parts) == result.of("true", 60).rows
+        mean = sum(g.rows * g.crps for g in parts) / result.of("true", 60).rows
+        assert mean == pytest.approx(result.of("true", 60).crps.value)
+    assert [g.label for g in result.grouped("regime", "true", 60)] == ["calm", "wild"]
+    assert all(g.skill is None for g in result.grouped("hour", "flat", 60))
+    assert evaluate("EURUSD", every, every, OUTCOMES, ("flat",), EvaluationConfig(groups=())).groups == ()
+
+
+def test_energy_across_horizons_is_best_for_the_truth_where_the_past_is_known() -> None:
+    every = {"flat": forecast("flat", 1.5), "true": forecast("true"), "wide": forecast("wide", 2.0)}
+    late = {name: f.take(slice(500, None)) for name, f in every.items()}
+    result = evaluate("EURUSD", late, late, OUTCOMES, ("flat", "wide"))
+    energy = {name: result.pooled_of(name).relative_energy for name in every}
+    assert energy["flat"] == 1.0
+    assert energy["true"] < 1.0 < energy["wide"]
+    assert RESULT.pooled_of("true").relative_energy is None  # nothing was known before the first decision
+
+
+def test_results_of_earlier_versions_can_still_be_read() -> None:
+    values = RESULT.to_dict()
+    del values["groups"]
+    for entry in values["scores"]:
+        for name in ("log_score", "pinball", "pit_histogram", "mape", "r2", "r2_zero", "confidence_p",
+                     "in_confidence_set"):  # fmt: skip
+            del entry[name]
+    old = Evaluation.from_dict(values)
+    assert old.confidence_set(60) == ()
+    assert old.of("true", 60).crps == RESULT.of("true", 60).crps
 
 
 def test_json_round_trip() -> None:
