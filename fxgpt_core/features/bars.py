@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from fxgpt_core.market.events.releases import Events
 
 Floats = NDArray[np.float64]
+_T = TypeVar("_T")
 Times = NDArray[np.datetime64]
 
 
@@ -87,6 +88,7 @@ class Bars:
     spread: Floats
     slower: tuple[SlowerBars, ...] = ()
     releases: Releases | None = None
+    _made: dict[tuple[Hashable, ...], Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
     def of(cls, candles: Candles, slower: tuple[SlowerBars, ...] = (), releases: Releases | None = None) -> Bars:
@@ -111,6 +113,13 @@ class Bars:
         times = (self.ts_utc[rows], self.known_at[rows])
         prices = (self.open[rows], self.high[rows], self.low[rows], self.close[rows])
         return Bars(self.symbol, self.timeframe, *times, *prices, self.volume[rows], self.spread[rows])
+
+    def once(self, key: tuple[Hashable, ...], make: Callable[[], _T]) -> _T:
+        """Return what `make` gives, made once for these bars; `key` says everything that it depends on besides them."""
+        if key not in self._made:
+            self._made[key] = make()
+        made: _T = self._made[key]
+        return made
 
     def checksum(self) -> str:
         """Return a hash of the bars themselves, without what surrounds them."""

@@ -64,19 +64,22 @@ class Blocks:
     def compute(self, rows: slice) -> tuple[Floats32, tuple[str, ...]]:
         """Return the columns of a month's bars: (bars of the month, columns) float32, NaN where undefined; names."""
         bars, columns = self.bars(rows), {}
+        past: dict[int, Bars] = {}  # shared, so that what several indicators learn from it is made once
         for indicator, parameters in self._chosen:
             memory = indicator.memory(parameters)
-            state = indicator.learn(self.past(rows, memory), parameters) if memory else None
+            if memory and memory not in past:
+                past[memory] = self.past(rows, memory)
+            state = indicator.learn(past[memory], parameters) if memory else None
             for name, values in indicator.compute(bars, parameters, state).items():
                 if values.shape != (len(bars),):
                     raise DataError(f"Indicator {indicator.name} gave {name} {values.shape} for {len(bars)} bars.")
                 columns[name] = values
         count = rows.stop - rows.start
-        out = np.empty((count, len(columns)), dtype=np.float32)
+        out = np.empty((len(columns), count), dtype=np.float32)  # a column at a time, turned over as a whole
         for index, values in enumerate(columns.values()):
-            out[:, index] = values[len(bars) - count :]
-        out[~np.isfinite(out)] = np.nan
-        return out, tuple(columns)
+            out[index] = values[len(bars) - count :]
+        np.copyto(out, np.nan, where=~np.isfinite(out))
+        return np.ascontiguousarray(out.T), tuple(columns)
 
     def _near(self, own: Bars) -> Releases | None:
         if self._releases is None or not len(own):

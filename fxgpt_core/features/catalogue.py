@@ -44,7 +44,7 @@ class Entry:
         return asdict(self)
 
 
-def catalogue(spec: FeatureSpec | None = None, bar: str | Timeframe = "1h") -> list[Entry]:
+def catalogue(spec: FeatureSpec | None = None, bar: str | Timeframe = "5m") -> list[Entry]:
     """Return every indicator, by group and in order of registration; with a `spec` those that it chooses for `bar`."""
     length = timeframe(bar)
     if spec is not None:

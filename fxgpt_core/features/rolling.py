@@ -24,12 +24,11 @@ def rolling_sum(values: Floats, window: int) -> Floats:
     total: Floats | None = None
     while True:
         if window & size:
-            part = _shifted(block, covered)
-            total = part if total is None else total + part
+            total = block if total is None else _plus(total, block, covered)
             covered += size
         if covered == window:
-            return total if total is not None else np.full(len(values), np.nan)
-        block = block + _shifted(block, size)
+            return total.copy() if total is values else np.asarray(total)
+        block = _plus(block, block, size)
         size *= 2
 
 
@@ -57,10 +56,9 @@ def ewma(values: Floats, half_life: float) -> Floats:
     return np.asarray(weighted / weights, dtype=np.float64)
 
 
-def _shifted(values: Floats, by: int) -> Floats:
-    """Return values moved `by` bars later, NaN in front: (n,)."""
-    if by == 0:
-        return values
-    out = np.full(len(values), np.nan)
-    out[by:] = values[:-by]
+def _plus(values: Floats, earlier: Floats, by: int) -> Floats:
+    """Return values + what stood `by` bars earlier, NaN where there was nothing: (n,)."""
+    out = np.empty(len(values))
+    out[:by] = np.nan
+    np.add(values[by:], earlier[: len(values) - by], out=out[by:])
     return out

@@ -14,7 +14,25 @@ from fxgpt_core.common.hashing import stable_hash
 from fxgpt_core.common.timeframes import Timeframe, horizon_name, timeframe
 from fxgpt_core.features.registry import Indicator, indicators
 
-DEFAULT_GROUPS = ("ohlc", "time", "volatility", "returns", "oscillators", "trend", "volume")
+DEFAULT_GROUPS = (
+    "ohlc",
+    "time",
+    "volatility",
+    "returns",
+    "oscillators",
+    "trend",
+    "channels",
+    "patterns",
+    "money_flow",
+    "volume",
+    "seasonal",
+    "statistics",
+    "structure",
+    "volume_profile",
+    "regime",
+    "calendar",
+    "cross",
+)
 LAYOUT = 3
 """Rises when the way tables, yardstick or targets are computed changes, so that stored ones are recomputed."""
 

@@ -28,6 +28,10 @@ BUCKET_MINUTES = 30
 
 def recent(past: Bars, weeks: int) -> Bars | None:
     """Return the bars of the last `weeks` weeks of `past`, None where they are fewer than `FEWEST_WEEKS` hold."""
+    return past.once(("recent", weeks), lambda: _recent(past, weeks))
+
+
+def _recent(past: Bars, weeks: int) -> Bars | None:
     if not len(past):
         return None
     since = past.known_at[-1] - weeks * np.timedelta64(7, "D")
@@ -42,6 +46,10 @@ def bars_in_week(bar_minutes: int) -> int:
 
 def bar_of_week(bars: Bars) -> NDArray[np.int64]:
     """Return the number of each bar within its trading week, by New York trading time: (bars,), 0 after the opening."""
+    return bars.once(("bar_of_week",), lambda: _bar_of_week(bars))
+
+
+def _bar_of_week(bars: Bars) -> NDArray[np.int64]:
     minutes = bars.timeframe.minutes
     middle = trading_position(bars.known_at) - minutes / 2
     return np.asarray(np.floor(middle / minutes).astype(np.int64) % bars_in_week(minutes))

@@ -10,7 +10,7 @@ from fxgpt_pipeline.cli.output import console, json_option, print_json, table
 @click.command()
 @click.option("--symbol", help="Only what the configuration of this pair chooses.")
 @click.option("--group", help="Only this group.")
-@click.option("--timeframe", default="1h", show_default=True, help="Timeframe in whose columns they are shown.")
+@click.option("--timeframe", default="5m", show_default=True, help="Timeframe in whose columns they are shown.")
 @click.option("--markdown", "as_markdown", is_flag=True, help="Print the page that docs/features.md holds.")
 @json_option
 def features(symbol: str | None, group: str | None, timeframe: str, as_markdown: bool, as_json: bool) -> None:

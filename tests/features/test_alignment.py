@@ -53,7 +53,7 @@ def test_flat_takes_each_timeframes_last_known_row() -> None:
     table = DATASET.tables["4h"]
     at = DATASET.last_known[400, 1]
     assert values[2, column] == table.values[at, table.names.index("rsi_4h_14")]
-    assert np.isnan(values[0, names.index("close_open_1d")])  # no daily bar has closed yet
+    assert np.isnan(values[0, names.index("close_close_1d")])  # no daily bar has closed yet
 
 
 def test_rows_outside_are_refused() -> None:

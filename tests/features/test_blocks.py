@@ -43,7 +43,8 @@ def test_cutting_the_future_off_changes_no_bit(stop: int) -> None:
 
 
 def test_a_block_starts_its_warm_up_before_its_month() -> None:
-    spec = SPEC.model_copy(update={"warm_up": 64})  # at 512 bars nothing is left of the start, even in the last bit
+    # At 512 bars nothing is left of the start, even in the last bit; what is learned from the past has its own span.
+    spec = FeatureSpec(groups=("ohlc", "volatility", "oscillators", "trend"), warm_up=64)
     month, rows = list(months(HOURLY))[-1]
     whole = compute_block(HOURLY, month, spec).values
     anchored, shorter = (HOURLY.take(slice(rows.start - bars, None)) for bars in (64, 63))
@@ -68,6 +69,9 @@ def test_columns_are_defined_after_their_warm_up_and_named_by_timeframe() -> Non
     table = compute_table(bars("5m", 600), SPEC)
     first = 0
     for indicator, parameters in SPEC.chosen(TIMEFRAMES["5m"]):
+        if indicator.reads or indicator.fit:  # undefined without releases, slower bars or earlier months: own tests
+            first += len(indicator.compute(Bars.of(bars("5m", 400)), parameters))
+            continue
         width = len(indicator.compute(Bars.of(bars("5m", 400)), parameters))
         block = table.values[:, first : first + width]
         defined = np.isfinite(block).all(axis=1)

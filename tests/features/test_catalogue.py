@@ -2,9 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
+
+from fxgpt_core.features.blocks import compute_table
 from fxgpt_core.features.catalogue import catalogue, markdown
 from fxgpt_core.features.registry import indicators
 from fxgpt_core.features.spec import FeatureSpec
+from fxgpt_core.market.providers.sample import sample_candles
 
 PAGE = Path(__file__).parents[2] / "docs" / "features.md"
 
@@ -28,3 +32,26 @@ def test_a_configuration_shows_its_choice_with_its_parameters() -> None:
     (entry,) = catalogue(spec)
     assert entry.columns == ("rsi_<tf>_21",)
     assert entry.parameters == {"period": "21 [2, 288]"}
+
+
+def test_the_default_set_has_over_two_hundred_columns_and_none_says_another_again() -> None:
+    candles = sample_candles()  # five thousand real hours
+    table = compute_table(candles, FeatureSpec())
+    assert len(table.names) > 200
+    late = table.values[1000:].astype(np.float64)
+    known = np.isfinite(late).mean(axis=0) > 0.9  # the sample has no calendar and no spreads
+    assert known.sum() > 200
+    late, names = late[:, known], [name for name, kept in zip(table.names, known, strict=True) if kept]
+    moving = np.nanstd(late, axis=0) > 1e-9
+    late = np.where(np.isfinite(late), late, np.nanmean(late, axis=0))[:, moving]
+    names = [name for name, kept in zip(names, moving, strict=True) if kept]
+    correlation = np.corrcoef(late, rowvar=False)
+    first, second = np.nonzero(np.triu(np.abs(correlation), 1) > 0.98)
+    assert not [(names[a], names[b]) for a, b in zip(first, second, strict=True)]
+
+
+def test_no_indicator_comes_in_more_than_three_periods() -> None:
+    for indicator in indicators().values():
+        for name, parameter in indicator.parameters.items():
+            values = parameter.default if isinstance(parameter.default, tuple) else (parameter.default,)
+            assert len(values) <= 3, f"{indicator.name}.{name}"

@@ -22,9 +22,15 @@ FAR = 20.0
 
 def mean_true_range(bars: Bars, period: int) -> Floats:
     """Return the plain mean of the true range (Wilder 1978) over `period` bars, in price: (bars,)."""
+    return bars.once(
+        ("mean_true_range", period), lambda: rolling_mean(bars.once(("true_range",), lambda: _true_range(bars)), period)
+    )
+
+
+def _true_range(bars: Bars) -> Floats:
     true = np.full(len(bars), np.nan)
     true[1:] = np.maximum(bars.high[1:], bars.close[:-1]) - np.minimum(bars.low[1:], bars.close[:-1])
-    return rolling_mean(true, period)
+    return true
 
 
 def in_ranges(distance: Floats, scale: Floats, close: Floats, far: float = FAR) -> Floats:
