@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from fxgpt_core.common.errors import DataError, StoreError
-from fxgpt_core.market.lake_parts import decode, encode, merge
+from fxgpt_core.market.lake_parts import DamagedPartError, decode, encode, merge
 from fxgpt_core.store.storage import Source, open_storage
 from fxgpt_core.store.storage import safe_name as _name
 
@@ -130,6 +130,13 @@ class Lake:
             raise self._lacking(dataset, keys, f"lacks {', '.join(missing)}") from error
         return pa.concat_tables(tables, promote_options="default")
 
+    def readable(self, dataset: str, keys: Mapping[str, str], part: str) -> pa.Table | None:
+        """Return the rows of one part, None where there is no such part or its file is damaged."""
+        try:
+            return self._table(dataset, keys, part)
+        except (FileNotFoundError, DamagedPartError):
+            return None
+
     def tail(
         self,
         dataset: str,
@@ -163,12 +170,12 @@ class Lake:
         return sorted(steps[0] for steps in below if len(steps) == 2 and steps[1] == _FILE)
 
     def keys(self, dataset: str) -> list[dict[str, str]]:
-        """Return the keys of every manifest of a dataset, sorted by their folder."""
-        return self._keys(dataset, lambda steps: steps[-1] == _MANIFEST, 1)
-
-    def keys_of_parts(self, dataset: str) -> list[dict[str, str]]:
-        """Return the keys under which a dataset has parts, manifest or not, sorted by their folder."""
-        return self._keys(dataset, lambda steps: steps[-1] == _FILE, 2)
+        """Return the keys of every manifest of a dataset, sorted by their folder; folders that are none of the lake's
+        (`name=value`) are not looked at, `check_lake` names them."""
+        names = (name.split("/") for name in self.storage.names(_name(dataset)))
+        folders = sorted({tuple(steps[1:-1]) for steps in names if steps[-1] == _MANIFEST})
+        ours = (folder for folder in folders if all(is_key(part) for part in folder))
+        return [{name: value for name, _, value in (part.partition("=") for part in folder)} for folder in ours]
 
     def remove(self, dataset: str, keys: Mapping[str, str], parts: Sequence[str]) -> None:
         """Delete parts; absent ones are ignored."""
@@ -185,8 +192,10 @@ class Lake:
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            what = f"Manifest {self.storage.where(name)} is damaged ({error})"
-            raise StoreError(f"{what}; delete it and materialise again.") from error
+            raise StoreError(
+                f"Manifest {self.storage.where(name)} is damaged ({error}); delete it and materialise again. If it is "
+                "one of bars that were imported or fetched, `fxgpt lake rebuild` makes it from them."
+            ) from error
 
     def write_manifest(self, dataset: str, keys: Mapping[str, str], manifest: Manifest) -> None:
         """Replace the manifest, atomically."""
@@ -221,11 +230,6 @@ class Lake:
 
         return query(self.storage, sql)
 
-    def _keys(self, dataset: str, chosen: Callable[[list[str]], bool], below: int) -> list[dict[str, str]]:
-        steps = (name.split("/") for name in self.storage.names(_name(dataset)))
-        folders = dict.fromkeys(tuple(step[1:-below]) for step in steps if chosen(step))
-        return [dict(part.split("=", 1) for part in folder) for folder in sorted(folders)]  # type: ignore[misc]
-
     def _tables(
         self, dataset: str, keys: Mapping[str, str], parts: Sequence[str], columns: Sequence[str] | None
     ) -> list[pa.Table]:
@@ -247,6 +251,12 @@ class Lake:
 
     def _lacking(self, dataset: str, keys: Mapping[str, str], what: str) -> DataError:
         return DataError(f"Lake {self.root}: {dataset} of {_label(keys)} {what}; materialise or import it first.")
+
+
+def is_key(folder: str) -> bool:
+    """Tell whether the name of a folder is that of a key and its value, or of a part: `symbol=EURUSD`."""
+    name, equals, value = folder.partition("=")
+    return bool(name and equals and value)
 
 
 def _folder(dataset: str, keys: Mapping[str, str]) -> str:

@@ -1,183 +1,203 @@
-"""`check_lake`: are the stored bars what their manifests say, and in order? Reads everything, changes nothing."""
+"""`check_lake`: is the lake what its manifests say? Bars are checked whole, other tables for being there and readable;
+reads everything, changes nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import json
+from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import pairwise
-from typing import Any
-
-import numpy as np
-import pyarrow as pa
-from numpy.typing import NDArray
 
 from fxgpt_core.common.errors import DataError, StoreError
-from fxgpt_core.common.timeframes import timeframe
-from fxgpt_core.market.bars import CANDLES, ONE_SIDED, by_month, checksum, fingerprint, origin
-from fxgpt_core.market.candles import SCHEMA, Candles
-from fxgpt_core.market.lake import Lake, Manifest, PartEntry
+from fxgpt_core.common.timeframes import TIMEFRAMES, timeframe
+from fxgpt_core.market.bar_checks import Checked, check_bars, check_side
+from fxgpt_core.market.bar_parts import CANDLES, ONE_SIDED, SUPERSEDED, is_month
+from fxgpt_core.market.candles import SIDES
+from fxgpt_core.market.lake import Lake, Manifest, is_key
+from fxgpt_core.market.quarantine import QUARANTINE
+from fxgpt_core.market.sides import OTHER_SIDE
 from fxgpt_core.store.storage import is_leftover
 
-_AGAIN = "import or materialise again"
+_PART, _MANIFEST = "part.parquet", "manifest.json"
+_BAR_KEYS = {CANDLES: ["symbol", "timeframe"], ONE_SIDED: ["symbol", "timeframe", "side"]}
+_ATTEMPTS = 3
+_CURES = {
+    QUARANTINE: "and import the files of that pair again",
+    SUPERSEDED: "(these bars were set aside, and nothing reads them)",
+    "events": "and import the calendars again",
+    "events_quarantine": "and import its calendar again",
+}
+_CURE = "then `fxgpt materialize` makes it again"
+Keys = tuple[tuple[str, str], ...]
 
 
 @dataclass
 class LakeReport:
-    """`bars`: symbol -> timeframe -> rows counted; `problems`: a sentence per thing that is wrong; `notes`: a sentence
-    per thing that a killed writer left and that harms nothing."""
+    """`bars`: symbol -> timeframe -> rows counted; `tables`: dataset -> parts read of all that are no bars; `problems`:
+    a sentence per thing that is wrong; `notes`: a sentence per thing that harms nothing, such as what a killed writer
+    left."""
 
     bars: dict[str, dict[str, int]] = field(default_factory=dict)
+    tables: dict[str, int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
 @dataclass
-class _Checked:
-    """What was found of one (symbol, timeframe), and where its bars lie in time: part -> opens in order of the file."""
+class _Found:
+    """What lies in the lake: dataset -> keys -> parts; documents; files that belong nowhere; leftovers of killed
+    writers."""
 
-    what: str
-    rows: int = 0
-    problems: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    opens: dict[str, NDArray[np.datetime64]] = field(default_factory=dict)
-
-    def wrong(self, part: str, text: str) -> None:
-        self.problems.append(f"{self.what} {part}: {text}")
+    parts: dict[str, dict[Keys, set[str]]] = field(default_factory=lambda: defaultdict(dict))
+    documents: list[str] = field(default_factory=list)
+    strays: list[str] = field(default_factory=list)
+    leftovers: list[str] = field(default_factory=list)
 
 
 def check_lake(lake: Lake, symbol: str | None = None) -> LakeReport:
-    """Check the bars of one symbol (default all): schema, order, duplicates, prices, months, manifests, leftovers.
+    """Check the lake, or what it holds under the name of one symbol.
 
-    Raises DataError when the lake holds no bars to check.
+    Of bars: schema, order, duplicates, prices, months, manifests, and that mid bars are what their two sides make. Of
+    all other tables: that manifests and parts can be read (pages have checksums) and that parts have the rows that the
+    manifest says. And that nothing lies where the lake has nothing. Raises DataError when it holds no bars to check.
     """
-    found = {*map(_hashable, lake.keys(CANDLES)), *map(_hashable, lake.keys_of_parts(CANDLES))}
-    sides = [keys for keys in lake.keys_of_parts(ONE_SIDED) if symbol in (None, keys["symbol"])]
-    candles = [dict(keys) for keys in sorted(found) if symbol in (None, dict(keys)["symbol"])]
+    found, report = _look(lake, symbol), LakeReport()
+    candles = [dict(keys) for keys in found.parts.pop(CANDLES, {})]
+    sides = {*found.parts.pop(ONE_SIDED, {}), *_combined(lake, candles)}
     if not candles and not sides:
         raise DataError(f"The lake {lake.root} holds no bars{f' of {symbol}' if symbol else ''}: import a file first.")
-    report = LakeReport()
     for keys in sorted(candles, key=lambda keys: (keys["symbol"], timeframe(keys["timeframe"]))):
-        checked = _check_manifested(lake, keys)
+        checked = _steady(lake, CANDLES, keys, check_bars)
         report.bars.setdefault(keys["symbol"], {})[keys["timeframe"]] = checked.rows
         _add(report, checked)
-    for keys in sides:
-        _add(report, _check_side(lake, keys))
-    leftovers = [name for name in lake.storage.names("") if is_leftover(name)]
-    if leftovers:
-        report.notes.append(
-            f"{len(leftovers)} temporary files of writers that run or were killed, {leftovers[0]} the first: "
-            "`fxgpt lake compact` removes those of the killed."
-        )
+    for side in sorted(sides):
+        _add(report, _steady(lake, CANDLES, dict(side), check_side))
+    for dataset, tables in sorted(found.parts.items()):
+        for held in sorted(tables):
+            checked = _steady(lake, dataset, dict(held), _tables_of(dataset))
+            report.tables[dataset] = report.tables.get(dataset, 0) + checked.rows
+            _add(report, checked)
+    for name in found.documents:
+        try:
+            json.loads(lake.storage.read(name))
+        except ValueError as error:
+            where = lake.storage.where(name)
+            report.problems.append(f"{where} is damaged ({error}): delete it, {_CURE}.")
+    _tell_strays(lake, found, report)
     return report
 
 
-def _add(report: LakeReport, checked: _Checked) -> None:
-    _check_overlaps(checked)
+def _look(lake: Lake, symbol: str | None) -> _Found:
+    found = _Found()
+    for name in lake.storage.names(""):
+        dataset, *folders = name.split("/")
+        file = folders.pop() if folders else ""
+        if is_leftover(name):
+            found.leftovers.append(name)
+        elif symbol is not None and f"symbol={symbol}" not in folders:
+            continue
+        elif dataset == "documents" and file == "document.json":
+            found.documents.append(name)
+        elif not _belongs(dataset, folders, file):
+            found.strays.append(name)
+        else:
+            keys: Keys = tuple((key, value) for key, _, value in (folder.partition("=") for folder in folders))
+            parts = found.parts[dataset].setdefault(keys if file == _MANIFEST else keys[:-1], set())
+            parts |= {folders[-1]} if file == _PART else set()
+    return found
+
+
+def _belongs(dataset: str, folders: list[str], file: str) -> bool:
+    """Tell whether a file lies where the lake puts such a file."""
+    if file not in (_PART, _MANIFEST) or not folders or not all(is_key(folder) for folder in folders):
+        return False
+    if dataset not in _BAR_KEYS:
+        return file == _MANIFEST or len(folders) > 1
+    named = dict(folder.split("=", 1) for folder in folders)
+    wanted = [*_BAR_KEYS[dataset], *(["month"] if file == _PART else [])]
+    ours = list(named) == wanted and len(folders) == len(wanted) and named["timeframe"] in TIMEFRAMES
+    month = file == _MANIFEST or is_month(folders[-1])
+    return ours and month and named.get("side", "mid") in SIDES
+
+
+def _combined(lake: Lake, candles: list[dict[str, str]]) -> set[Keys]:
+    """Return the keys of the sides of which bars are made, there or not."""
+    out: set[Keys] = set()
+    for keys in candles:
+        manifest = _manifest(lake, CANDLES, keys)
+        if manifest is not None and manifest.extra.get("combined"):
+            out |= {(*keys.items(), ("side", side)) for side in OTHER_SIDE}
+    return out
+
+
+def _steady(
+    lake: Lake, dataset: str, keys: dict[str, str], check: Callable[[Lake, dict[str, str]], Checked]
+) -> Checked:
+    """Return what a check finds while nobody writes: again where the manifest changed meanwhile."""
+    above = {name: keys[name] for name in _BAR_KEYS.get(dataset, keys)}  # the manifest of sides is that of their bars
+    for attempt in range(_ATTEMPTS):
+        before = _manifest(lake, dataset, above)
+        checked = check(lake, keys)
+        if not checked.problems or attempt + 1 == _ATTEMPTS or _manifest(lake, dataset, above) == before:
+            break
+    return checked
+
+
+def _manifest(lake: Lake, dataset: str, keys: dict[str, str]) -> Manifest | None:
+    try:
+        return lake.read_manifest(dataset, keys)
+    except StoreError:
+        return None
+
+
+def _tables_of(dataset: str) -> Callable[[Lake, dict[str, str]], Checked]:
+    """Return the check of tables that are no bars: are they there, whole, and as long as their manifest says?"""
+
+    def check(lake: Lake, keys: dict[str, str]) -> Checked:
+        checked = Checked(f"{dataset} {' '.join(keys.values())}")
+        try:
+            manifest = lake.read_manifest(dataset, keys)
+        except StoreError as error:
+            checked.wrong("manifest", str(error))
+            return checked
+        entries = {} if manifest is None else manifest.parts
+        present = lake.parts(dataset, keys)
+        cure = _CURES.get(dataset, _CURE)
+        for part in sorted(set(entries) - set(present)):
+            checked.wrong(part, f"in the manifest but not in the lake: remove the manifest too {cure}.")
+        unknown = set(present) - set(entries) if entries else set()
+        if unknown:
+            checked.notes.append(
+                f"{checked.what}: {len(unknown)} parts are not in the manifest, {min(unknown)} the first: they are "
+                "being written, or their writer was killed and they are made again."
+            )
+        for part in present:
+            checked.rows += 1  # a part here, not its rows
+            table = lake.readable(dataset, keys, part)
+            if table is None:
+                checked.wrong(part, f"is damaged and cannot be read: remove that part {cure}.")
+            elif part in entries and len(table) != entries[part].rows:
+                told = f"holds {len(table)} rows, and its manifest says {entries[part].rows}"
+                checked.wrong(part, f"{told}: remove that part {cure}.")
+        return checked
+
+    return check
+
+
+def _add(report: LakeReport, checked: Checked) -> None:
     report.problems += checked.problems
     report.notes += checked.notes
 
 
-def _hashable(keys: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    return tuple(keys.items())
-
-
-def _check_manifested(lake: Lake, keys: dict[str, str]) -> _Checked:
-    """Check the bars of one symbol and timeframe against their manifest."""
-    symbol, bar = keys["symbol"], timeframe(keys["timeframe"])
-    checked = _Checked(f"{symbol} {bar}")
-    present = set(lake.parts(CANDLES, keys))
-    try:
-        manifest = lake.read_manifest(CANDLES, keys)
-    except StoreError as error:
-        checked.wrong("manifest", str(error))
-        return checked
-    if manifest is None:
-        checked.wrong("manifest", f"has gone, but {len(present)} months are there; {_AGAIN}.")
-        return checked
-    writing = _being_written(manifest, checked)
-    for part in sorted(present - set(manifest.parts) - writing):
-        checked.wrong(part, f"in the lake but not in its manifest; {_AGAIN}.")
-    for part in sorted(set(manifest.parts) - present - writing):
-        checked.wrong(part, f"in the manifest but not in the lake; {_AGAIN}.")
-    side = str(manifest.extra.get("side", "mid"))
-    for part in sorted(present & {*manifest.parts, *writing}):
-        bars = _read_part(lake, CANDLES, keys, part, side, checked)
-        if bars is not None:
-            _check_part(bars, part, None if part in writing else manifest.parts[part], checked)
-    if "writing" not in manifest.extra and manifest.fingerprint != fingerprint(symbol, bar, side, manifest.parts):
-        checked.wrong("manifest", f"its fingerprint is not that of its months; {_AGAIN}.")
-    return checked
-
-
-def _being_written(manifest: Manifest, checked: _Checked) -> set[str]:
-    """Return the months that may differ from their entries, and note whose writing did not end."""
-    writing: dict[str, Any] = manifest.extra.get("writing") or {}
-    months = {*writing.get("months", ()), *writing.get("discard", ())}
-    if writing:
-        what = "a derivation" if origin(manifest) == "derived" else "an import"
-        again = "materialise the candles" if origin(manifest) == "derived" else "import it"
-        name = writing.get("name", "a file")
-        checked.notes.append(
-            f"{checked.what}: {what} of {name} ({len(months)} months) runs or was interrupted; "
-            f"if nothing runs, {again} again."
+def _tell_strays(lake: Lake, found: _Found, report: LakeReport) -> None:
+    for name in found.strays:
+        where = lake.storage.where(name)
+        if name.endswith((f"/{_PART}", f"/{_MANIFEST}")):  # queries would take it for one of the lake's
+            report.problems.append(f"{where} lies where the lake has no such file: move it elsewhere.")
+        else:
+            report.notes.append(f"{where} is no file of the lake's.")
+    if found.leftovers:
+        report.notes.append(
+            f"{len(found.leftovers)} temporary files of writers that run or were killed, {found.leftovers[0]} the "
+            "first: `fxgpt lake compact` removes those of the killed."
         )
-    return months
-
-
-def _check_side(lake: Lake, keys: dict[str, str]) -> _Checked:
-    """Check the bars of one price side, which has no manifest of its own."""
-    checked = _Checked(f"{keys['symbol']} {keys['timeframe']} {keys['side']}")
-    for part in lake.parts(ONE_SIDED, keys):
-        bars = _read_part(lake, ONE_SIDED, keys, part, keys["side"], checked)
-        if bars is not None:
-            _check_part(bars, part, None, checked)
-    return checked
-
-
-def _read_part(
-    lake: Lake, dataset: str, keys: Mapping[str, str], part: str, side: str, checked: _Checked
-) -> Candles | None:
-    """Return a part's bars, None where they are not bars; says what is wrong with them."""
-    try:
-        table = lake.read(dataset, keys, [part])
-        faults = list(_faults(table))
-        for text in faults:
-            checked.wrong(part, f"{text}; {_AGAIN}.")
-        return None if faults else Candles.from_arrow(table, keys["symbol"], keys["timeframe"], side)
-    except (DataError, StoreError) as error:
-        checked.wrong(part, str(error))
-        return None
-
-
-def _faults(table: pa.Table) -> Iterator[str]:
-    """Yield what is wrong with schema, order and times."""
-    if table.schema.names != SCHEMA.names or table.schema.types != SCHEMA.types:
-        differing = [f"{item.name}: {item.type}" for item in table.schema if item not in SCHEMA] or table.schema.names
-        yield f"its columns are not those of bars ({', '.join(differing)})"
-    if "ts_utc" not in table.schema.names:
-        return
-    steps = np.diff(table["ts_utc"].to_numpy(zero_copy_only=False).astype("datetime64[ns]")).astype(np.int64)
-    if (steps < 0).any():
-        yield f"{int((steps < 0).sum())} bars are out of order"
-    if (steps == 0).any():
-        yield f"{int((steps == 0).sum())} bars are there twice"
-
-
-def _check_part(bars: Candles, part: str, entry: PartEntry | None, checked: _Checked) -> None:
-    """Check a month's bars against its name and, where there is one, its manifest entry."""
-    checked.rows += len(bars)
-    checked.opens[part] = bars.ts_utc
-    strangers = sorted(set(by_month(bars)) - {part})
-    if strangers:
-        checked.wrong(part, f"holds bars of {', '.join(strangers)}; {_AGAIN}.")
-    if entry is not None and (len(bars) != entry.rows or checksum(bars) != entry.checksum):
-        checked.wrong(part, f"content differs from its manifest; {_AGAIN}.")
-
-
-def _check_overlaps(checked: _Checked) -> None:
-    """Say which months hold a bar that another month holds too."""
-    parts = sorted(checked.opens)
-    for before, after in pairwise(parts):
-        both = np.intersect1d(checked.opens[before], checked.opens[after])
-        if len(both):
-            checked.wrong(after, f"holds {len(both)} bars that {before} holds too, {both[0]} the first; {_AGAIN}.")

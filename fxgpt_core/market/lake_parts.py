@@ -18,8 +18,12 @@ TAIL_ROWS = 2048
 """Rows of the last row group: whoever wants the last bars decodes these alone, and the file grows by a per cent."""
 
 
+class DamagedPartError(StoreError):
+    """A part whose file is there and cannot be read as a table."""
+
+
 def encode(table: pa.Table) -> bytes:
-    """Return a table as a Parquet file (zstd), its last rows in a row group of their own.
+    """Return a table as a Parquet file (zstd, a checksum a page), its last rows in a row group of their own.
 
     Times are stored as differences: on minute bars that makes files 40 % smaller and a quarter faster than the default.
     """
@@ -32,6 +36,7 @@ def encode(table: pa.Table) -> bytes:
         compression="zstd",
         use_dictionary=[name for name in table.column_names if name not in times],
         column_encoding=dict.fromkeys(times, "DELTA_BINARY_PACKED") or None,
+        write_page_checksum=True,
     ) as file:
         if body:
             file.write_table(table.slice(0, body))
@@ -42,10 +47,10 @@ def encode(table: pa.Table) -> bytes:
 def decode(source: Source, where: str, columns: Sequence[str] | None = None, rows: int | None = None) -> pa.Table:
     """Return a part's table, of `columns` only and at most its last `rows` rows.
 
-    Raises DataError naming columns that it has not, StoreError when the file is damaged.
+    Raises DataError naming columns that it has not, DamagedPartError when the file is damaged.
     """
     try:
-        with pq.ParquetFile(source) as file:
+        with pq.ParquetFile(source, page_checksum_verification=True) as file:
             absent = sorted(set(columns or ()) - set(file.schema_arrow.names))
             if absent:
                 raise DataError(f"{where} has no column {', '.join(absent)}; it has {file.schema_arrow.names}.")
@@ -60,8 +65,11 @@ def decode(source: Source, where: str, columns: Sequence[str] | None = None, row
             return file.read_row_groups(list(range(first, groups)), columns=wanted).slice(max(found - rows, 0))
     except FileNotFoundError:
         raise
-    except (pa.ArrowInvalid, OSError) as error:
-        raise StoreError(f"{where} cannot be read ({error}); remove that part and make it again.") from error
+    except PermissionError as error:
+        raise StoreError(f"{where} cannot be read: {error.strerror}.") from error
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).rstrip(".")
+        raise DamagedPartError(f"{where} cannot be read ({reason}): `fxgpt check data` says how to mend it.") from error
 
 
 def merge(old: pa.Table, new: pa.Table, on: str, where: str) -> tuple[pa.Table, int]:

@@ -88,12 +88,18 @@ def unsorted_rows(files: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
     return out
 
 
+def same_side(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Tell whether two files (their facts) may speak for each other's bars: bid bars say nothing of ask bars."""
+    sides = {one.get("price_side"), other.get("price_side")} - {None}
+    return len(sides) < 2
+
+
 def _replaced(times: pd.Series, facts: Mapping[str, Any], files: Mapping[str, Mapping[str, Any]]) -> NDArray[np.bool_]:
     """Return which rows of a file lie in the span of a later one: (rows,)."""
     stamps = times.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy(dtype="datetime64[ns]")
     unknown, out = np.isnat(stamps), np.zeros(len(stamps), dtype=bool)
     for other in files.values():
-        if other["first"] is None or other["order"] <= facts["order"]:
+        if other["first"] is None or other["order"] <= facts["order"] or not same_side(facts, other):
             continue
         first, last = np.datetime64(other["first"]), np.datetime64(other["last"])
         whole = facts["first"] is None or (

@@ -1,4 +1,4 @@
-"""`fxgpt check data`: are the stored bars what their manifests say?"""
+"""`fxgpt check data`: is the lake what its manifests say?"""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ from fxgpt_pipeline.cli.output import json_option, print_json
 @json_option
 @click.pass_context
 def data(ctx: click.Context, symbol: str | None, as_json: bool) -> None:
-    """Compare every stored bar of SYMBOL (all symbols when left out) with its manifest.
+    """Compare what the lake holds of SYMBOL (everything when left out) with its manifests.
 
-    Checks checksums, order, duplicates, prices, columns, bars in a wrong month or in two, months without an entry and
-    entries without a month. What an interrupted import left is noted. Exit code 1 when something is wrong.
+    Of bars it checks checksums, order, duplicates, prices, columns, bars in a wrong month or in two, months without an
+    entry, entries without a month, and that mid bars are what their bid and ask bars make; of all other tables that
+    they are there, undamaged and as long as they should be. What an interrupted import left is noted. Every problem
+    names what mends it. Exit code 1 when something is wrong.
     """
     from fxgpt_core.market.lake import Lake
     from fxgpt_core.market.lake_check import check_lake
@@ -30,7 +32,7 @@ def data(ctx: click.Context, symbol: str | None, as_json: bool) -> None:
     except DataError as error:
         raise BadInputError(f"{error} Or run `fxgpt demo`.") from error
     if as_json:
-        print_json({"bars": report.bars, "problems": report.problems, "notes": report.notes})
+        print_json({"bars": report.bars, "tables": report.tables, "problems": report.problems, "notes": report.notes})
     else:
         for problem in report.problems:
             click.echo(f"Error: {problem}", err=True)
@@ -38,6 +40,9 @@ def data(ctx: click.Context, symbol: str | None, as_json: bool) -> None:
             click.echo(f"Note: {note}", err=True)
         for name, bars in report.bars.items():
             click.echo(f"{name}: {', '.join(f'{count} bars of {bar}' for bar, count in bars.items())}")
+        if report.tables:
+            parts = ", ".join(f"{count} of {name}" for name, count in report.tables.items() if count)
+            click.echo(f"Other parts read: {parts or 'none'}")
         click.echo(f"{len(report.problems)} problems, {len(report.notes)} notes.")
     if report.problems:
         ctx.exit(1)

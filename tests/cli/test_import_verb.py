@@ -43,7 +43,7 @@ def test_import_says_what_it_recognised_and_what_to_do_next(fxgpt: Callable[...,
     assert "Next: fxgpt assets add GBPUSD --timeframes 1h,4h,1d" in answer.out
     checked = fxgpt("check", "data", "gbp/usd", "--json")
     assert checked.code == 0
-    assert checked.json() == {"bars": {"GBPUSD": {"1h": 48}}, "problems": [], "notes": []}
+    assert checked.json() == {"bars": {"GBPUSD": {"1h": 48}}, "tables": {}, "problems": [], "notes": []}
 
 
 def test_again_changes_nothing(fxgpt: Callable[..., Any], good: Path, home: Path) -> None:

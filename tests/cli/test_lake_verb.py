@@ -1,4 +1,4 @@
-"""`fxgpt check data` over all symbols and `fxgpt lake compact`."""
+"""`fxgpt check data` over all symbols, `fxgpt lake rebuild` and `fxgpt lake compact`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ def two(fxgpt: Callable[..., Any], tmp_path: Path) -> None:
 def test_all_symbols_are_checked_when_none_is_named(fxgpt: Callable[..., Any], two: None, home: Path) -> None:
     checked = fxgpt("check", "data", "--json")
     assert checked.code == 0
-    assert checked.json() == {"bars": {"EURUSD": {"1h": 48}, "GBPUSD": {"1h": 48}}, "problems": [], "notes": []}
+    bars = {"EURUSD": {"1h": 48}, "GBPUSD": {"1h": 48}}
+    assert checked.json() == {"bars": bars, "tables": {}, "problems": [], "notes": []}
     next((home / "lake/candles/symbol=GBPUSD").rglob("part.parquet")).unlink()
     said = fxgpt("check", "data")
     assert said.code == 1
@@ -36,6 +37,15 @@ def test_an_empty_lake_is_bad_input(fxgpt: Callable[..., Any]) -> None:
     said = fxgpt("check", "data")
     assert said.code == 2
     assert "holds no bars" in said.err
+
+
+def test_rebuild_accepts_bars_whose_manifest_has_gone(fxgpt: Callable[..., Any], two: None, home: Path) -> None:
+    (home / "lake/candles/symbol=GBPUSD/timeframe=1h/manifest.json").unlink()
+    assert "fxgpt lake rebuild GBPUSD 1h" in fxgpt("check", "data").err
+    assert "say --side" in fxgpt("lake", "rebuild", "GBPUSD", "1h").err
+    assert "48 mid bars in 1 months" in fxgpt("lake", "rebuild", "gbp/usd", "1h", "--side", "mid").out
+    assert fxgpt("check", "data").code == 0
+    assert fxgpt("lake", "rebuild", "GBPUSD", "1h", "--json").json()["rows"] == 48
 
 
 def test_compact_removes_leftovers_and_idle_locks(fxgpt: Callable[..., Any], two: None, home: Path) -> None:

@@ -153,9 +153,12 @@ def test_a_mended_file_takes_its_bad_rows_back(tmp_path: Path) -> None:
     path.write_text(as_csv(bars(300)))
     import_file(lake, path, tz="UTC")
     assert _quarantined(lake) == {}
-    path.write_text(_spoilt(bars(300), slice(11, 31)))  # and the other way round: the last file speaks
+    path.write_text(_spoilt(bars(300), slice(11, 31)))  # it was there before, and the mended one came later
     import_file(lake, path, tz="UTC")
-    assert _quarantined(lake) == {"non_numeric": 20}
+    assert _quarantined(lake) == {}
+    path.write_text(_spoilt(bars(300), slice(11, 32)))  # and the other way round: the last file speaks
+    import_file(lake, path, tz="UTC")
+    assert _quarantined(lake) == {"non_numeric": 21}
 
 
 def test_a_growing_export_counts_each_bad_row_once(tmp_path: Path) -> None:

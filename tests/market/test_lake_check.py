@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from market_helpers import as_csv, bars
 
@@ -16,7 +17,7 @@ from fxgpt_core.market.bars import CANDLES
 from fxgpt_core.market.config import QualityConfig
 from fxgpt_core.market.files.importing import import_file
 from fxgpt_core.market.history import update_candles
-from fxgpt_core.market.lake import Lake
+from fxgpt_core.market.lake import Lake, Manifest, PartEntry
 from fxgpt_core.market.lake_check import check_lake
 
 KEYS = {"symbol": "EURUSD", "timeframe": "1h"}
@@ -167,3 +168,90 @@ def test_leftovers_are_a_note_until_they_are_swept(lake: Lake, tmp_path: Path) -
     assert "1 temporary files" in report.notes[0]
     lake.storage.sweep()
     assert check_lake(lake).notes == []
+
+
+def test_strays_are_named_and_the_rest_is_checked(lake: Lake, tmp_path: Path) -> None:
+    part, root = _part(lake, JANUARY), tmp_path / "lake"
+    for stray in ("candles/backup/x", f"candles/symbol=EURUSD/timeframe=7m/{JANUARY}", "candles/symbol=EURUSD/foo"):
+        (root / stray).mkdir(parents=True)
+        (root / stray / "part.parquet").write_bytes(
+            (root / f"candles/symbol=EURUSD/timeframe=1h/{JANUARY}/part.parquet").read_bytes()
+        )
+    (root / "candles/read me.txt").write_text("mine")
+    lake.write(CANDLES, KEYS, "month=2024-13", part)
+    _change_a_price(lake)
+    report = check_lake(lake)
+    assert [problem for problem in report.problems if "lies where the lake has no such file" in problem] == [
+        f"{root}/candles/{stray}/part.parquet lies where the lake has no such file: move it elsewhere."
+        for stray in (
+            "backup/x",
+            "symbol=EURUSD/foo",
+            "symbol=EURUSD/timeframe=1h/month=2024-13",
+            f"symbol=EURUSD/timeframe=7m/{JANUARY}",
+        )
+    ]
+    assert any("content differs" in problem for problem in report.problems)
+    assert report.notes == [f"{root}/candles/read me.txt is no file of the lake's."]
+    assert lake.keys(CANDLES) == [KEYS]
+
+
+def test_advice_names_the_command_that_mends_a_derived_month(lake: Lake) -> None:
+    frames, derived = [timeframe("1h"), timeframe("4h")], {**KEYS, "timeframe": "4h"}
+    update_candles(lake, "EURUSD", frames, "import", QualityConfig())
+    lake.write(CANDLES, derived, FEBRUARY, lake.read(CANDLES, derived, [FEBRUARY]).slice(3))
+    (problem,) = check_lake(lake).problems
+    assert "`fxgpt materialize --symbol EURUSD --months 2024-02` makes it again" in problem
+    update_candles(lake, "EURUSD", frames, "import", QualityConfig(), months=["2024-02"])
+    assert check_lake(lake).problems == []
+
+
+def _table(lake: Lake, dataset: str, keys: dict[str, str], part: str, rows: int, told: int) -> None:
+    lake.write(dataset, keys, part, pa.table({"x": list(range(rows))}))
+    if told:
+        lake.write_manifest(dataset, keys, Manifest("", "", parts={part: PartEntry("", told)}))
+
+
+def test_tables_that_are_no_bars_are_checked_for_being_whole(lake: Lake, tmp_path: Path) -> None:
+    pair = {"symbol": "EURUSD"}
+    _table(lake, "events", {"currency": "USD"}, "year=2024", 30, 30)
+    _table(lake, "features", KEYS, JANUARY, 30, 30)
+    _table(lake, "targets", KEYS, JANUARY, 30, 31)
+    _table(lake, "candles_superseded", KEYS, JANUARY, 30, 30)
+    _table(lake, "quarantine", pair, "bucket=a", 30, 0)
+    lake.write_manifest(
+        "downloads", {"provider": "dukascopy", **KEYS}, Manifest("", "", extra={"spans": [], "bars": 0})
+    )
+    lake.storage.write("documents/drift/symbol=EURUSD/document.json", b"{}")
+    report = check_lake(lake)
+    (problem,) = report.problems
+    assert f"targets EURUSD 1h {JANUARY}: holds 30 rows, and its manifest says 31" in problem
+    assert report.tables["events"] == report.tables["quarantine"] == 1
+    root = tmp_path / "lake"
+    for name in ("events/currency=USD/year=2024", "quarantine/symbol=EURUSD/bucket=a"):
+        path = root / name / "part.parquet"
+        path.write_bytes(path.read_bytes()[:60])
+    flipped = root / f"candles_superseded/symbol=EURUSD/timeframe=1h/{JANUARY}/part.parquet"
+    flipped.write_bytes(_flipped(flipped.read_bytes()))
+    lake.remove("features", KEYS, [JANUARY])
+    for name in (
+        "downloads/provider=dukascopy/symbol=EURUSD/timeframe=1h/manifest.json",
+        "documents/drift/symbol=EURUSD/document.json",
+    ):
+        (root / name).write_text("{")
+    problems = check_lake(lake).problems
+    for said in (
+        "events USD year=2024: is damaged and cannot be read: remove that part and import the calendars again",
+        "quarantine EURUSD bucket=a: is damaged",
+        f"candles_superseded EURUSD 1h {JANUARY}: is damaged",
+        f"features EURUSD 1h {JANUARY}: in the manifest but not in the lake",
+        "downloads dukascopy EURUSD 1h manifest: Manifest",
+        "document.json is damaged",
+    ):
+        assert any(said in problem for problem in problems), (said, problems)
+
+
+def _flipped(raw: bytes) -> bytes:
+    """Return a file with one bit of its first page of data changed."""
+    found = pq.ParquetFile(pa.BufferReader(raw)).metadata.row_group(0).column(0)
+    at = found.data_page_offset + found.total_compressed_size - 3
+    return raw[:at] + bytes([raw[at] ^ 1]) + raw[at + 1 :]

@@ -49,7 +49,6 @@ def test_writes_reads_lists_and_removes_parts(url: str) -> None:
         lake.read("candles", KEYS, columns=["bid"])
     lake.remove("candles", KEYS, [PART, "month=1999-01"])
     assert values(Lake(url), KEYS) == {2: 2.0}
-    assert lake.keys_of_parts("candles") == [KEYS]
 
 
 def test_upsert_merges_counts_and_appends(url: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fxgpt_core.common.errors import BadInputError
+from fxgpt_core.market.bar_parts import readable_bars
 from fxgpt_core.market.bars import CANDLES, SAMPLE_LAYOUT, bar_keys, by_month, origin, read_bars
 from fxgpt_core.market.candles import Candles
 from fxgpt_core.market.config import QualityConfig
@@ -60,9 +61,9 @@ def _stored(lake: Lake, candles: Candles) -> Candles | None:
     chosen |= set([part for part in held if part < months[0]][-1:]) | set(
         [part for part in held if part > months[-1]][:1]
     )
-    if not chosen:
-        return None
-    return read_bars(lake, candles.symbol, candles.timeframe, str(manifest.extra["side"]), sorted(chosen))
+    side = str(manifest.extra["side"])
+    whole = [part for part in sorted(chosen) if readable_bars(lake, CANDLES, keys, part, side) is not None]
+    return read_bars(lake, candles.symbol, candles.timeframe, side, whole) if whole else None
 
 
 def _continues_better(new: Candles, stored: Candles) -> bool:
