@@ -76,6 +76,7 @@ class Lineage:
         if key not in self._fingerprints:
             stage = self.stages[key]
             parts: dict[str, Any] = {
+                "stage": stage.name,  # two families may have equal settings
                 "code": stage.code_version,
                 "settings": {name: self._setting(name) for name in stage.settings},
                 "deps": [self.fingerprint(dep) for dep in stage.deps],

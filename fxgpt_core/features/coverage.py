@@ -23,6 +23,7 @@ Floats = NDArray[np.float64]
 NORMAL_MAD = 1.4826  # of a normal distribution: standard deviation / median absolute deviation
 _NOTHING = 1e-10  # smaller deviations are rounding: features are returns, ratios and shares
 _NOISE = 1e-6  # of the centre: float32 noise around a constant
+_NAMED, _REASONS = 6, 4  # columns of a reason, and reasons, that a log line names
 _BLOCK = 64  # columns judged together, so that wide tables need little memory
 
 log = logging.getLogger(__name__)
@@ -125,8 +126,9 @@ def _verdict(
 
 
 def warn(where: str, coverage: Coverage, names: Sequence[str]) -> None:
-    """Log a warning that names every column left out, by reason, and one for odd columns that stay.
+    """Log a warning that names columns left out, by reason, and one for odd columns that stay.
 
+    A log line names some of them; `Coverage.sentences` has all, for the record.
     `where`: whose columns these are, such as `ridge of EURUSD, split fold0`.
     """
     for verdict, found in (("left out", coverage.dropped), ("odd, but kept", coverage.suspect)):
@@ -134,8 +136,13 @@ def warn(where: str, coverage: Coverage, names: Sequence[str]) -> None:
         for column, why in found.items():
             by_reason.setdefault(why, []).append(names[column])
         if by_reason:
-            said = "; ".join(f"{why}: {', '.join(group)}" for why, group in by_reason.items())
-            log.warning("%s: %d of %d columns %s: %s", where, len(found), len(names), verdict, said)
+            said = "; ".join(f"{why}: {_some(group)}" for why, group in list(by_reason.items())[:_REASONS])
+            more = "; and other reasons" if len(by_reason) > _REASONS else ""
+            log.warning("%s: %d of %d columns %s: %s%s", where, len(found), len(names), verdict, said, more)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
 
 
 class MissingColumns:
@@ -149,5 +156,4 @@ class MissingColumns:
         fresh = [name for name in unknown if name not in self._told]
         if fresh:
             self._told.update(fresh)
-            shown = ", ".join(fresh[:12]) + (f" and {len(fresh) - 12} more" if len(fresh) > 12 else "")
-            log.warning("%s: %s missing in every row, taken to be at the mean of training", where, shown)
+            log.warning("%s: %s missing in every row, taken to be at the mean of training", where, _some(fresh))

@@ -227,6 +227,15 @@ def test_new_bars_bring_a_shadow_that_can_be_promoted_and_rolled_back(clone: Sma
     assert aliases(clone) == {CHAMPION: after[CHAMPION], PREVIOUS: after[SHADOW]}
 
 
+def test_families_of_equal_settings_are_told_apart(clone: SmallHome) -> None:
+    path = clone.configs / "assets" / f"{SYMBOL}.yaml"
+    models = {"climatology": {}, "filtered_historical": {}, "seasonal_ewma": {}}  # none of them has any setting
+    path.write_text(json.dumps({**ASSET, "models": models}))
+    lineage = clone.lineage()
+    found = [lineage.fingerprint(key) for key in lineage.stages]
+    assert len(set(found)) == len(found)
+
+
 def test_damaged_model_is_refused_and_the_champion_stays(clone: SmallHome) -> None:
     lineage = clone.lineage()
     registry, before = lineage.workspace.registry, aliases(clone)
