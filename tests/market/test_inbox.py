@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from file_makers import zipped
 from market_helpers import as_csv, bars
 
 from fxgpt_core.common.errors import StoreError
 from fxgpt_core.market.config import QualityConfig
+from fxgpt_core.market.files import importing as importing_module
 from fxgpt_core.market.files import inbox as inbox_module
 from fxgpt_core.market.files.importing import Imports
 from fxgpt_core.market.files.inbox import Inbox, Taken
@@ -110,3 +112,54 @@ def test_a_fault_of_ours_rejects_its_file_and_no_other(tmp_path: Path, monkeypat
     assert [one.unexpected for one in taken] == [True, False]
     assert "Traceback" in (inbox.root / "rejected" / "EURUSD_bad.csv.reason.txt").read_text()
     assert len(load_candles(lake, "EURUSD", "1h")) == 600
+
+
+def test_what_an_archive_brought_is_told_although_the_rest_of_it_is_rejected(tmp_path: Path) -> None:
+    inbox, lake = Inbox(tmp_path / "inbox"), Lake(tmp_path / "lake")
+    path = _drop(inbox, "several.zip", "")
+    bad = "time,open,high,low,close\n2024-01-02 00:00:00,1,1,1,1\n"
+    path.write_bytes(zipped({"EURUSD_mid.csv": as_csv(bars(600)), "USDJPY.csv": bad}))
+    os.utime(path, (NOW.timestamp() - 60,) * 2)
+    taken = _take(inbox, lake, path)
+    assert taken.moved_to == inbox.root / "rejected" / "several.zip"
+    assert [one["symbol"] for one in taken.imported] == ["EURUSD"]
+    said = (inbox.root / "rejected" / "several.zip.reason.txt").read_text()
+    assert "USDJPY.csv" in said
+    assert "these were imported from it: 600 EURUSD 1h mid bars" in said
+    assert len(load_candles(lake, "EURUSD", "1h")) == 600
+
+
+def test_a_fault_of_ours_inside_an_import_is_told_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inbox, lake = Inbox(tmp_path / "inbox"), Lake(tmp_path / "lake")
+    path = _drop(inbox, "EURUSD_mid.csv", as_csv(bars(600)))
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("float division")
+
+    monkeypatch.setattr(importing_module, "judge", fail)
+    taken = _take(inbox, lake, path)
+    assert taken.unexpected
+    assert "ZeroDivisionError" in (inbox.root / "rejected" / "EURUSD_mid.csv.reason.txt").read_text()
+
+
+def test_names_as_long_as_a_folder_takes_them_are_moved_with_their_reason(tmp_path: Path) -> None:
+    inbox, lake = Inbox(tmp_path / "inbox"), Lake(tmp_path / "lake")
+    for letter, name in (("x", "x" * 249), ("\u00fc", "\u00fc" * 124 + "x")):
+        for number in range(2):  # the second gets another name
+            taken = _take(inbox, lake, _drop(inbox, f"{name}.csv", f"nothing {number}"))
+            assert taken.moved_to.read_text() == f"nothing {number}"
+        assert len([one for one in os.listdir(inbox.root / "rejected") if one.startswith(letter)]) == 4
+    assert inbox.waiting(NOW) == []
+
+
+def test_a_reason_that_cannot_be_written_is_still_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inbox, lake = Inbox(tmp_path / "inbox"), Lake(tmp_path / "lake")
+    path = _drop(inbox, "EURUSD.csv", "no,table\n1,2\n")
+
+    def refuse(*_: object, **__: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", refuse)
+    taken = _take(inbox, lake, path)
+    assert taken.moved_to == inbox.root / "rejected" / "EURUSD.csv"
+    assert "No space left on device" in str(taken.reason)

@@ -14,18 +14,21 @@ from fxgpt_core.common.errors import BadInputError, FxgptError, StoreError
 from fxgpt_core.common.hashing import stable_hash
 from fxgpt_core.common.symbols import normalise_symbol
 from fxgpt_core.market.files.importing import Imports, Limits, import_files
-from fxgpt_core.market.files.reading import Claims
+from fxgpt_core.market.files.reading import Claims, FaultError
 from fxgpt_core.market.lake import Lake
 
 DONE, REJECTED = "done", "rejected"
 _UNFINISHED = (".part", ".tmp", ".partial", ".crdownload", ".filepart")
+_NAME_BYTES = 255
+"""What folders take as the name of a file."""
 
 
 @dataclass(frozen=True)
 class Taken:
-    """What became of one file: where it lies now, and either what was imported of it or why it was rejected.
+    """What became of one file: where it lies now, what was imported of it, and why it was rejected.
 
-    `unexpected` says that the reason is a fault of ours and not of the file.
+    Of an archive that is rejected something may have been imported. `unexpected` says that the reason is a fault of
+    ours and not of the file.
     """
 
     name: str
@@ -89,21 +92,28 @@ class Inbox:
         return taken
 
     def _settle(self, files: Sequence[Path], done: Imports) -> list[Taken]:
-        """Move files to where they belong after an import; raises StoreError for the first that the lake refused."""
-        failed = dict(reversed(done.failed))  # of several reasons the first one
+        """Move files to where they belong after an import; raises StoreError for the first that the lake refused.
+
+        What was imported of an archive of which something else failed is told beside the reason.
+        """
+        failed: dict[Path, list[FxgptError]] = {}
+        for path, error in done.failed:
+            failed.setdefault(path, []).append(error)
         facts: dict[str, list[dict[str, Any]]] = {}
         for one in [*(result.to_dict() for result in done.results), *done.events]:
             facts.setdefault(str(one["path"]), []).append(one)
         out, refused = [], None
         for path in files:
-            error = failed.get(path)
-            if error is None:
+            errors, imported = failed.get(path, []), tuple(facts.get(str(path), ()))
+            broken = next((error for error in errors if isinstance(error, StoreError)), None)
+            if not errors:
                 name = str(path.relative_to(self.root))
-                out.append(Taken(name, self._move(path, DONE), tuple(facts.get(str(path), ()))))
-            elif isinstance(error, StoreError):
-                refused = refused or error
+                out.append(Taken(name, self._move(path, DONE), imported))
+            elif broken is not None:
+                refused = refused or broken
             else:
-                out.append(self._rejected(path, str(error)))
+                reason = " ".join([*dict.fromkeys(map(str, errors)), *_all_the_same(imported)])
+                out.append(self._rejected(path, reason, _traces(errors), imported))
         if refused is not None:
             raise refused
         return out
@@ -113,11 +123,15 @@ class Inbox:
         first = path.relative_to(self.root).parts[0]
         return first if first != path.name else ""
 
-    def _rejected(self, path: Path, reason: str, details: str = "") -> Taken:
+    def _rejected(self, path: Path, reason: str, details: str = "", imported: tuple[dict[str, Any], ...] = ()) -> Taken:
         name, moved = str(path.relative_to(self.root)), self._move(path, REJECTED)
         text = f"{reason}\n\n{details}".rstrip() + "\n"
-        moved.with_name(f"{moved.name}.reason.txt").write_text(text, encoding="utf-8")
-        return Taken(name, moved, reason=reason, unexpected=bool(details))
+        try:
+            beside = moved.with_name(_fitting(moved.name, ".reason.txt"))
+            beside.write_text(text, encoding="utf-8", errors="backslashreplace")
+        except OSError as error:  # the reason still reaches who asked for the import
+            reason += f" (This could not be written beside the file: {error.strerror}.)"
+        return Taken(name, moved, imported, reason, unexpected=bool(details))
 
     def _move(self, path: Path, folder: str) -> Path:
         """Move a file under `folder`, never over another one."""
@@ -126,6 +140,32 @@ class Inbox:
         count = 1
         while target.exists():
             count += 1
-            target = target.with_name(f"{path.stem}_{count}{path.suffix}")
+            target = target.with_name(_fitting(path.stem, f"_{count}{path.suffix}"))
         os.replace(path, target)
         return target
+
+
+def _fitting(name: str, ending: str) -> str:
+    """Return name and ending together, the name cut (and told from others by a hash) where a folder takes no more."""
+    if len(os.fsencode(name + ending)) <= _NAME_BYTES:
+        return name + ending
+    ending = f"_{stable_hash(os.fsencode(name).hex(), 8)}{ending}"
+    kept = os.fsencode(name)[: max(_NAME_BYTES - len(os.fsencode(ending)), 0)]
+    return kept.decode("utf-8", errors="ignore") + ending
+
+
+def _all_the_same(imported: Sequence[dict[str, Any]]) -> list[str]:
+    """Return the sentence that tells what was imported of a file that is rejected; none when nothing was."""
+    told = [
+        f"{one['rows_imported']} {one['symbol']} {one['timeframe']} {one['side']} bars"
+        if "rows_imported" in one
+        else "an economic calendar"
+        for one in imported
+    ]
+    return [f"All the same these were imported from it: {', '.join(told)}."] if told else []
+
+
+def _traces(errors: Sequence[FxgptError]) -> str:
+    """Return where faults of ours were raised, empty when there are none."""
+    faults = [error.fault for error in errors if isinstance(error, FaultError)]
+    return "\n".join("".join(traceback.format_exception(fault)) for fault in faults)
