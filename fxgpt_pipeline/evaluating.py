@@ -12,6 +12,7 @@ from fxgpt_core.evaluation.archive import CALIBRATED, read_span, write_span
 from fxgpt_core.evaluation.evaluation import evaluate
 from fxgpt_core.evaluation.result import Evaluation
 from fxgpt_core.features.outcomes import Outcomes
+from fxgpt_core.market.events.files import IMPACTS
 from fxgpt_core.models.walk_forward import read_walk_forward
 from fxgpt_pipeline.lineage import Lineage
 from fxgpt_pipeline.stages import SCORES, backtest, calibrated
@@ -46,7 +47,7 @@ def calibrate(lineage: Lineage, family: str) -> tuple[Forecast, CalibrationRepor
 
 def score(lineage: Lineage) -> Evaluation:
     """Evaluate all families of a symbol on the rows that they share; stores the result."""
-    lake, symbol = lineage.workspace.lake, lineage.symbol
+    lake, symbol, releases = lineage.workspace.lake, lineage.symbol, lineage.releases()
     evaluation = evaluate(
         symbol,
         {name: read_walk_forward(lake, symbol, name).forecast for name in lineage.families},
@@ -54,6 +55,8 @@ def score(lineage: Lineage) -> Evaluation:
         Outcomes.from_dataset(lineage.dataset()),
         lineage.baselines,
         lineage.settings.evaluation,
+        releases=None if releases is None else releases.ts_utc[releases.impact == IMPACTS.index("high")],
+        seed=lineage.settings.seed,
     )
     lineage.workspace.documents.write(EVALUATION, symbol, evaluation.to_dict(), lineage.fingerprint(SCORES))
     return evaluation

@@ -75,13 +75,13 @@ def build_stages(families: Iterable[str]) -> Mapping[Key, Stage]:
             Stage(backtest(name), (calibrated(name), CANDLES), ("backtest", "costs"), name),
         ]
     stages += [
-        Stage(SCORES, tuple(calibrated(n) for n in names), ("evaluation",)),
+        Stage(SCORES, tuple(calibrated(n) for n in names), ("evaluation", "releases", "seed"), code_version="2"),
         Stage(DRIFT, (TABLES, TARGETS), ("drift", "seed")),
     ]
     stages += [Stage(candidate(n), (calibrated(n),), ("walk_forward", "seed"), n) for n in names]
     evidence = tuple(key(n) for n in names for key in (candidate, backtest))
     stages += [
         Stage(CHAMPION, (SCORES, *evidence), ("gate", "acknowledged_alarm")),
-        Stage(REPORT, (CHAMPION, DRIFT), ("aliases",)),
+        Stage(REPORT, (CHAMPION, DRIFT), ("aliases",), code_version="2"),
     ]
     return {stage.key: stage for stage in stages}
