@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from fxgpt_core.features.coverage import Coverage
+from fxgpt_core.features.coverage import Coverage, CoverageConfig
 from fxgpt_core.features.table import FeatureTable
 
 KINDS = ("all missing", "mostly missing", "constant", "explosive")
@@ -35,8 +37,9 @@ class ColumnCondition:
 def month_condition(block: FeatureTable) -> dict[str, Any]:
     """Return, for a manifest, what a month's columns lack: rows, column -> missing values, column -> kind of oddity."""
     missing = np.isnan(block.values).sum(axis=0)
-    judged = Coverage.of(block.values)
-    reasons = {**judged.dropped, **judged.suspect}
+    doubtful = _doubtful(block.values, missing)
+    judged = Coverage.of(block.values[:, doubtful])
+    reasons = {int(doubtful[i]): why for i, why in {**judged.dropped, **judged.suspect}.items()}
     return {
         "rows": len(block),
         "missing": {block.names[i]: int(missing[i]) for i in np.flatnonzero(missing)},
@@ -59,6 +62,19 @@ def table_condition(
         ColumnCondition(timeframe, name, missing[name] / max(rows, 1), dict(odd.get(name, {})), len(months))
         for name in columns
     ]
+
+
+def _doubtful(values: NDArray[np.float32], missing: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the columns that a closer look is worth: the others move, within bounds, and are mostly there.
+
+    Medians of hundreds of columns cost more than the columns themselves.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # columns without a value
+        low, high = np.nanmin(values, axis=0), np.nanmax(values, axis=0)
+    span, size = high - low, np.maximum(np.abs(low), np.abs(high))
+    lively = (span > 1e-5 * size) & (span > 1e-8) & (span <= CoverageConfig().explosive_least)
+    return np.flatnonzero(~lively | (missing > 0.5 * len(values)))
 
 
 def _kind(why: str) -> str:

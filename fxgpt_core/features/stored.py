@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from fxgpt_core.market.lake import Lake, PartEntry
 
 FEATURES, TARGETS = "features", "targets"
-_NAMED = 12  # odd columns that a warning names
+_NAMED = 6  # odd columns that a warning names
 
 log = logging.getLogger(__name__)
 

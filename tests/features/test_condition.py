@@ -9,6 +9,9 @@ import pytest
 from fxgpt_core.common.timeframes import TIMEFRAMES
 from fxgpt_core.features import registry
 from fxgpt_core.features.bars import Bars
+from fxgpt_core.features.blocks import compute_table
+from fxgpt_core.features.condition import month_condition
+from fxgpt_core.features.coverage import Coverage
 from fxgpt_core.features.registry import Indicator
 from fxgpt_core.features.spec import FeatureSpec
 from fxgpt_core.features.stored import FeaturesSummary, read_table, update_tables
@@ -78,3 +81,12 @@ def test_what_was_found_in_kept_months_is_still_known(lake: Lake, planted: None)
     again = update_tables(lake, "GBPUSD", LAYOUT, SPEC)
     assert again.computed == {"1h": 0}
     assert conditions(again) == conditions(first)
+
+
+def test_columns_that_look_well_at_a_glance_would_be_judged_well() -> None:
+    table = compute_table(simulate("GBPUSD", "5m", start=CANDLES.ts_utc[0], bars=9000, seed=4), FeatureSpec())
+    block = table.take(slice(2000, 6000))
+    found = month_condition(block)["odd"]
+    judged = Coverage.of(block.values)
+    assert set(found) == {block.names[i] for i in {**judged.dropped, **judged.suspect}}
+    assert found
