@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from fxgpt_core.common.errors import ConfigError
+from fxgpt_core.common.hashing import stable_hash
 from fxgpt_core.common.timeframes import Timeframe
 from fxgpt_core.features.bars import Bars, Floats
 from fxgpt_core.features.parameters import Parameter
@@ -113,6 +114,15 @@ def feature(
         return function
 
     return register
+
+
+def declarations_hash() -> str:
+    """Return a hash that changes when any indicator is added, removed, declared otherwise or raised in version."""
+    declared = [
+        (one.name, one.group, one.version, one.source, one.resolved({}), list(one.reads))
+        for one in indicators().values()
+    ]
+    return stable_hash(declared)
 
 
 def indicators() -> Mapping[str, Indicator]:

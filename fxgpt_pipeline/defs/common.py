@@ -46,16 +46,19 @@ class Parts:
     workspace: Workspace
 
     def asset(
-        self, key: Key, *, description: str, kinds: set[str], **options: Any
+        self, key: Key, *, description: str, kinds: set[str], declarations: str = "", **options: Any
     ) -> Callable[..., dg.AssetsDefinition]:
-        """Return `@asset` for a stage: key, dependencies and code version come from the stage."""
+        """Return `@asset` for a stage: key, dependencies and code version come from the stage.
+
+        `declarations`: a hash of what is declared elsewhere and belongs to the code, such as the indicators.
+        """
         stage = self.stages[key]
         decorator: Callable[..., dg.AssetsDefinition] = dg.asset(
             key=dg.AssetKey(stage.key),
             deps=[dg.AssetKey(dep) for dep in stage.deps],
             partitions_def=self.symbols,
             group_name=stage.key[0],
-            code_version=stage.code_version,
+            code_version=f"{stage.code_version}.{declarations}" if declarations else stage.code_version,
             owners=OWNERS,
             kinds=kinds,
             description=description,

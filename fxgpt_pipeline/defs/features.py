@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from fxgpt_core.features.registry import declarations_hash
 from fxgpt_pipeline.defs.common import FRESH, Parts, begin, finished, reporter
 from fxgpt_pipeline.stages import TABLES, TARGETS
 from fxgpt_pipeline.workspace import Workspace
@@ -46,6 +47,7 @@ def build(parts: Parts) -> list[Any]:
         description="Multi-timeframe features, one table a timeframe; each row is usable from its bar's close on. "
         "Months whose bars and definitions did not change are kept.",
         kinds={"parquet", "numpy"},
+        declarations=declarations_hash(),
         automation_condition=FRESH,
     )
     def tables(context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult[Any]:

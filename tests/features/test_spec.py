@@ -1,5 +1,6 @@
 """Feature configuration: what is on where, and hashes that change with meaning."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import yaml
 from pydantic import ValidationError
 
 from fxgpt_core.common.timeframes import TIMEFRAMES
+from fxgpt_core.features import registry
 from fxgpt_core.features.spec import FeatureSpec, YardstickConfig
 
 H1, M5 = TIMEFRAMES["1h"], TIMEFRAMES["5m"]
@@ -55,3 +57,11 @@ def test_the_shipped_file_says_what_the_code_does() -> None:
 def test_mistakes_are_named(values: dict[str, object], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         FeatureSpec.model_validate(values)
+
+
+def test_a_changed_declaration_changes_the_hash_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = registry.declarations_hash()
+    known = dict(registry.indicators())
+    known["rsi"] = replace(known["rsi"], version=known["rsi"].version + 1)
+    monkeypatch.setattr(registry, "_INDICATORS", known)
+    assert registry.declarations_hash() != before
