@@ -13,7 +13,16 @@ from numpy.typing import NDArray
 
 from fxgpt_core.common.errors import DataError, StoreError
 from fxgpt_core.common.timeframes import timeframe
-from fxgpt_core.market.bar_parts import CANDLES, ONE_SIDED, by_month, entry_of, fingerprint, origin, readable_bars
+from fxgpt_core.market.bar_parts import (
+    CANDLES,
+    ONE_SIDED,
+    by_month,
+    entry_of,
+    fingerprint,
+    is_month,
+    origin,
+    readable_bars,
+)
 from fxgpt_core.market.candles import SCHEMA, Candles
 from fxgpt_core.market.lake import Lake, Manifest, PartEntry
 from fxgpt_core.market.losses import cure, mending
@@ -40,7 +49,7 @@ def check_bars(lake: Lake, keys: dict[str, str]) -> Checked:
     """Check the bars of one symbol and timeframe against their manifest."""
     symbol, bar = keys["symbol"], timeframe(keys["timeframe"])
     checked = Checked(f"{symbol} {bar}")
-    present = set(lake.parts(CANDLES, keys))
+    present = {part for part in lake.parts(CANDLES, keys) if is_month(part)}  # others are strays
     try:
         manifest = lake.read_manifest(CANDLES, keys)
     except StoreError as error:
@@ -83,7 +92,7 @@ def check_side(lake: Lake, keys: dict[str, str]) -> Checked:
         manifest = None
     if manifest is not None and manifest.extra.get("combined"):
         entries, writing = side_entries(manifest, keys["side"]), _months_written(manifest)
-    present = lake.parts(ONE_SIDED, keys)
+    present = [part for part in lake.parts(ONE_SIDED, keys) if is_month(part)]
     for part in sorted({*present, *entries}):
         entry = None if part in writing else entries.get(part)
         advice = cure(whole) if manifest is None else mending(whole, manifest, part, keys["side"])

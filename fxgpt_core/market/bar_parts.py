@@ -13,7 +13,7 @@ import numpy as np
 from fxgpt_core.common.errors import DataError
 from fxgpt_core.common.hashing import stable_hash
 from fxgpt_core.common.timeframes import Timeframe
-from fxgpt_core.market.candles import Candles
+from fxgpt_core.market.candles import SCHEMA, Candles
 from fxgpt_core.market.lake import Lake, Manifest, PartEntry
 
 CANDLES, ONE_SIDED, SUPERSEDED = "candles", "candles_by_side", "candles_superseded"
@@ -68,11 +68,11 @@ def read_bars(lake: Lake, symbol: str, bar: Timeframe, side: str, parts: list[st
 def readable_bars(lake: Lake, dataset: str, keys: Mapping[str, str], part: str, side: str) -> Candles | None:
     """Return a month's bars of any dataset of bars, None where there are none or they cannot be read as bars."""
     table = lake.readable(dataset, keys, part)
-    if table is None:
+    if table is None or table.schema.names != SCHEMA.names or table.schema.types != SCHEMA.types:
         return None
     try:
         return Candles.from_arrow(table, keys["symbol"], keys["timeframe"], side)
-    except (DataError, KeyError, ValueError, TypeError):  # bars that contradict themselves, absent or wrong columns
+    except DataError:  # bars that contradict themselves or are out of order
         return None
 
 

@@ -193,8 +193,8 @@ class Lake:
             return None
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise StoreError(
-                f"Manifest {self.storage.where(name)} is damaged ({error}); delete it and materialise again. If it is "
-                "one of bars that were imported or fetched, `fxgpt lake rebuild` makes it from them."
+                f"Manifest {self.storage.where(name)} is damaged ({error}). If it is that of bars which were imported "
+                "or fetched, `fxgpt lake rebuild` makes it from them; otherwise delete it and materialise again."
             ) from error
 
     def write_manifest(self, dataset: str, keys: Mapping[str, str], manifest: Manifest) -> None:

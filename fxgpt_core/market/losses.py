@@ -83,7 +83,8 @@ def check_unknown(lake: Lake, candles: Candles) -> None:
             what = f"{candles.symbol} {candles.timeframe}"
             raise DataError(
                 f"The lake holds {len(present)} months of {what} bars whose manifest has gone, so nobody knows their "
-                f"price side. {cure(keys)} If they are derived from faster bars, `fxgpt materialize` makes them again."
+                f"price side. {cure(keys)} (Say --side.) If they are derived from faster bars, "
+                "`fxgpt materialize` makes them again."
             )
 
 

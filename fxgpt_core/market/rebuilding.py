@@ -6,13 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from fxgpt_core.common.errors import BadInputError, DataError, StoreError
 from fxgpt_core.common.timeframes import Timeframe
 from fxgpt_core.market.bar_parts import (
     CANDLES,
     ONE_SIDED,
+    SUPERSEDED,
     bar_keys,
     being_written,
+    by_month,
     empty_manifest,
     finish,
     is_month,
@@ -21,8 +25,8 @@ from fxgpt_core.market.bar_parts import (
 )
 from fxgpt_core.market.candles import SIDES
 from fxgpt_core.market.lake import Lake, Manifest
-from fxgpt_core.market.sides import OTHER_SIDE
-from fxgpt_core.market.two_sides import recombine
+from fxgpt_core.market.sides import OTHER_SIDE, combine_sides
+from fxgpt_core.market.two_sides import recombine, side_bars
 
 
 @dataclass(frozen=True)
@@ -41,8 +45,8 @@ class Rebuilt:
 
 
 def rebuild(lake: Lake, symbol: str, bar: Timeframe, side: str | None = None) -> Rebuilt:
-    """Accept given bars as they are in the lake: months that cannot be read are removed, mid bars of bid and ask made
-    again, and the manifest written anew.
+    """Accept given bars as they are in the lake: months that cannot be read are removed, bars that lie in a wrong month
+    are put into theirs, mid bars of bid and ask made again, and the manifest written anew.
 
     `side` says which price side bars are whose manifest has gone, where both sides are not there to tell. Raises
     DataError when there are no bars, BadInputError when the side is not known or contradicts what is, or when the bars
@@ -56,25 +60,37 @@ def rebuild(lake: Lake, symbol: str, bar: Timeframe, side: str | None = None) ->
                 f"{symbol} {bar} bars are derived from {manifest.extra['feed']} bars: make them again by "
                 f"`fxgpt materialize --symbol {symbol} --months …`."
             )
-        sides = {one: _months(lake, ONE_SIDED, {**keys, "side": one}) for one in OTHER_SIDE}
-        held = _months(lake, CANDLES, keys)
-        if not held and not any(sides.values()):
+        both = [bool(_months(lake, ONE_SIDED, {**keys, "side": one})) for one in OTHER_SIDE]
+        if not _months(lake, CANDLES, keys) and not any(both):
             raise DataError(f"The lake {lake.root} holds no {bar} bars of {symbol}: import a file first.")
-        combined = all(sides.values()) if manifest is None else bool(manifest.extra.get("combined"))
+        combined = all(both) if manifest is None else bool(manifest.extra.get("combined"))
         side = _side(f"{symbol} {bar}", side, "mid" if combined else _told(manifest))
         manifest = manifest or empty_manifest(side)
-        removed = _remove_unreadable(lake, CANDLES, keys, side)
+        removed = _put_in_order(lake, CANDLES, keys, side)
         if combined:
             for one in OTHER_SIDE:
-                removed += _remove_unreadable(lake, ONE_SIDED, {**keys, "side": one}, one)
-            months = sorted({*held, *sides["bid"], *sides["ask"], *manifest.parts})
-            manifest = replace(manifest, parts={}, extra={**manifest.extra, "side": "mid", "combined": True})
-            manifest = being_written(manifest, "bid and ask bars", months, combining=True)
-            lake.write_manifest(CANDLES, keys, manifest)
-            manifest = recombine(lake, symbol, bar, manifest, losing=True)
+                removed += _put_in_order(lake, ONE_SIDED, {**keys, "side": one}, one)
+            manifest = _combine_again(lake, symbol, bar, manifest)
         else:
-            manifest = finish(lake, symbol, bar, manifest, {*held, *manifest.parts})
+            manifest = finish(lake, symbol, bar, manifest, {*_months(lake, CANDLES, keys), *manifest.parts})
     return Rebuilt(side, len(manifest.parts), manifest.rows, tuple(removed))
+
+
+def _combine_again(lake: Lake, symbol: str, bar: Timeframe, manifest: Manifest) -> Manifest:
+    """Make all mid bars from their sides; months that lose bars by it are copied aside first."""
+    keys = bar_keys(symbol, bar)
+    held = _months(lake, CANDLES, keys)
+    for part in held:
+        made = combine_sides(*(side_bars(lake, symbol, bar, one, part) for one in ("bid", "ask")))
+        before = lake.read(CANDLES, keys, [part])
+        if len(made) < len(before):
+            lake.write(SUPERSEDED, keys, part, before)
+    months = {*held, *manifest.parts}
+    months |= {part for one in OTHER_SIDE for part in _months(lake, ONE_SIDED, {**keys, "side": one})}
+    manifest = replace(manifest, parts={}, extra={**manifest.extra, "side": "mid", "combined": True})
+    manifest = being_written(manifest, "bid and ask bars", months, combining=True)
+    lake.write_manifest(CANDLES, keys, manifest)
+    return recombine(lake, symbol, bar, manifest, losing=True)
 
 
 def _manifest(lake: Lake, keys: Mapping[str, str]) -> Manifest | None:
@@ -98,9 +114,22 @@ def _side(what: str, given: str | None, known: str | None) -> str:
     return known or str(given)
 
 
-def _remove_unreadable(lake: Lake, dataset: str, keys: Mapping[str, str], side: str) -> list[str]:
+def _put_in_order(lake: Lake, dataset: str, keys: Mapping[str, str], side: str) -> list[str]:
+    """Remove months that cannot be read and return their names; put bars into their own month where it lacks them."""
     bad = [part for part in _months(lake, dataset, keys) if readable_bars(lake, dataset, keys, part, side) is None]
     lake.remove(dataset, keys, bad)
+    for part in _months(lake, dataset, keys):
+        bars = readable_bars(lake, dataset, keys, part, side)
+        months = by_month(bars) if bars is not None else {}
+        own = months.pop(part, None)
+        for other, strangers in months.items():
+            known = readable_bars(lake, dataset, keys, other, side)
+            lacking = strangers if known is None else strangers.take(~np.isin(strangers.ts_utc, known.ts_utc))
+            lake.upsert(dataset, keys, other, lacking.to_arrow())
+        if own is None:
+            lake.remove(dataset, keys, [part])
+        elif months:  # last, when what it loses lies elsewhere
+            lake.write(dataset, keys, part, own.to_arrow())
     return [f"{dataset} {' '.join(keys.values())} {part}" for part in bad]
 
 

@@ -40,9 +40,9 @@ def data(ctx: click.Context, symbol: str | None, as_json: bool) -> None:
             click.echo(f"Note: {note}", err=True)
         for name, bars in report.bars.items():
             click.echo(f"{name}: {', '.join(f'{count} bars of {bar}' for bar, count in bars.items())}")
-        if report.tables:
+        if any(report.tables.values()):
             parts = ", ".join(f"{count} of {name}" for name, count in report.tables.items() if count)
-            click.echo(f"Other parts read: {parts or 'none'}")
+            click.echo(f"Other parts read: {parts}.")
         click.echo(f"{len(report.problems)} problems, {len(report.notes)} notes.")
     if report.problems:
         ctx.exit(1)

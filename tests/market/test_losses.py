@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from market_helpers import as_csv, content
 from market_helpers import bars as simulated
@@ -89,11 +90,16 @@ def _truncate(lake: Lake, dataset: str, keys: dict[str, str], part: str) -> None
     lake.storage.write(f"{folder}/{part}/part.parquet", raw[: len(raw) // 2])
 
 
+def _add_a_column(lake: Lake, dataset: str, keys: dict[str, str], part: str) -> None:
+    table = lake.read(dataset, keys, [part])
+    lake.write(dataset, keys, part, table.append_column("x", [[1.0] * len(table)]))
+
+
 def _lose(lake: Lake, dataset: str, keys: dict[str, str], part: str) -> None:
     lake.remove(dataset, keys, [part])
 
 
-HARMS = [_halve, _alter, _truncate, _lose]
+HARMS = [_halve, _alter, _truncate, _add_a_column, _lose]
 
 
 @pytest.mark.parametrize("harm", HARMS)
@@ -169,6 +175,20 @@ def test_a_correction_survives_the_return_of_the_older_file(lake: Lake, tmp_path
     assert _import(lake, tmp_path, first.take(slice(0, 900)), "_1").rows_changed > 0  # another file, and the last one
 
 
+def test_a_damaged_month_that_a_later_file_corrected_is_not_healed_by_the_older_one(lake: Lake, tmp_path: Path) -> None:
+    wrong = _piece(MID, "2024-02-05", "2024-02-10").to_frame()
+    corrected = Candles.from_frame(wrong.assign(volume=wrong["volume"] + 1), "EURUSD", "1h", "mid")
+    _import(lake, tmp_path, corrected, "_correction")
+    whole = load_candles(lake, "EURUSD", "1h")
+    _truncate(lake, CANDLES, KEYS, FEBRUARY)
+    with pytest.raises(DataError, match=r"came from EURUSD_mid_1.csv, EURUSD_mid_correction.csv"):
+        _import(lake, tmp_path, _piece(MID, "2024-01-01", LAST), "_1")
+    rebuild(lake, "EURUSD", HOUR)
+    _import(lake, tmp_path, _piece(MID, "2024-01-01", LAST), "_1")
+    _import(lake, tmp_path, corrected, "_correction")
+    assert checksum(load_candles(lake, "EURUSD", "1h")) == checksum(whole)
+
+
 def test_the_older_file_brings_back_what_the_lake_lacks(lake: Lake, tmp_path: Path) -> None:
     first = _piece(MID, "2024-01-01", LAST)
     some = _piece(MID, "2024-02-05", "2024-02-10")
@@ -233,6 +253,25 @@ def test_rebuilding_accepts_what_is_left_and_drops_what_cannot_be_read(lake: Lak
     for start, end, name in (("2024-01-01", LAST, "_1"), (LAST, "2030-01-01", "_2")):
         _import(lake, tmp_path, _piece(MID, start, end), name)
     assert checksum(load_candles(lake, "EURUSD", "1h")) == checksum(MID)
+
+
+def test_rebuilding_puts_bars_into_their_own_month(lake: Lake) -> None:
+    january, february = (lake.read(CANDLES, KEYS, [part]) for part in (JANUARY, FEBRUARY))
+    lake.write(CANDLES, KEYS, FEBRUARY, pa.concat_tables([january.slice(len(january) - 10), february]))
+    lake.write(CANDLES, KEYS, JANUARY, january.slice(0, len(january) - 5))
+    lake.write(CANDLES, KEYS, "month=2018-08", lake.read(CANDLES, KEYS, [MARCH]))
+    lake.remove(CANDLES, KEYS, [MARCH])
+    assert rebuild(lake, "EURUSD", HOUR).removed == ()
+    assert check_lake(lake).problems == []
+    assert checksum(load_candles(lake, "EURUSD", "1h")) == checksum(MID)
+
+
+def test_rebuilding_without_a_side_keeps_the_mid_bars_aside(combined: Lake) -> None:
+    mid = combined.read(CANDLES, KEYS, [FEBRUARY])
+    _lose(combined, ONE_SIDED, {**KEYS, "side": "bid"}, FEBRUARY)
+    assert rebuild(combined, "EURUSD", HOUR).months == 2
+    assert combined.read("candles_superseded", KEYS, [FEBRUARY]).equals(mid)
+    assert check_lake(combined).problems == []
 
 
 def test_rebuilding_combines_both_sides_again(combined: Lake) -> None:
