@@ -172,7 +172,11 @@ def test_calendar_and_constant_columns_are_not_judged() -> None:
     dataset = market(1)
     names = reference_of(dataset, span(dataset), dataset.known_at[-1], CONFIG, 0).names
     assert {"abs_return", "surprise", "rsi_1h_14"} <= set(names)
-    assert not [n for n in names if n.startswith(("hour_", "weekday_", "london_", "tokyo_", "week_left"))]
+    assert not [
+        n
+        for n in names
+        if n.startswith(("hour_", "weekday_", "london_", "tokyo_", "week_left", "month_", "minute_", "cal_"))
+    ]
 
 
 def test_reference_survives_the_disk(tmp_path: Path) -> None:

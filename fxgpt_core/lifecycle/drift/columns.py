@@ -49,13 +49,18 @@ class DriftTable:
 
 
 def drift_table(dataset: Dataset, config: DriftConfig) -> DriftTable:
-    """Return the base timeframe's features without calendar columns, and two columns that show volatility plainly.
+    """Return the judged features of the base timeframe, and two columns that show volatility plainly.
 
     `abs_return`: absolute log return of the bar. `surprise`: |standardised target| of the shortest horizon, of the last
     label that had ended by then: how large moves were against what the yardstick foresaw.
     """
     table = dataset.tables[dataset.base.code]
-    kept = [i for i, name in enumerate(table.names) if not any(fnmatch(name, rule) for rule in config.exclude)]
+    kept = [
+        i
+        for i, name in enumerate(table.names)
+        if any(fnmatch(name, rule) for rule in config.include)
+        and not any(fnmatch(name, rule) for rule in config.exclude)
+    ]
     if len(kept) > config.max_columns:
         kept = [kept[int(i)] for i in np.linspace(0, len(kept) - 1, config.max_columns).round()]
     returns = np.abs(np.diff(np.log(dataset.candles.close), prepend=np.nan))

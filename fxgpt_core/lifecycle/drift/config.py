@@ -8,7 +8,17 @@ from pydantic import Field
 
 from fxgpt_core.common.config import Config
 
-CALENDAR_COLUMNS = ("hour_*", "weekday_*", "week_left_*", "sydney_*", "tokyo_*", "london_*", "new_york_*")
+CALENDAR_COLUMNS = (
+    *("hour_*", "weekday_*", "week_left_*", "week_opening_*", "week_closing_*", "minute_*", "month_*", "rollover_*"),
+    *("sydney_*", "tokyo_*", "london_*", "new_york_*", "clock_gap_*", "cal_*"),
+)
+
+JUDGED_COLUMNS = (
+    *("open_gap_*", "high_open_*", "low_open_*", "close_close_*", "ret_lag_*", "mom_*"),
+    *("rv_*", "vol_*", "atr_*", "har_*", "bb_*", "volume_*"),
+    *("rsi_*", "stoch_*", "cci_*", "willr_*", "macd*", "adx_*", "di_*"),
+)
+"""The largest of hundreds of distances is that of some slow column even in calm weeks: an alarm would need a crash."""
 
 
 class DriftConfig(Config):
@@ -26,6 +36,10 @@ class DriftConfig(Config):
     )
     max_columns: int = Field(
         default=64, ge=2, le=1000, description="Most feature columns judged; of more, evenly spaced ones are taken."
+    )
+    include: tuple[str, ...] = Field(
+        default=JUDGED_COLUMNS,
+        description="Name patterns of columns that are judged: size and shape of moves, momentum, volume.",
     )
     exclude: tuple[str, ...] = Field(
         default=CALENDAR_COLUMNS, description="Name patterns of columns that say what time it is, not how markets are."
