@@ -18,6 +18,7 @@ from fxgpt_core.evaluation.scores import crps
 from fxgpt_core.features.alignment import flat
 from fxgpt_core.features.assemble import build_dataset
 from fxgpt_core.features.dataset import Dataset
+from fxgpt_core.features.spec import FeatureSpec
 from fxgpt_core.models.forecaster import FitReport, Forecaster, Provenance
 from fxgpt_core.models.registry import family
 from fxgpt_core.models.tabular.design import design
@@ -135,9 +136,11 @@ def test_without_validation_labels_it_takes_the_default_share(name: str) -> None
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_four_thousand_rows_fit_in_three_seconds(name: str) -> None:
+def test_four_thousand_rows_of_two_hundred_columns_fit_in_three_seconds(name: str) -> None:
     layout = (TIMEFRAMES["1h"], TIMEFRAMES["4h"])
-    data = with_split(build_dataset(bars(5500, 4), layout, (60, 240, 1440)), test=0.15)
+    spec = FeatureSpec(groups=("ohlc", "time", "volatility", "oscillators"))
+    data = with_split(build_dataset(bars(5500, 4), layout, (60, 240, 1440), spec), test=0.15)
+    assert sum(len(table.names) for table in data.tables.values()) > 180
     started = time.process_time()
     _, report = fit(name, data)
     assert report.rows > 3000
