@@ -9,7 +9,8 @@ from pydantic import Field, field_validator
 from fxgpt_core.backtest.config import BacktestConfig
 from fxgpt_core.calibration.config import CalibrationConfig
 from fxgpt_core.common.config import Config
-from fxgpt_core.evaluation.config import EvaluationConfig, WalkForwardConfig
+from fxgpt_core.evaluation.config import EvaluationConfig
+from fxgpt_core.evaluation.split_config import WalkForwardConfig
 from fxgpt_core.lifecycle.drift.config import DriftConfig
 from fxgpt_core.market.config import QualityConfig, load_market_hours
 from fxgpt_core.policy.config import GateConfig, RetrainingConfig

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fxgpt_core.common.errors import DataError
-from fxgpt_core.evaluation.config import WalkForwardConfig
+from fxgpt_core.evaluation.split_config import WalkForwardConfig
 from fxgpt_core.features.dataset import Dataset, Split
 
 

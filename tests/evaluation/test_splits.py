@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from fxgpt_core.common.errors import DataError
 from fxgpt_core.common.timeframes import timeframe
-from fxgpt_core.evaluation.config import WalkForwardConfig
+from fxgpt_core.evaluation.split_config import WalkForwardConfig
 from fxgpt_core.evaluation.splits import final_split, walk_forward
 from fxgpt_core.features.dataset import Dataset, Split
 from fxgpt_core.features.table import FeatureTable
