@@ -9,13 +9,16 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from fxgpt_core.common.errors import FxgptError
 from fxgpt_core.store.paths import Home, config_dir
 from fxgpt_pipeline.cli.output import json_option, print_json
+
+if TYPE_CHECKING:
+    from fxgpt_core.training.plan import TrainingPlan
 
 _GIB = 2**30
 _MEMORY_GIB, _DISK_GIB = 8, 5  # what the default path is designed for
@@ -36,21 +39,35 @@ class Finding:
 @click.pass_context
 def doctor(ctx: click.Context, as_json: bool) -> None:
     """Say what this machine has and lacks, and how to get it; exit code 1 when something required is missing."""
-    findings = list(examine(Home.from_environment(), config_dir()))
+    plan = _plan()
+    findings = list(examine(Home.from_environment(), config_dir(), plan))
     missing = [finding for finding in findings if finding.status == "missing"]
     if as_json:
-        print_json({"ready": not missing, "findings": [asdict(finding) for finding in findings]})
+        found = [asdict(finding) for finding in findings]
+        print_json({"ready": not missing, "findings": found, "plan": None if plan is None else plan.to_dict()})
     else:
         width = max(len(finding.name) for finding in findings)
         for finding in findings:
             remedy = f" -> {finding.remedy}" if finding.remedy else ""
             click.echo(f"{finding.status:<8}{finding.name:<{width}}  {finding.found}{remedy}")
+        for sentence in () if plan is None else plan.reasons:
+            click.echo(f"{'plan':<8}{sentence}")
         click.echo(f"{len(missing)} required things are missing." if missing else "Ready.")
     if missing:
         ctx.exit(1)
 
 
-def examine(home: Home, configs: Path) -> Iterator[Finding]:
+def _plan() -> TrainingPlan | None:
+    """Return how a model would be trained here, None where torch is missing (which is a finding of its own)."""
+    from fxgpt_core.training.plan import plan_training
+
+    try:
+        return plan_training(seed=0)
+    except (ImportError, OSError):
+        return None
+
+
+def examine(home: Home, configs: Path, plan: TrainingPlan | None) -> Iterator[Finding]:
     """Yield every finding; a look that fails is itself a finding and does not stop the others."""
     looks: tuple[tuple[str, Callable[[], Finding]], ...] = (
         ("python", _python),
@@ -59,7 +76,7 @@ def examine(home: Home, configs: Path) -> Iterator[Finding]:
         ("sample bars", _sample),
         ("processor", _processor),
         ("memory", _memory),
-        ("training", _training),
+        ("training", lambda: _training(plan)),
         ("state folder", lambda: _folder(home.root)),
         ("disk", lambda: _disk(home.root)),
         ("database", lambda: _database(home)),
@@ -133,13 +150,14 @@ def _memory() -> Finding:
     return Finding("memory", "note", found, f"below the {_MEMORY_GIB} GiB designed for; keep models small")
 
 
-def _training() -> Finding:
-    from fxgpt_core.training.plan import plan_training
-
-    plan = plan_training(seed=0)
-    status: Literal["ok", "note"] = "ok" if plan.device != "cpu" else "note"
-    remedy = "" if plan.device != "cpu" else "everything works without a GPU, large models train slowly"
-    return Finding("training", status, "; ".join(plan.reasons) or plan.device, remedy)
+def _training(plan: TrainingPlan | None) -> Finding:
+    """Sum up the training plan: which rule decided what follows below the findings."""
+    if plan is None:
+        raise FxgptError("torch cannot be imported: models that learn by gradient cannot be trained.")
+    found = f"{plan.devices} x {plan.device}, {plan.precision}, {plan.threads} threads"
+    if plan.device != "cpu":
+        return Finding("training", "ok", found)
+    return Finding("training", "note", found, "everything works without a GPU, large models train slowly")
 
 
 def _existing(path: Path) -> Path:

@@ -57,6 +57,10 @@ def test_doctor_finds_this_machine_ready_and_changes_nothing(fxgpt: Callable[...
     upgrade(f"sqlite:///{home / 'fxgpt.db'}")
     text = fxgpt("doctor").out
     assert "at revision 0001" in text
+    plan = answer.json()["plan"]
+    assert plan["hardware"]["cores"] == plan["threads"]
+    assert plan["device"] in "".join(line for line in text.splitlines() if "training" in line)
+    assert "float32" in text or "capability" in text
     assert text.endswith("Ready.\n")
 
 
