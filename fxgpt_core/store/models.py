@@ -154,3 +154,25 @@ class Promotion(Base):
     to_version: Mapped[str] = mapped_column(String(32))
     at: Mapped[datetime]
     evidence: Mapped[dict[str, Any]]
+
+
+class StateRow(Base):
+    """One saved state that changes beside a model version: the `number`-th, knowing everything up to `as_of`.
+
+    `owner` says what learns, such as `calibrator`; the number makes two writers of the same next state one.
+    """
+
+    __tablename__ = "states"
+    __table_args__ = (
+        UniqueConstraint("owner", "symbol", "version", "number"),
+        CheckConstraint("number > 0", name="number_positive"),
+        Index(None, "owner", "symbol", "version", "as_of"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    owner: Mapped[str] = mapped_column(String(64))
+    symbol: Mapped[str] = mapped_column(String(6))
+    version: Mapped[str] = mapped_column(String(128))
+    number: Mapped[int]
+    as_of: Mapped[datetime]
+    value: Mapped[dict[str, Any]]

@@ -41,7 +41,7 @@ def record_training(
         values = {
             "model_id": model.id,
             "dagster_run_id": dagster_run_id,
-            "started_at": _aware(started_at),
+            "started_at": aware(started_at),
             "seconds": seconds,
         }
         return _once(session, TrainingRun, values, ("model_id",))[0]
@@ -66,7 +66,7 @@ def record_retraining(
     values = {
         "symbol": symbol,
         "cause": cause,
-        "at": _aware(at),
+        "at": aware(at),
         "status": "requested",
         "dagster_run_id": dagster_run_id,
     }
@@ -114,7 +114,7 @@ def record_decision(
         "symbol": symbol,
         "what": what,
         "reasons": list(reasons),
-        "at": _aware(at),
+        "at": aware(at),
         "cause": cause,
         "evidence": dict(evidence or {}),
     }
@@ -151,7 +151,7 @@ def record_promotion(
             alias=alias,
             from_version=from_version,
             to_version=to_version,
-            at=_aware(at),
+            at=aware(at),
             evidence=dict(evidence or {}),
         )
         session.add(moved)
@@ -174,8 +174,8 @@ def save_forecast(
             model = _model(session, forecast.symbol, forecast.family, version, row["trained_until"], config or {})
             values = {
                 "model_id": model.id,
-                "decided_at": _aware(row["decided_at"]),
-                "made_at": _aware(row["made_at"]),
+                "decided_at": aware(row["decided_at"]),
+                "made_at": aware(row["made_at"]),
                 "horizon": int(row["horizon"]),
                 "mean": float(row["mean"]),
                 "std": float(row["std"]),
@@ -198,7 +198,7 @@ def _model(
         "symbol": symbol,
         "family": family,
         "mlflow_version": str(version),
-        "trained_until": _aware(trained_until),
+        "trained_until": aware(trained_until),
         "config": dict(config),
     }
     model = _once(session, Model, values, ("symbol", "mlflow_version"))[0]
@@ -216,7 +216,7 @@ def _once(session: Session, table: type[_Row], values: dict[str, Any], key: Sequ
     return session.scalars(found).one(), made is not None
 
 
-def _aware(moment: datetime | np.datetime64) -> datetime:
+def aware(moment: datetime | np.datetime64) -> datetime:
     """Return array time (UTC by convention) as an aware datetime; a naive datetime passes on and is refused."""
     if isinstance(moment, np.datetime64):
         made: datetime = moment.astype("datetime64[us]").astype(datetime)
