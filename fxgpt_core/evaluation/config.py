@@ -34,6 +34,12 @@ class EvaluationConfig(Config):
     groups: tuple[Literal["hour", "session", "volatility"], ...] = Field(
         ("hour", "session", "volatility"), description="what scores are broken down by"
     )
+    lags: tuple[int, ...] = Field(
+        (1, 2, 3, 5, 10), description="lags of the residuals' autocorrelation, in steps as long as the label's life"
+    )
+    contradiction_margin: float = Field(
+        0.05, ge=0.0, lt=0.5, description="|P(up) - 0.5| from which two opposite horizons contradict each other surely"
+    )
     release_minutes: int = Field(
         30, ge=1, le=1440, description="a decision so soon after a scheduled release counts as after it"
     )
@@ -42,6 +48,8 @@ class EvaluationConfig(Config):
     def _within_range(self) -> EvaluationConfig:
         if not self.coverages or not all(0.02 <= c <= 0.98 for c in self.coverages):
             raise ValueError(f"coverages {self.coverages} must lie within 0.02..0.98, the span of the stored levels")
+        if not all(lag >= 1 for lag in self.lags):
+            raise ValueError(f"lags {self.lags} must be at least 1")
         if self.horizon_weights is not None and not all(w > 0 for w in self.horizon_weights):
             raise ValueError(f"horizon_weights {self.horizon_weights} must be positive")
         return self

@@ -13,6 +13,7 @@ from fxgpt_core.common.forecast import Forecast
 from fxgpt_core.evaluation import groups, scores
 from fxgpt_core.evaluation.breakdown import break_down
 from fxgpt_core.evaluation.config import EvaluationConfig
+from fxgpt_core.evaluation.consistency import contradictions
 from fxgpt_core.evaluation.groups import Labels
 from fxgpt_core.evaluation.joint import relative_energy
 from fxgpt_core.evaluation.result import Evaluation, GroupScores
@@ -78,6 +79,8 @@ def evaluate(
         ),
         pooled=tuple(table.pool(name, energy.get(name)) for name in raw),
         groups=_groups(table, before, after, labels or {}, releases),
+        consistency=tuple(pair for name in raw for pair in contradictions(name, after[name], truth, table.config)),
+        levels=next(iter(after.values())).levels,
     )
 
 
@@ -136,4 +139,6 @@ def _check(
 
 
 def _at(forecast: Forecast, decided_at: NDArray[np.datetime64]) -> Forecast:
+    if len(forecast) == len(decided_at):  # the shared decisions are a part of each forecast's
+        return forecast
     return forecast.take(np.searchsorted(forecast.decided_at, decided_at))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
@@ -36,7 +36,7 @@ class Skill:
 class Coverage:
     """Share of outcomes inside the central interval of nominal share `nominal`, before and after calibration.
 
-    Widths are means over rows, log-return units.
+    Widths (the sharpness) and the interval score of the calibrated one are means over rows, log-return units.
     """
 
     nominal: float
@@ -44,6 +44,31 @@ class Coverage:
     calibrated: Estimate
     raw_width: float
     width: float
+    interval_score: float | None = None
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """Too good to be true: `low`, the lower bound of CRPS skill or of directional accuracy, is above `limit`."""
+
+    kind: Literal["skill", "direction"]
+    low: float
+    limit: float
+
+
+@dataclass(frozen=True)
+class Autocorrelation:
+    """Autocorrelation of the PIT's normal scores and of their squares at `lag` steps, each as long as a label's life.
+
+    A forecast that uses all there is leaves none. `bound`, `squares_bound`: how far from zero chance alone reaches, at
+    the evaluation's confidence; both allow for overlapping labels.
+    """
+
+    lag: int
+    value: float
+    bound: float
+    squares: float
+    squares_bound: float
 
 
 @dataclass(frozen=True)
@@ -57,8 +82,11 @@ class FamilyScores:
     effective number of rows; `pit_histogram` the share of rows in equal bins. `confidence_p` is the p-value in the
     model confidence set of this horizon and `in_confidence_set` whether data cannot tell the family from the best.
     `pinball` is the mean loss at each stored level, `log_score` the mean of −log density, `mape` the mean absolute
-    error of the price as a share of it, `r2_zero` the share of squared outcomes explained. Results stored by earlier
-    versions lack these (None or empty).
+    error of the price as a share of it, `r2_zero` the share of squared outcomes explained. `direction` has
+    `direction_effective_rows` behind its interval. `alarms` say in figures what `flags` say in words. `draws` is how
+    many samples the quantiles were read off, `sampling_excess` by how much that raises `crps` above what the same model
+    would have with infinitely many (both None where the family does not sample): for information, `crps` is the one
+    estimator of all families and stays as it is. Results stored by earlier versions lack these (None or empty).
     """
 
     family: str
@@ -87,6 +115,11 @@ class FamilyScores:
     r2_zero: float | None = None
     confidence_p: float | None = None
     in_confidence_set: bool | None = None
+    direction_effective_rows: float | None = None
+    alarms: tuple[Alarm, ...] = ()
+    residuals: tuple[Autocorrelation, ...] = ()
+    draws: int | None = None
+    sampling_excess: float | None = None
 
     def covered(self, nominal: float) -> Coverage:
         """Return the coverage of one central interval; raises DataError when it was not computed."""
@@ -96,6 +129,10 @@ class FamilyScores:
         known = ", ".join(f"{c.nominal:g}" for c in self.coverage)
         raise DataError(f"Coverage at {nominal:g} was not evaluated for {self.family}: known are {known}.")
 
+    def against(self, baseline: str) -> Skill | None:
+        """Return the skill against one baseline, None against itself; DataError where it was not computed."""
+        return _against(self.family, self.skills, baseline)
+
 
 @dataclass(frozen=True)
 class PooledScores:
@@ -103,9 +140,9 @@ class PooledScores:
 
     `relative_crps`: weighted mean over horizons of CRPS / CRPS of that horizon's best baseline (1 is level with the
     best baselines, lower is better). `skill`: 1 − `relative_crps` with bounds; `p_value`: one-sided, better than the
-    best baseline of every horizon taken together. `relative_energy`: energy score across horizons, each in units of
-    its mean absolute outcome, relative to that of the best baseline by this score; None where too little was known
-    before the first decision.
+    best baseline of every horizon taken together. `skills`: the same against each single baseline at all horizons.
+    `relative_energy`: energy score across horizons, each in units of its mean absolute outcome, relative to that of
+    the best baseline by this score; None where too little was known before the first decision.
     """
 
     family: str
@@ -116,6 +153,32 @@ class PooledScores:
     rows: int
     effective_rows: float
     relative_energy: float | None = None
+    skills: tuple[Skill, ...] = ()
+
+    def against(self, baseline: str) -> Skill | None:
+        """Return the pooled skill against one baseline, None against itself; DataError where it was not computed."""
+        return _against(self.family, self.skills, baseline)
+
+
+@dataclass(frozen=True)
+class Consistency:
+    """How often one family's forecasts of two horizons, `shorter` and `longer` minutes, contradict each other (SPEC 9).
+
+    `opposed`: share of decisions whose two means point in opposite directions, of those where both point anywhere, None
+    where too few do; `outcomes`: share of their outcomes that did so, which is what to compare with. `confident`: share
+    of the same decisions in which both say the opposite with |P(up) − 0.5| of at least the configured margin.
+    `narrower`: share of all decisions whose longer 90 % interval is narrower than the shorter one, though
+    uncertainty grows with time wherever returns do not revert.
+    """
+
+    family: str
+    shorter: int
+    longer: int
+    rows: int
+    opposed: Estimate | None
+    outcomes: float | None
+    confident: Estimate | None
+    narrower: Estimate
 
 
 @dataclass(frozen=True)
@@ -143,7 +206,8 @@ class GroupScores:
 class Evaluation:
     """Scores of all families of one symbol on the same out-of-sample rows.
 
-    `start`, `end`: ISO times (UTC) of the first and last decision; `weights`: of the horizons in pooled figures.
+    `start`, `end`: ISO times (UTC) of the first and last decision; `weights`: of the horizons in pooled figures;
+    `levels`: of the quantiles, in the order of `FamilyScores.pinball`.
     """
 
     symbol: str
@@ -158,6 +222,8 @@ class Evaluation:
     scores: tuple[FamilyScores, ...]
     pooled: tuple[PooledScores, ...]
     groups: tuple[GroupScores, ...] = ()
+    consistency: tuple[Consistency, ...] = ()
+    levels: tuple[float, ...] = ()
 
     def of(self, family: str, horizon: int) -> FamilyScores:
         """Return the scores of one family at one horizon; raises DataError when there are none."""
@@ -198,6 +264,16 @@ class Evaluation:
     def from_dict(cls, values: Mapping[str, Any]) -> Evaluation:
         """Rebuild from `to_dict`."""
         return _adapter().validate_python(dict(values))
+
+
+def _against(family: str, skills: tuple[Skill, ...], baseline: str) -> Skill | None:
+    if family == baseline:
+        return None
+    for skill in skills:
+        if skill.baseline == baseline:
+            return skill
+    known = ", ".join(skill.baseline for skill in skills)
+    raise DataError(f"Skill of {family} against {baseline} was not evaluated: known are {known or 'none'}.")
 
 
 @cache

@@ -24,6 +24,15 @@ def pinball(y: Floats, quantiles: Floats, levels: Sequence[float] = LEVELS) -> F
     return np.asarray(np.maximum(tau * error, (tau - 1) * error))
 
 
+def mean_pinball(y: Floats, quantiles: Floats, levels: Sequence[float] = LEVELS) -> tuple[float, ...]:
+    """Return the mean of `pinball` over all outcomes at every level, all of them known, level by level in memory."""
+    found = []
+    for index, tau in enumerate(levels):
+        error = y - quantiles[..., index]
+        found.append(float(np.maximum(tau * error, (tau - 1) * error).mean()))
+    return tuple(found)
+
+
 def crps_weights(levels: Sequence[float] = LEVELS) -> Floats:
     """Return the weight of each level in `crps`, (levels,).
 

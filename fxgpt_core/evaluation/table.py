@@ -19,11 +19,15 @@ from fxgpt_core.evaluation.confidence_set import ConfidenceSet, model_confidence
 from fxgpt_core.evaluation.config import EvaluationConfig
 from fxgpt_core.evaluation.point import point_errors
 from fxgpt_core.evaluation.reliability import ks_distance, ks_p_value, pit_histogram
-from fxgpt_core.evaluation.result import Coverage, Estimate, FamilyScores, PooledScores, Skill
+from fxgpt_core.evaluation.residuals import autocorrelations
+from fxgpt_core.evaluation.result import Alarm, Coverage, Estimate, FamilyScores, PooledScores, Skill
 from fxgpt_core.evaluation.significance import compare
 from fxgpt_core.features.outcomes import Outcomes
 
 Floats = NDArray[np.float64]
+
+_BEST = ""
+"""Stands for the best baseline of every horizon taken together; no family has this name."""
 
 
 @dataclass(frozen=True)
@@ -81,10 +85,11 @@ class Table:
         pit = scores.pit(y, quantiles, calibrated.levels)
         point = point_errors(y, calibrated.mean[rows, column])
         chosen = self.confidence_sets[column]
-        direction, direction_rows = self._direction(y, calibrated.mean[rows, column], overlap)
+        direction, direction_rows, direction_effective = self._direction(y, calibrated.mean[rows, column], overlap)
         best = self.best(column)
         skills = {b: self.skill(name, b, column, overlap) for b in self.baselines if b != name}
         against = skills.get(best)
+        alarms = self._alarms(against, direction)
         return FamilyScores(
             family=name,
             baseline=name in self.baselines,
@@ -104,29 +109,32 @@ class Table:
             pit_p=ks_p_value(ks_distance(pit), estimate_mean(pit, overlap, self.config.terms).effective_rows),
             direction=direction,
             direction_rows=direction_rows,
+            direction_effective_rows=direction_effective,
             rmse=point.rmse,
             mae=point.mae,
-            flags=self._flags(self.truth.horizons[column], against, direction),
+            flags=tuple(_in_words(alarm, self.truth.horizons[column], best) for alarm in alarms),
+            alarms=alarms,
             log_score=float(scores.log_score(y, quantiles, calibrated.levels).mean()),
-            pinball=tuple(scores.pinball(y, quantiles, calibrated.levels).mean(axis=0).tolist()),
+            pinball=scores.mean_pinball(y, quantiles, calibrated.levels),
             pit_histogram=pit_histogram(pit),
             mape=point.mape,
             r2=point.r2,
             r2_zero=point.r2_zero,
             confidence_p=chosen.p_values[name],
             in_confidence_set=name in chosen.members,
+            residuals=autocorrelations(pit, overlap, self.config.lags, self.config.confidence, self.config.terms),
         )
 
     def pool(self, name: str, relative_energy: float | None = None) -> PooledScores:
         """Return one family over all horizons, each CRPS in units of the horizon's best baseline."""
-        rows = self.known.all(axis=1)
-        loss, reference = np.zeros(rows.sum()), np.zeros(rows.sum())
-        for column, weight in enumerate(self.weights):
-            best = self.crps[self.best(column)][rows, column]
-            loss += weight * self.crps[name][rows, column] / best.mean()
-            reference += weight * best / best.mean()
-        overlap = max(self.truth.overlap(column) for column in range(len(self.weights)))
-        result = compare(loss, reference, overlap, self.config.confidence, self.config.terms)
+        loss, overlap = self._relative[name], max(self.truth.overlap(c) for c in range(len(self.weights)))
+        confidence, terms = self.config.confidence, self.config.terms
+        result = compare(loss, self._relative[_BEST], overlap, confidence, terms)
+        skills = []
+        for baseline in self.baselines:
+            if baseline != name:
+                found = compare(loss, self._relative[baseline], overlap, confidence, terms)
+                skills.append(Skill(baseline, found.value, found.low, found.high, found.p_value))
         return PooledScores(
             family=name,
             baseline=name in self.baselines,
@@ -136,7 +144,21 @@ class Table:
             rows=len(loss),
             effective_rows=result.effective_rows,
             relative_energy=relative_energy,
+            skills=tuple(skills),
         )
+
+    @cached_property
+    def _relative(self) -> dict[str, Floats]:
+        """CRPS of every family over all horizons, weighted, each in units of its best baseline: (rows known at all,).
+
+        Under `_BEST` that of the best baseline of every horizon taken together.
+        """
+        rows = self.known.all(axis=1)
+        names = [self.best(column) for column in range(len(self.weights))]
+        units = [self.crps[name][rows, column].mean() for column, name in enumerate(names)]
+        share = np.array(self.weights) / np.array(units)
+        best = np.column_stack([self.crps[name][rows, column] for column, name in enumerate(names)])
+        return {**{name: loss[rows] @ share for name, loss in self.crps.items()}, _BEST: best @ share}
 
     def scored_rows(self, name: str, calibrated: Forecast, column: int) -> ScoredRows:
         """Return one family's scores at a horizon row by row, for breakdowns."""
@@ -158,29 +180,33 @@ class Table:
             calibrated=self._share(scores.covered(y, calibrated, nominal, levels), overlap),
             raw_width=float(scores.width(raw, nominal, levels).mean()),
             width=float(scores.width(calibrated, nominal, levels).mean()),
+            interval_score=float(scores.interval_score(y, calibrated, nominal, levels).mean()),
         )
 
-    def _direction(self, y: Floats, mean: Floats, overlap: int) -> tuple[Estimate | None, int]:
+    def _direction(self, y: Floats, mean: Floats, overlap: int) -> tuple[Estimate | None, int, float | None]:
         hits = scores.direction_hit(y, mean)
         hits = hits[np.isfinite(hits)]
         if len(hits) < FEWEST:
-            return None, len(hits)
-        return self._share(hits, overlap), len(hits)
+            return None, len(hits), None
+        effective = estimate_mean(hits, overlap, self.config.terms).effective_rows
+        return self._share(hits, overlap), len(hits), effective
 
     def _share(self, hits: Floats, overlap: int) -> Estimate:
         return share_estimate(hits, overlap, self.config.confidence, self.config.terms)
 
-    def _flags(self, horizon: int, skill: Skill | None, direction: Estimate | None) -> tuple[str, ...]:
+    def _alarms(self, skill: Skill | None, direction: Estimate | None) -> tuple[Alarm, ...]:
         """Too good is an alarm: the lower bound counts, not the figure."""
-        flags, name = [], horizon_name(horizon)
+        alarms = []
         if skill is not None and skill.low > self.config.leakage_skill:
-            flags.append(
-                f"suspect leakage: CRPS skill at {name} is at least {skill.low:.1%} above {skill.baseline}, "
-                f"alarm at {self.config.leakage_skill:.0%}"
-            )
+            alarms.append(Alarm("skill", skill.low, self.config.leakage_skill))
         if direction is not None and direction.low > self.config.leakage_direction:
-            flags.append(
-                f"suspect leakage: direction at {name} is right at least {direction.low:.1%} of the time, "
-                f"alarm at {self.config.leakage_direction:.0%}"
-            )
-        return tuple(flags)
+            alarms.append(Alarm("direction", direction.low, self.config.leakage_direction))
+        return tuple(alarms)
+
+
+def _in_words(alarm: Alarm, horizon: int, best: str) -> str:
+    if alarm.kind == "skill":
+        said = f"CRPS skill at {horizon_name(horizon)} is at least {alarm.low:.1%} above {best}"
+    else:
+        said = f"direction at {horizon_name(horizon)} is right at least {alarm.low:.1%} of the time"
+    return f"suspect leakage: {said}, alarm at {alarm.limit:.0%}"

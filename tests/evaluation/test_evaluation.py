@@ -81,10 +81,29 @@ def test_the_true_distribution_beats_wrong_ones_with_confidence_but_raises_no_al
     assert RESULT.pooled_of("flat").relative_crps == pytest.approx(1.0)
 
 
+def test_skill_is_given_against_every_baseline_by_horizon_and_pooled() -> None:
+    true, pooled = RESULT.of("true", 60), RESULT.pooled_of("true")
+    assert [skill.baseline for skill in true.skills] == [skill.baseline for skill in pooled.skills] == list(BASELINES)
+    assert true.against("flat") == true.best
+    assert true.against("wide").value > true.against("flat").value
+    assert pooled.against("flat").value == pytest.approx(pooled.skill.value)  # it is best at both horizons
+    wide = pooled.against("wide")
+    assert pooled.skill.value < wide.low < wide.value < wide.high
+    assert wide.p_value < 0.001
+    assert RESULT.pooled_of("wide").against("wide") is None
+    reverse = RESULT.pooled_of("wide").against("flat")
+    assert reverse.high < 0 < 0.99 < reverse.p_value
+    with pytest.raises(DataError, match=r"against garch was not evaluated: known are wide, flat"):
+        pooled.against("garch")
+
+
 def test_knowing_the_future_raises_the_leakage_alarm_by_skill_and_by_direction() -> None:
     flags = RESULT.flags("leaky")
     assert len([flag for flag in flags if "skill" in flag]) == 2
     assert len([flag for flag in flags if "direction" in flag]) == 2
+    skill, direction = RESULT.of("leaky", 60).alarms
+    assert (skill.kind, skill.low, skill.limit) == ("skill", RESULT.of("leaky", 60).best.low, 0.05)
+    assert (direction.kind, direction.low) == ("direction", RESULT.of("leaky", 60).direction.low)
 
 
 def test_effective_rows_never_exceed_the_labels_that_do_not_overlap() -> None:
@@ -104,7 +123,9 @@ def test_coverage_interval_holds_nominal_for_the_truth_and_excludes_it_for_the_w
 
 def test_a_forecast_without_direction_has_no_directional_accuracy() -> None:
     assert RESULT.of("flat", 60).direction is None
-    assert RESULT.of("leaky", 60).direction is not None
+    leaky = RESULT.of("leaky", 60)
+    assert 0.9 < leaky.direction.low < leaky.direction.value
+    assert 100 < leaky.direction_effective_rows <= leaky.direction_rows
 
 
 def test_all_families_are_scored_on_shared_rows_only() -> None:
@@ -166,11 +187,16 @@ def test_energy_across_horizons_is_best_for_the_truth_where_the_past_is_known() 
 
 def test_results_of_earlier_versions_can_still_be_read() -> None:
     values = RESULT.to_dict()
-    del values["groups"]
+    del values["groups"], values["consistency"], values["levels"]
+    for entry in values["pooled"]:
+        del entry["skills"]
     for entry in values["scores"]:
         for name in ("log_score", "pinball", "pit_histogram", "mape", "r2", "r2_zero", "confidence_p",
-                     "in_confidence_set"):  # fmt: skip
+                     "in_confidence_set", "alarms", "residuals", "direction_effective_rows", "draws",
+                     "sampling_excess"):  # fmt: skip
             del entry[name]
+        for column in entry["coverage"]:
+            del column["interval_score"]
     old = Evaluation.from_dict(values)
     assert old.confidence_set(60) == ()
     assert old.of("true", 60).crps == RESULT.of("true", 60).crps
