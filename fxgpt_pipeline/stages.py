@@ -18,6 +18,8 @@ SCORES: Key = ("evaluation", "scores")
 DRIFT: Key = ("monitoring", "drift")
 CHAMPION: Key = ("lifecycle", "champion")
 REPORT: Key = ("reports", "overview")
+LEADERBOARD: Key = ("reports", "leaderboard")
+"""The one asset over all symbols; it belongs to no symbol's lineage and has no partitions."""
 
 
 def walk_forward(family: str) -> Key:

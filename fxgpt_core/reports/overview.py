@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fxgpt_core.common.forecast import Forecast
-from fxgpt_core.common.timeframes import horizon_name
 from fxgpt_core.evaluation import scores
 from fxgpt_core.evaluation.result import Evaluation
 from fxgpt_core.features.outcomes import Outcomes
 from fxgpt_core.market.candles import Candles
 from fxgpt_core.reports import plots
+from fxgpt_core.reports.pages import page_environment
 
-_TEMPLATES = Path(__file__).with_name("templates")
 _COVERAGES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 
 
@@ -45,22 +43,20 @@ class OverviewInputs:
 
 def render_overview(inputs: OverviewInputs) -> str:
     """Return the page as one HTML text without any outside reference."""
-    from jinja2 import Environment, FileSystemLoader, select_autoescape
-
-    environment = Environment(loader=FileSystemLoader(_TEMPLATES), autoescape=select_autoescape(), trim_blocks=True)
-    environment.filters.update(
-        percent=_percent, signed=_signed, number=_number, sci=lambda v: f"{v:.3e}", horizon=horizon_name
-    )
     shown = inputs.champion["champion_family"]
-    return environment.get_template("overview.html").render(
-        page=inputs,
-        evaluation=inputs.evaluation,
-        fan=plots.fan_chart(inputs.candles, _newest(inputs, shown), f"{inputs.symbol}: candles and forecast"),
-        coverage=_coverage(inputs, shown),
-        pit=_pit(inputs, shown),
-        equity=_equity(inputs),
-        drift_bars=_drift(inputs.drift),
-        shown=shown,
+    return (
+        page_environment()
+        .get_template("overview.html")
+        .render(
+            page=inputs,
+            evaluation=inputs.evaluation,
+            fan=plots.fan_chart(inputs.candles, _newest(inputs, shown), f"{inputs.symbol}: candles and forecast"),
+            coverage=_coverage(inputs, shown),
+            pit=_pit(inputs, shown),
+            equity=_equity(inputs),
+            drift_bars=_drift(inputs.drift),
+            shown=shown,
+        )
     )
 
 
@@ -116,15 +112,3 @@ def _drift(drift: Mapping[str, Any]) -> str:
     names, values = [c["name"] for c in columns], [float(c["score"]) for c in columns]
     label = "KS distance in standard deviations of the training weeks, dashed: threshold"
     return plots.bar_chart(names, values, float(drift["verdict"]["threshold"]), label, "Drift")
-
-
-def _percent(value: float | None, digits: int = 1) -> str:
-    return "n/a" if value is None else f"{value:.{digits}%}"
-
-
-def _signed(value: float | None, digits: int = 2) -> str:
-    return "n/a" if value is None else f"{value:+.{digits}%}"
-
-
-def _number(value: float | None, digits: int = 2) -> str:
-    return "n/a" if value is None else f"{value:,.{digits}f}"

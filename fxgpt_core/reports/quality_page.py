@@ -15,9 +15,9 @@ from fxgpt_core.market.quality.coverage import DailyCoverage
 from fxgpt_core.market.quality.incidents import Incident
 from fxgpt_core.market.quality.report import QualityReport
 from fxgpt_core.reports.heat_map import COLOURS, LABELS, coverage_heat_map, kinds_of_days
+from fxgpt_core.reports.pages import page_environment
 from fxgpt_core.store.documents import write_atomically
 
-_TEMPLATES = Path(__file__).with_name("templates")
 _FIELDS = ("stamp", "open", "high", "low", "close", "volume")
 _INCIDENTS, _ROWS_OF_A_REASON = 200, 10
 
@@ -63,9 +63,7 @@ def render_quality_page(
     facts: PageFacts,
 ) -> str:
     """Return the page as one HTML text without any outside reference or script."""
-    from jinja2 import Environment, FileSystemLoader, select_autoescape
-
-    environment = Environment(loader=FileSystemLoader(_TEMPLATES), autoescape=select_autoescape(), trim_blocks=True)
+    environment = page_environment()
     environment.filters.update(percent=lambda share: f"{share:.2%}", moment=_moment)
     days = Counter(kinds_of_days(daily).tolist())
     columns = [

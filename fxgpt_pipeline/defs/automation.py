@@ -14,7 +14,7 @@ from fxgpt_pipeline.defs.run_keys import ACTIVE, next_run_key
 from fxgpt_pipeline.lineage import Lineage
 from fxgpt_pipeline.runs import CAUSE_TAG, LINEAGE_JOB
 from fxgpt_pipeline.settings import load_settings
-from fxgpt_pipeline.stages import DRIFT, TABLES, TARGETS
+from fxgpt_pipeline.stages import DRIFT, LEADERBOARD, TABLES, TARGETS
 from fxgpt_pipeline.workspace import Workspace
 
 RETRAIN_JOB = "retrain"
@@ -23,7 +23,7 @@ _PAGE = 100
 
 def build(parts: Parts) -> Automation:
     """Return the jobs, schedules and sensors."""
-    everything = dg.AssetSelection.all()
+    everything = dg.AssetSelection.all() - dg.AssetSelection.assets(dg.AssetKey(LEADERBOARD))
     retrained = everything - dg.AssetSelection.assets(dg.AssetKey(DRIFT))
     jobs = [
         dg.define_asset_job(
@@ -50,6 +50,14 @@ def build(parts: Parts) -> Automation:
             target=dg.AssetSelection.assets(dg.AssetKey(TABLES), dg.AssetKey(TARGETS), dg.AssetKey(DRIFT)),
             default_status=dg.DefaultSensorStatus.RUNNING,
             description="New candles bring new features, targets and a drift verdict; models wait for a decision.",
+        )
+    )
+    sensors.append(
+        dg.AutomationConditionSensorDefinition(
+            "fresh_leaderboard",
+            target=dg.AssetSelection.assets(dg.AssetKey(LEADERBOARD)),
+            default_status=dg.DefaultSensorStatus.RUNNING,
+            description="A new evaluation of any pair brings a new leaderboard.",
         )
     )
     return Automation(jobs, schedules, sensors)

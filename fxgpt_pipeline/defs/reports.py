@@ -1,16 +1,16 @@
-"""The HTML report of a symbol."""
+"""The HTML report of a symbol, and the leaderboard over all of them."""
 
 from typing import Any
 
 import dagster as dg
 
-from fxgpt_pipeline.defs.common import Parts, begin, finished
-from fxgpt_pipeline.stages import REPORT
+from fxgpt_pipeline.defs.common import OWNERS, Parts, begin, finished
+from fxgpt_pipeline.stages import LEADERBOARD, REPORT, SCORES
 from fxgpt_pipeline.workspace import Workspace
 
 
 def build(parts: Parts) -> list[Any]:
-    """Return the report asset."""
+    """Return the report asset and the leaderboard."""
 
     @parts.asset(
         REPORT,
@@ -27,4 +27,38 @@ def build(parts: Parts) -> list[Any]:
         path = write_overview(lineage)
         return finished(lineage, REPORT, {"report": dg.MetadataValue.path(str(path)), "bytes": path.stat().st_size})
 
-    return [overview]
+    return [overview, _leaderboard()]
+
+
+def _leaderboard() -> dg.AssetsDefinition:
+    # Whichever pair is evaluated anew, the board is; pairs without an evaluation must not hold it back.
+    renewed = dg.AutomationCondition.any_deps_updated().since_last_handled()
+    idle = ~dg.AutomationCondition.in_progress() & ~dg.AutomationCondition.any_deps_in_progress()
+
+    @dg.asset(
+        key=dg.AssetKey(LEADERBOARD),
+        deps=[dg.AssetKey(SCORES)],
+        group_name=LEADERBOARD[0],
+        code_version="1",
+        owners=OWNERS,
+        kinds={"html"},
+        automation_condition=renewed & idle,
+        description="All pairs at a glance: mean skill and rank of every model, its pairs better and worse than the "
+        "best baselines, champions and alarms. It stands on the evaluations of all symbols.",
+    )
+    def leaderboard(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult[Any]:
+        from fxgpt_pipeline.ranking import write_board
+
+        board, path = write_board(workspace)
+        best = board.standings[0].family if board.standings else "none"
+        return dg.MaterializeResult(
+            metadata={
+                "report": dg.MetadataValue.path(str(path)),
+                "symbols": len(board.symbols),
+                "best": best,
+                "standings": dg.MetadataValue.json(board.to_dict()["standings"]),
+                "alarms": sum(standing.alarms for standing in board.standings),
+            }
+        )
+
+    return leaderboard
