@@ -6,6 +6,7 @@ import pyarrow as pa
 
 from fxgpt_core.backtest.adapter import run_backtest
 from fxgpt_core.backtest.result import BacktestResult
+from fxgpt_core.calibration.labels import decision_labels
 from fxgpt_core.calibration.walk_forward import CalibrationReport, fit_final, walk_forward_calibration
 from fxgpt_core.common.forecast import Forecast
 from fxgpt_core.evaluation.archive import CALIBRATED, read_span, write_span
@@ -35,10 +36,12 @@ def calibrate(lineage: Lineage, family: str) -> tuple[Forecast, CalibrationRepor
     """Calibrate a family's folds in walk-forward fashion and fit the calibrator that goes live; stores both."""
     lake, config = lineage.workspace.lake, lineage.settings.calibration
     folds = read_walk_forward(lake, lineage.symbol, family)
-    outcomes = Outcomes.from_dataset(lineage.dataset())
-    forecast, report = walk_forward_calibration(folds.forecast, outcomes, folds.fold, config)
+    dataset = lineage.dataset()
+    outcomes = Outcomes.from_dataset(dataset)
+    labels = decision_labels(dataset, folds.forecast.decided_at, config.grouping)
+    forecast, report = walk_forward_calibration(folds.forecast, outcomes, folds.fold, config, labels)
     fingerprint = lineage.fingerprint(calibrated(family))
-    live = fit_final(folds.forecast, outcomes, config)
+    live = fit_final(folds.forecast, outcomes, config, labels)
     document = None if live is None else live.to_dict()
     lineage.workspace.documents.write(calibrator_name(family), lineage.symbol, document, fingerprint)
     write_span(lake, CALIBRATED, forecast, fingerprint)

@@ -15,6 +15,7 @@ from fxgpt_core.features.dataset import Dataset
 from fxgpt_core.features.spec import FeatureSpec
 from fxgpt_core.lifecycle.bundle import Bundle, load_bundle
 from fxgpt_core.lifecycle.live import forecast_latest
+from fxgpt_core.lifecycle.online_calibration import calibrator_states, caught_up
 from fxgpt_core.lifecycle.promotion import settle
 from fxgpt_core.lifecycle.registry import CHAMPION, SHADOW, ModelVersion
 from fxgpt_core.models.forecaster import Provenance
@@ -48,10 +49,13 @@ def resolve(lineage: Lineage, model: str) -> ModelVersion:
 def forecast_now(lineage: Lineage, version: ModelVersion) -> tuple[Forecast, float]:
     """Forecast at the last stored bar; returns the calibrated forecast and its latency in milliseconds.
 
-    The latency counts the forecast alone, not loading the model and the bars.
+    An adaptive calibrator first learns what became known since it was last asked. The latency counts the forecast
+    alone, neither that nor loading the model and the bars.
     """
     bundle = load_bundle(lineage.workspace.registry.folder(version))
     dataset = _dataset_of(lineage, bundle)
+    states = calibrator_states(lineage.workspace.database, bundle, version.version)
+    bundle = caught_up(bundle, dataset, states, lineage.settings.seed)
     provenance = Provenance(version.label, to_datetime64(lineage.workspace.clock.now()), "live")
     started = time.perf_counter()
     made = forecast_latest(bundle, dataset, provenance, lineage.settings.seed)
@@ -59,7 +63,7 @@ def forecast_now(lineage: Lineage, version: ModelVersion) -> tuple[Forecast, flo
 
 
 def smoke_forecast(lineage: Lineage, bundle: Bundle) -> Forecast:
-    """Forecast once with a model that is about to serve; any error says that it must not."""
+    """Forecast once with a model that is about to serve, as it was registered; any error says that it must not."""
     made_at = to_datetime64(lineage.workspace.clock.now())
     dataset = _dataset_of(lineage, bundle)
     return forecast_latest(bundle, dataset, Provenance("smoke", made_at, "live"), lineage.settings.seed)

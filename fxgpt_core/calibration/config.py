@@ -10,7 +10,7 @@ from fxgpt_core.common.config import Config
 
 Method = Literal["none", "split", "mondrian", "aci", "dtaci"]
 Score = Literal["quantile", "spread", "return"]
-Grouping = Literal["session", "regime", "session_regime"]
+Grouping = Literal["session", "volatility", "regime", "session_volatility", "session_regime"]
 
 
 class CalibrationConfig(Config):
@@ -31,7 +31,8 @@ class CalibrationConfig(Config):
     )
     groups: Grouping = Field(
         "session",
-        description="of mondrian: trading session, regime of predicted volatility (thirds), or both",
+        description="of mondrian: trading session; volatility: thirds of the predicted one; regime: most probable "
+        "state of the filtered regime features; or the session with one of them",
     )
     group_effective: float = Field(
         100.0, ge=10, description="a group with fewer effective rows than this takes the correction of all rows"
@@ -50,3 +51,8 @@ class CalibrationConfig(Config):
     min_rows: int = Field(100, ge=50, description="fewest known out-of-sample rows of a horizon to calibrate on")
     warn_rows: int = Field(1000, ge=0, description="a warning is printed below so many calibration rows")
     warn_effective: float = Field(100.0, ge=0, description="a warning is printed below so many effective rows")
+
+    @property
+    def grouping(self) -> Grouping | None:
+        """What the groups of the method go by, None where it has none."""
+        return self.groups if self.method == "mondrian" else None

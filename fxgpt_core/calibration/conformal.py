@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from fxgpt_core.calibration.config import CalibrationConfig, Method, Score
 from fxgpt_core.calibration.groups import Groups, Labels, label_rows
 from fxgpt_core.calibration.intervals import corrected, scores, width_ratio
+from fxgpt_core.calibration.learned import Start, rows_from_dict, rows_to_dict
 from fxgpt_core.calibration.tracker import Tracker
 from fxgpt_core.common.errors import DataError, ModelError
 from fxgpt_core.common.forecast import Forecast
@@ -36,7 +37,8 @@ class ConformalCalibrator:
     `offsets`: (horizons, pairs), how far the bounds of each central interval reach, in the unit of `score`, outermost
     pair of levels first. `rows`, `effective_rows`: per horizon, what they rest on. `known_until`: end of the last
     outcome used, datetime64[ns] UTC; no forecast decided earlier may be calibrated with it. `groups` and `tracker`,
-    where there are any, take the place of `offsets`.
+    where there are any, take the place of `offsets`. `start` says where a tracker's learning began, None before it;
+    `pending`: raw forecasts of the past, made by earlier models, whose outcomes a tracker has still to learn.
     """
 
     symbol: str
@@ -51,13 +53,23 @@ class ConformalCalibrator:
     score: Score = "quantile"
     groups: Groups | None = None
     tracker: Tracker | None = None
+    start: Start | None = None
+    pending: Forecast | None = None
 
     @property
     def version(self) -> str:
-        """Content hash stamped into calibrated forecasts, with the method before it."""
+        """Stamped into calibrated forecasts: method, hash of what was fitted, and number of outcomes learnt since."""
+        if self.start is not None:
+            return self.start.after(self._outcomes())
         kind = {"quantile": "cqr", "spread": "spread", "return": "return"}[self.score]
         name = kind if self.method == "split" else self.method if self.method == "none" else f"{self.method}-{kind}"
-        return f"{name}-{stable_hash(self.to_dict(), 12)}"
+        corrections = {key: value for key, value in self.to_dict().items() if key != "pending"}
+        return f"{name}-{stable_hash(corrections, 12)}"
+
+    @property
+    def grouping(self) -> str | None:
+        """What its groups go by, None without groups."""
+        return None if self.groups is None else self.groups.grouping
 
     def apply(self, forecast: Forecast, labels: Labels | None = None) -> Forecast:
         """Return the calibrated forecast: quantiles corrected, `std` scaled with its 90 % interval, mean unchanged.
@@ -96,10 +108,10 @@ class ConformalCalibrator:
         tracker, path = self.tracker.learn(values)
         learnt = np.stack([np.searchsorted(end, later.decided_at, side="right") for end in ends], axis=1)
         rates = np.stack([path[learnt[:, column], column] for column in range(len(ends))], axis=1)
-        version = self.version  # hashes the whole state: once is enough
-        versions = np.array([f"{version}+{count}" for count in learnt.sum(axis=1)], dtype=object)
+        start, before = self._start(), self._outcomes()
+        versions = np.array([start.after(before + int(count)) for count in learnt.sum(axis=1)], dtype=object)
         made = self._stamped(later, self.tracker.offsets_at(rates), versions)
-        return made, replace(self, tracker=tracker, known_until=_last(ends, self.known_until))
+        return made, replace(self, tracker=tracker, known_until=_last(ends, self.known_until), start=start)
 
     def learn(self, forecast: Forecast, outcomes: Outcomes) -> ConformalCalibrator:
         """Return the calibrator after the outcomes, of raw forecasts, that became known since `known_until`.
@@ -112,7 +124,20 @@ class ConformalCalibrator:
         self._check_kind(forecast)
         values, ends = self._news(forecast, outcomes)
         tracker, _ = self.tracker.learn(values)
-        return replace(self, tracker=tracker, known_until=_last(ends, self.known_until))
+        return replace(self, tracker=tracker, known_until=_last(ends, self.known_until), start=self._start())
+
+    def state(self) -> dict[str, Any]:
+        """Return what learning has changed since the fit, JSON-able; empty without a tracker."""
+        if self.tracker is None:
+            return {}
+        return {"known_until": str(self.known_until), **self.tracker.moving()}
+
+    def with_state(self, values: Mapping[str, Any]) -> ConformalCalibrator:
+        """Return the calibrator as it was when `state` gave `values`; raises ModelError for that of another one."""
+        if self.tracker is None or not values:
+            return self
+        known_until = np.datetime64(values["known_until"], "ns")
+        return replace(self, tracker=self.tracker.moved(values), known_until=known_until, start=self._start())
 
     def warnings(self, config: CalibrationConfig) -> tuple[str, ...]:
         """Return a sentence for every horizon that rests on too little (SPEC 10)."""
@@ -153,12 +178,16 @@ class ConformalCalibrator:
             values["groups"] = self.groups.to_dict()
         if self.tracker is not None:
             values["tracker"] = self.tracker.to_dict()
+        if self.start is not None:
+            values["start"] = {"version": self.start.version, "outcomes": self.start.outcomes}
+        if self.pending is not None:
+            values["pending"] = rows_to_dict(self.pending)
         return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ConformalCalibrator:
         """Rebuild from `to_dict`."""
-        groups, tracker = values.get("groups"), values.get("tracker")
+        groups, tracker, start, pending = (values.get(name) for name in ("groups", "tracker", "start", "pending"))
         return cls(
             symbol=values["symbol"],
             family=values["family"],
@@ -172,7 +201,15 @@ class ConformalCalibrator:
             score=values.get("score", "quantile"),
             groups=None if groups is None else Groups.from_dict(groups),
             tracker=None if tracker is None else Tracker.from_dict(tracker),
+            start=None if start is None else Start(**start),
+            pending=None if pending is None else rows_from_dict(pending),
         )
+
+    def _outcomes(self) -> int:
+        return 0 if self.tracker is None else sum(self.tracker.outcomes)
+
+    def _start(self) -> Start:
+        return self.start or Start(self.version, self._outcomes())
 
     def _stamped(self, forecast: Forecast, offsets: Floats, versions: NDArray[Any]) -> Forecast:
         quantiles = corrected(forecast, offsets, self.score)

@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 
 from fxgpt_core.calibration.config import CalibrationConfig
 from fxgpt_core.calibration.conformal import ConformalCalibrator, scores_in_order
-from fxgpt_core.calibration.groups import GIVEN, Groups, Labels, label_rows, regime_edges
+from fxgpt_core.calibration.groups import GIVEN, Groups, Labels, label_rows, volatility_edges
 from fxgpt_core.calibration.intervals import coverages, neutral, scores
+from fxgpt_core.calibration.labels import BY_REGIME
 from fxgpt_core.calibration.ranks import conformal_quantiles
 from fxgpt_core.calibration.tracker import Tracker, start_tracker
 from fxgpt_core.common.dependence import estimate_mean
@@ -31,9 +32,10 @@ def fit_calibrator(
 ) -> ConformalCalibrator:
     """Fit corrections on raw out-of-sample forecasts and whatever outcomes of them are known.
 
-    `labels`: (rows,) groups for the method mondrian in place of those that the configuration names; they must then be
-    given to `apply` as well. Raises DataError when a horizon has fewer than `min_rows` known outcomes; `min_rows` of
-    100 keeps all stored intervals clear of ranks that do not exist.
+    `labels`: (rows,) groups for the method mondrian: those of `labels.decision_labels` where it is by regime, else any
+    in place of those that the configuration names; they must then be given to `apply` as well. Raises DataError when a
+    horizon has fewer than `min_rows` known outcomes; `min_rows` of 100 keeps all stored intervals clear of ranks that
+    do not exist.
     """
     truth = outcomes.aligned(forecast.decided_at, forecast.horizons)
     known = np.isfinite(truth.returns)
@@ -107,8 +109,8 @@ def _fit_groups(
 ) -> Groups:
     """Fit each group that has enough effective rows at a horizon; the others take the correction of all rows."""
     nominal = coverages(forecast.levels)
-    grouping = config.groups if given is None else GIVEN
-    edges = regime_edges(forecast) if "regime" in grouping else ()
+    grouping = config.groups if given is None or config.groups in BY_REGIME else GIVEN
+    edges = volatility_edges(forecast) if "volatility" in grouping else ()
     labels = label_rows(forecast, grouping, edges, given)
     names = np.unique(labels)
     offsets = np.broadcast_to(whole, (len(names), *whole.shape)).copy()

@@ -2,7 +2,8 @@
 
 Within a group rows are exchangeable where they are not over all: at night, or while volatility is high, the same
 forecast may err in another way. A group must be known when the forecast is made. Sessions follow from the decision
-time; the regime is the third of past rows in which the predicted spread falls. Other labels can be passed in.
+time, volatility is the third of past rows in which the predicted spread falls; both need the forecast only. Regimes
+come from the features (see `labels`) and are passed in, as are any labels that the caller names.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fxgpt_core.calibration.config import Grouping
 from fxgpt_core.calibration.intervals import spread
 from fxgpt_core.common.errors import ModelError
 from fxgpt_core.common.forecast import Forecast
@@ -25,15 +25,15 @@ Labels = NDArray[np.str_]
 
 REGIMES = ("calm", "normal", "wild")
 GIVEN = "given"
-"""Grouping of labels that the caller passes in, when fitting and when applying."""
+"""Grouping of labels that the caller names, when fitting and when applying."""
 
 
 @dataclass(frozen=True)
 class Groups:
     """Corrections by group.
 
-    `grouping`: `session`, `regime`, `session_regime` or `given`; `edges`: the two mean log spreads between regimes,
-    empty for other groupings. `names`: (groups,); `offsets`: (groups, horizons, pairs), the correction of all rows
+    `grouping`: as configured, or `given`; `edges`: the two mean log spreads between thirds of predicted volatility,
+    empty for groupings without it. `names`: (groups,); `offsets`: (groups, horizons, pairs), the correction of all rows
     where a group has too few effective ones; `rows`, `effective_rows`: (groups, horizons), what a group has.
     """
 
@@ -76,32 +76,30 @@ class Groups:
         )
 
 
-def regime_edges(forecast: Forecast) -> tuple[float, ...]:
+def volatility_edges(forecast: Forecast) -> tuple[float, ...]:
     """Return the mean log spreads that cut the rows into thirds."""
     low, high = np.quantile(_level(forecast), [1 / 3, 2 / 3])
     return (float(low), float(high))
 
 
-def label_rows(
-    forecast: Forecast, grouping: Grouping | str, edges: tuple[float, ...], given: Labels | None = None
-) -> Labels:
+def label_rows(forecast: Forecast, grouping: str, edges: tuple[float, ...], given: Labels | None = None) -> Labels:
     """Return the group of each row, (rows,), from what is known when the forecast is made.
 
-    Raises ModelError where labels must be given and are not, or their number is not that of the rows.
+    Raises ModelError where labels must be given (`given` and the regimes) and are not, or do not fit the rows.
     """
-    if grouping == GIVEN:
+    if grouping in (GIVEN, "regime", "session_regime"):
         if given is None or given.shape != (len(forecast),):
             raise ModelError(
-                f"Calibration of {forecast.family} for {forecast.symbol} is by groups that the caller names: pass one "
-                f"label for each of {len(forecast)} rows, not {'none' if given is None else given.shape}."
+                f"Calibration of {forecast.family} for {forecast.symbol} is by {grouping} labels: pass one label for "
+                f"each of {len(forecast)} rows, not {'none' if given is None else given.shape}."
             )
         return given.astype(str)
     if grouping == "session":
         return session_label(forecast.decided_at)
-    regime = np.asarray(REGIMES)[np.searchsorted(np.asarray(edges), _level(forecast))]
-    if grouping == "regime":
-        return regime
-    return np.char.add(np.char.add(session_label(forecast.decided_at), "/"), regime)
+    level = np.asarray(REGIMES)[np.searchsorted(np.asarray(edges), _level(forecast))]
+    if grouping == "volatility":
+        return level
+    return np.char.add(np.char.add(session_label(forecast.decided_at), "/"), level)
 
 
 def _level(forecast: Forecast) -> Floats:

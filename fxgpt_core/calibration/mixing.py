@@ -31,7 +31,10 @@ def follow_rates(
     """
     count, experts = len(seen), len(rates)
     path = np.empty(count + 1)
-    path[0] = (rates * weights).sum()
+    start = 0.0
+    for i in range(experts):
+        start += weights[i] * rates[i]
+    path[0] = start
     for k in range(count):
         if block and (outcomes + k) % block == 0:
             snapshots[0] = snapshots[1]

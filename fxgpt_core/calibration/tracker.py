@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from fxgpt_core.calibration.config import CalibrationConfig
 from fxgpt_core.calibration.ranks import conformal_ranks
+from fxgpt_core.common.errors import ModelError
 
 Floats = NDArray[np.float64]
 
@@ -64,7 +65,9 @@ class Tracker:
 
     def offsets(self) -> Floats:
         """Return the correction as the state is now: (horizons, pairs)."""
-        return np.asarray(self.offsets_at((self.rates * self.weights).sum(axis=-1)[None])[0])
+        # Added up one after the other, as `learn` does: a state that was stored gives the same bits.
+        mixed = (self.rates * self.weights).cumsum(axis=-1)[..., -1]
+        return np.asarray(self.offsets_at(mixed[None])[0])
 
     def offsets_at(self, rates: Floats) -> Floats:
         """Return the corrections at working miss rates (rows, horizons, pairs), same shape; falling with the rate."""
@@ -112,19 +115,36 @@ class Tracker:
         outcomes = tuple(int(n) for n in np.asarray(self.outcomes) + counts)
         return replace(self, rates=rates, weights=weights, snapshots=snapshots, outcomes=outcomes), path
 
+    def moving(self) -> dict[str, Any]:
+        """Return the part that `learn` changes, JSON-able."""
+        return {
+            "rates": self.rates.tolist(),
+            "weights": self.weights.tolist(),
+            "snapshots": self.snapshots.tolist(),
+            "outcomes": list(self.outcomes),
+        }
+
+    def moved(self, values: Mapping[str, Any]) -> Tracker:
+        """Return the tracker with the `moving` part of a later state; raises ModelError where it is of another one."""
+        rates, weights, snapshots = (np.asarray(values[name], float) for name in ("rates", "weights", "snapshots"))
+        if rates.shape != self.rates.shape or weights.shape != self.rates.shape or len(snapshots) != 2:
+            raise ModelError(
+                f"A state with rates of shape {rates.shape} does not belong to a correction of shape "
+                f"{self.rates.shape}: it was saved for another calibrator."
+            )
+        outcomes = tuple(values["outcomes"])
+        return replace(self, rates=rates, weights=weights, snapshots=snapshots, outcomes=outcomes)
+
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-able values."""
         return {
             "targets": list(self.targets),
             "grid": list(self.grid),
             "knots": self.knots.tolist(),
-            "rates": self.rates.tolist(),
-            "weights": self.weights.tolist(),
-            "snapshots": self.snapshots.tolist(),
             "steps": list(self.steps),
             "overlaps": list(self.overlaps),
-            "outcomes": list(self.outcomes),
             "memory": self.memory,
+            **self.moving(),
         }
 
     @classmethod

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from fxgpt_core.calibration.config import CalibrationConfig
 from fxgpt_core.calibration.conformal import ConformalCalibrator
 from fxgpt_core.calibration.fitting import fit_calibrator
+from fxgpt_core.calibration.groups import Labels
+from fxgpt_core.calibration.learned import open_rows
 from fxgpt_core.common.errors import DataError
 from fxgpt_core.common.forecast import Forecast, concat
 from fxgpt_core.features.outcomes import Outcomes
@@ -63,7 +65,11 @@ class CalibrationReport:
 
 
 def walk_forward_calibration(
-    forecast: Forecast, outcomes: Outcomes, folds: NDArray[np.int64], config: CalibrationConfig | None = None
+    forecast: Forecast,
+    outcomes: Outcomes,
+    folds: NDArray[np.int64],
+    config: CalibrationConfig | None = None,
+    labels: Labels | None = None,
 ) -> tuple[Forecast, CalibrationReport]:
     """Calibrate each fold with the out-of-sample forecasts of earlier folds whose outcome was known at its start.
 
@@ -71,7 +77,7 @@ def walk_forward_calibration(
     it and is left out, as is any fold with fewer than `min_rows` known outcomes of some horizon; the report says so.
     An adaptive method goes on learning within the fold, at each row from the outcomes known when it was decided.
     An earlier fold's forecasts come from an earlier model, so coverage also bears the change from one model to the
-    next, as it does live. Raises DataError when no fold can be calibrated.
+    next, as it does live. `labels`: (rows,) as in `fit_calibrator`. Raises DataError when no fold can be calibrated.
     """
     config = config or CalibrationConfig()
     if folds.shape != (len(forecast),) or (np.diff(folds) < 0).any():
@@ -84,11 +90,13 @@ def walk_forward_calibration(
     for fold in np.unique(folds):
         rows = np.flatnonzero(folds == fold)
         start = forecast.decided_at[rows[0]]
-        calibrator = _fit_before(forecast, outcomes, int(rows[0]), start, config)
+        calibrator = _fit_before(forecast, outcomes, int(rows[0]), start, config, labels)
         if calibrator is None:
             reports.append(FoldCalibration(int(fold), str(start), 0, (), (), ""))
             continue
-        made, _ = calibrator.follow(forecast.take(slice(0, int(rows[-1]) + 1)), outcomes, int(rows[0]))
+        stop = int(rows[-1]) + 1
+        groups = None if labels is None else labels[:stop]
+        made, _ = calibrator.follow(forecast.take(slice(0, stop)), outcomes, int(rows[0]), groups)
         parts.append(made)
         warnings = calibrator.warnings(config)  # of the last fold, which knows most
         reports.append(
@@ -108,21 +116,36 @@ def walk_forward_calibration(
 
 
 def fit_final(
-    forecast: Forecast, outcomes: Outcomes, config: CalibrationConfig | None = None
+    forecast: Forecast, outcomes: Outcomes, config: CalibrationConfig | None = None, labels: Labels | None = None
 ) -> ConformalCalibrator | None:
     """Return the calibrator of the model that goes live, from all out-of-sample forecasts with known outcomes.
 
-    None where some horizon has fewer than `min_rows` of them.
+    `labels`: (rows,) as in `fit_calibrator`. An adaptive one takes along the forecasts whose outcomes it has still to
+    learn. None where some horizon has fewer than `min_rows` of them.
     """
-    config = config or CalibrationConfig()
+    calibrator = _fit(forecast, outcomes, config or CalibrationConfig(), labels)
+    if calibrator is None or calibrator.tracker is None:
+        return calibrator
+    return replace(calibrator, pending=open_rows(forecast, outcomes))
+
+
+def _fit(
+    forecast: Forecast, outcomes: Outcomes, config: CalibrationConfig, labels: Labels | None
+) -> ConformalCalibrator | None:
     known = np.isfinite(outcomes.aligned(forecast.decided_at, forecast.horizons).returns)
     if not len(forecast) or known.sum(axis=0).min() < config.min_rows:
         return None
-    return fit_calibrator(forecast, outcomes, config)
+    return fit_calibrator(forecast, outcomes, config, labels)
 
 
 def _fit_before(
-    forecast: Forecast, outcomes: Outcomes, stop: int, moment: np.datetime64, config: CalibrationConfig
+    forecast: Forecast,
+    outcomes: Outcomes,
+    stop: int,
+    moment: np.datetime64,
+    config: CalibrationConfig,
+    labels: Labels | None,
 ) -> ConformalCalibrator | None:
     """Fit on the rows before `stop` whose outcome was known at `moment`."""
-    return fit_final(forecast.take(slice(0, stop)), outcomes.known_at(moment), config)
+    groups = None if labels is None else labels[:stop]
+    return _fit(forecast.take(slice(0, stop)), outcomes.known_at(moment), config, groups)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fxgpt_core.calibration.conformal import ConformalCalibrator
+from fxgpt_core.calibration.labels import decision_labels
 from fxgpt_core.common.errors import StoreError
 from fxgpt_core.common.forecast import Forecast
 from fxgpt_core.features.dataset import Dataset
@@ -56,13 +57,19 @@ class Bundle:
 
     def forecast(self, dataset: Dataset, rows: NDArray[np.int64], provenance: Provenance, seed: int = 0) -> Forecast:
         """Forecast the chosen base bars and calibrate: what leaves the system is always calibrated (SPEC 10)."""
+        raw = self.raw(dataset, rows, provenance, seed)
+        if self.calibrator is None:
+            return raw
+        return self.calibrator.apply(raw, decision_labels(dataset, raw.decided_at, self.calibrator.grouping))
+
+    def raw(self, dataset: Dataset, rows: NDArray[np.int64], provenance: Provenance, seed: int = 0) -> Forecast:
+        """Forecast the chosen base bars without calibration, for calibrators to learn from."""
         if dataset.definition_hash != self.card.feature_hash:
             raise StoreError(
                 f"{self.card.family} for {self.card.symbol} was trained on features {self.card.feature_hash}, "
                 f"the data at hand have {dataset.definition_hash}: rebuild them with the model's own feature set."
             )
-        raw = self.forecaster.forecast(dataset, rows, provenance, seed)
-        return raw if self.calibrator is None else self.calibrator.apply(raw)
+        return self.forecaster.forecast(dataset, rows, provenance, seed)
 
 
 def save_bundle(bundle: Bundle, folder: Path) -> None:

@@ -19,6 +19,7 @@ from fxgpt_core.models.forecaster import Provenance
 def forecast_latest(bundle: Bundle, dataset: Dataset, provenance: Provenance, seed: int = 0) -> Forecast:
     """Return the calibrated forecast made at the close of the last base bar: one row.
 
+    An adaptive calibrator is used as the bundle holds it: bring it up to date first (`online_calibration.caught_up`).
     Raises ModelError when that bar is still in warm-up.
     """
     if not len(dataset) or not dataset.usable[-1]:
@@ -32,7 +33,8 @@ def forecast_latest(bundle: Bundle, dataset: Dataset, provenance: Provenance, se
 def forecast_candles(bundle: Bundle, frame: pd.DataFrame, made_at: np.datetime64 | None, seed: int = 0) -> Forecast:
     """Forecast from raw base candles (`ts_utc` ISO text or times, OHLC, optional volume), oldest first.
 
-    `made_at` defaults to the decision time. Raises BadInputError when columns are missing or times cannot be read.
+    `made_at` defaults to the decision time. The calibrator is used as the bundle holds it. Raises BadInputError when
+    columns are missing or times cannot be read.
     """
     missing = {"ts_utc", "open", "high", "low", "close"} - set(frame.columns)
     if missing:

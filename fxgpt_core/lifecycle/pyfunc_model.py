@@ -12,7 +12,12 @@ from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 
 class FxgptModel(PythonModel):  # type: ignore[misc]
-    """Serve one bundle: `predict` takes base candles (`ts_utc`, OHLC, optional volume) up to the decision bar."""
+    """Serve one bundle: `predict` takes base candles (`ts_utc`, OHLC, optional volume) up to the decision bar.
+
+    A served model has no database: an adaptive calibrator (aci, dtaci) corrects as it was registered and learns nothing
+    from outcomes since. Every row says so: `calibration_state` is `as registered`, `calibration_known_until` the last
+    outcome that the correction knows, both empty where there is none. `fxgpt forecast` learns on.
+    """
 
     def load_context(self, context: PythonModelContext) -> None:
         from fxgpt_core.lifecycle.bundle import load_bundle
@@ -35,6 +40,9 @@ class FxgptModel(PythonModel):  # type: ignore[misc]
         frame = forecast.to_frame()
         for name in ("decided_at", "made_at", "trained_until"):
             frame[name] = frame[name].map(lambda t: t.isoformat())
+        calibrator = self.bundle.calibrator
+        frame["calibration_state"] = "" if calibrator is None else "as registered"
+        frame["calibration_known_until"] = "" if calibrator is None else f"{calibrator.known_until}Z"
         return frame
 
 
