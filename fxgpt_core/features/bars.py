@@ -28,13 +28,14 @@ class Releases:
     """Scheduled releases of a pair's two currencies, ascending in time, (releases,) each.
 
     `ts_utc`: when; `of_base`: of the pair's base currency, otherwise of its quote currency; `impact`: rank within
-    `IMPACTS`. Their dates are published weeks ahead, so at any time all of them count as known; what they will say
-    does not occur here.
+    `IMPACTS`; `known_at`: since when the date was public, NaT where the source does not say: regular releases are
+    announced months ahead, what is called at short notice must carry the time. What they will say does not occur here.
     """
 
     ts_utc: Times
     of_base: NDArray[np.bool_]
     impact: NDArray[np.int8]
+    known_at: Times
 
     @classmethod
     def of(cls, events: Events, symbol: str) -> Releases:
@@ -45,16 +46,28 @@ class Releases:
         ours = np.isin(events.currency.astype(str), (base, quote))
         rank = {name: number for number, name in enumerate(IMPACTS)}
         impact = np.array([rank[name] for name in events.impact[ours]], dtype=np.int8)
-        return cls(events.ts_utc[ours], events.currency[ours].astype(str) == base, impact)
+        of_base = events.currency[ours].astype(str) == base
+        return cls(events.ts_utc[ours], of_base, impact, events.known_at[ours])
+
+    def __len__(self) -> int:
+        return len(self.ts_utc)
 
     def checksum(self) -> str:
         """Return a hash of the releases."""
-        return bytes_hash(b"".join(array.tobytes() for array in (self.ts_utc, self.of_base, self.impact)))
+        arrays = (self.ts_utc, self.of_base, self.impact, self.known_at)
+        return bytes_hash(b"".join(array.tobytes() for array in arrays))
+
+    def take(self, rows: NDArray[np.bool_] | slice) -> Releases:
+        """Return the chosen releases."""
+        return Releases(self.ts_utc[rows], self.of_base[rows], self.impact[rows], self.known_at[rows])
+
+    def public(self, moment: np.datetime64) -> Releases:
+        """Return the releases whose date was public at `moment`."""
+        return self.take(~(self.known_at > moment))  # NaT compares false
 
     def between(self, first: np.datetime64, last: np.datetime64) -> Releases:
         """Return the releases in [first, last]."""
-        rows = slice(*np.searchsorted(self.ts_utc, [first, last + np.timedelta64(1, "ns")]))
-        return Releases(self.ts_utc[rows], self.of_base[rows], self.impact[rows])
+        return self.take(slice(*np.searchsorted(self.ts_utc, [first, last + np.timedelta64(1, "ns")])))
 
 
 @dataclass(frozen=True)

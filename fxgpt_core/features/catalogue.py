@@ -110,6 +110,7 @@ def _example(bar: Timeframe) -> Bars:
     if bar.minutes >= timeframe("1d").minutes:
         return Bars.of(candles)
     slow = resample(candles, "1d")
-    nothing = Releases(np.empty(0, "datetime64[ns]"), np.empty(0, bool), np.empty(0, np.int8))
+    never = np.empty(0, "datetime64[ns]")
+    nothing = Releases(never, np.empty(0, bool), np.empty(0, np.int8), never)
     beside = SlowerBars(Bars.of(slow), last_known(candles.known_at, slow.known_at))
     return Bars.of(candles, (beside,), nothing)

@@ -67,6 +67,29 @@ def read_on_open(monkeypatch: pytest.MonkeyPatch) -> Steps:
     return planted(monkeypatch, "slower_close", slower_close, reads=("slower",))
 
 
+def read_a_bar_early(monkeypatch: pytest.MonkeyPatch) -> Steps:
+    """Read a slower bar when its last base bar has only begun: seen nowhere but at a cut just before it closes."""
+
+    def soon(base: Any, slower: Any) -> Any:
+        return np.minimum(last_known(base + np.diff(base).min(), slower), len(slower) - 1)
+
+    steps = read_on_open(monkeypatch)
+    monkeypatch.setattr(blocks, "last_known", soon)
+    return steps
+
+
+def unannounced_release(monkeypatch: pytest.MonkeyPatch) -> Steps:
+    """Minutes to the next release, whether or not its date was public."""
+
+    def minutes(bars: Bars) -> Columns:
+        times = bars.releases.ts_utc if bars.releases is not None else bars.ts_utc[:0]
+        following = np.searchsorted(times, bars.known_at)
+        ahead = np.append(times, np.datetime64("2100-01-01", "ns"))[following] - bars.known_at
+        return {("to_release",): ahead / np.timedelta64(1, "m")}
+
+    return planted(monkeypatch, "to_release", minutes, reads=("releases",))
+
+
 def centred_mean(monkeypatch: pytest.MonkeyPatch) -> Steps:
     def centred(bars: Bars) -> Columns:
         return {("centred",): np.convolve(bars.close, np.ones(5) / 5, mode="same") / bars.close}

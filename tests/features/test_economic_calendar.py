@@ -23,13 +23,17 @@ WEEK = math.log1p(10_080)
 
 
 def schedule(seed: int, count: int = 400) -> Releases:
+    """Half of them announced at some time between a month before and an hour after, the others of old."""
     rng = np.random.default_rng(seed)
     days, quarters = rng.integers(-20, 60, count), rng.integers(0, 48, count)
     moments = np.datetime64("2024-01-03T00:00", "ns") + days * np.timedelta64(1, "D")
+    times = np.sort(moments + quarters * np.timedelta64(30, "m"))
+    announced = times - rng.choice([-60, 45, 600, 3000, 40_000], count) * np.timedelta64(1, "m")
     return Releases(
-        np.sort(moments + quarters * np.timedelta64(30, "m")),
+        times,
         rng.random(count) < 0.4,
         rng.choice(len(IMPACTS), count, p=(0.1, 0.5, 0.3, 0.1)).astype(np.int8),
+        np.where(rng.random(count) < 0.5, announced, np.datetime64("NaT", "ns")),
     )
 
 
@@ -48,7 +52,7 @@ def test_columns_follow_their_definition() -> None:
         within: dict[tuple[str, int], int] = {}
         for side, base in (("base", True), ("quote", False)):
             for level, least in (("high", 3), ("medium", 2)):
-                chosen = (RELEASES.of_base == base) & (RELEASES.impact >= least)
+                chosen = (RELEASES.of_base == base) & (RELEASES.impact >= least) & ~(RELEASES.known_at > now)
                 minutes = [(t - now) / np.timedelta64(1, "m") for t in RELEASES.ts_utc[chosen]]
                 ahead, behind = [m for m in minutes if m >= 0], [-m for m in minutes if m < 0]
                 expected = {
@@ -84,6 +88,18 @@ def test_a_calendar_without_releases_says_that_nothing_is_near() -> None:
     for name, values in found.items():
         expected = 1.0 if "_next_" in name or "_last_" in name else 0.0
         assert (values == expected).all(), name
+
+
+def test_a_meeting_called_at_short_notice_does_not_exist_before() -> None:
+    called, held = CANDLES.known_at[300] + np.timedelta64(1, "m"), CANDLES.known_at[320]
+    one = Releases(np.array([held]), np.array([True]), np.array([3], dtype=np.int8), np.array([called]))
+    found = columns(CANDLES, one)
+    ahead = found["cal_base_high_next_15m"]
+    assert (ahead[:301] == 1).all()
+    assert (ahead[301:321] < 1).all()
+    assert (found["cal_base_high_count_15m_1440"][:301] == 0).all()
+    assert len(one.public(called)) == 1
+    assert len(one.public(called - np.timedelta64(1, "m"))) == 0
 
 
 def test_low_impact_releases_are_not_counted() -> None:

@@ -7,12 +7,14 @@ from hypothesis import strategies as st
 
 from fxgpt_core.common.errors import BadInputError
 from fxgpt_core.common.timeframes import TIMEFRAMES
+from fxgpt_core.features.bars import Releases
 from fxgpt_core.features.checks.cuts import cut_points
 from fxgpt_core.features.checks.leakage import check_leakage
 from fxgpt_core.features.spec import FeatureSpec
-from fxgpt_core.market.calendar import week_open
+from fxgpt_core.market.calendar import week_close, week_open
 from fxgpt_core.market.providers.simulator import simulate
-from tests.features.planted import FAULTS, clean_mean, planted
+from fxgpt_core.market.resampling import resample
+from tests.features.planted import FAULTS, clean_mean, planted, read_a_bar_early, unannounced_release
 
 LAYOUT = tuple(TIMEFRAMES[c] for c in ("1h", "4h", "1d"))
 HORIZONS = (60, 240)
@@ -62,6 +64,28 @@ def test_a_causal_indicator_is_not_named(monkeypatch: pytest.MonkeyPatch) -> Non
     ).passed
 
 
+def test_a_slower_bar_read_one_base_bar_early_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    candles = simulate("EURUSD", "5m", start=np.datetime64("2024-01-03T00:00", "ns"), bars=3000, seed=3)
+    layout = tuple(TIMEFRAMES[code] for code in ("5m", "4h"))
+    steps = read_a_bar_early(monkeypatch)
+    report = check_leakage(candles, layout, (60,), SPEC, cuts=16, steps=steps)
+    assert {leak.what for leak in report.worst} == {"slower_close_5m"}
+    assert "the last bar but one of a 4h bar" in {leak.cut.kind for leak in report.leaks}
+
+
+def test_a_release_counted_before_its_date_was_public_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = CANDLES.ts_utc[0] + np.arange(1, 500) * np.timedelta64(250, "m")
+    sides = np.ones(len(times), dtype=np.bool_), np.full(len(times), 3, dtype=np.int8)
+    weeks_ahead = Releases(times, *sides, times - np.timedelta64(21, "D"))
+    hours_ahead = Releases(times, *sides, times - np.timedelta64(3, "h"))
+    spec = FeatureSpec(groups=("ohlc", "calendar"))
+    assert check_leakage(CANDLES, LAYOUT, HORIZONS, spec, cuts=9, releases=hours_ahead).passed
+    steps = unannounced_release(monkeypatch)
+    assert check_leakage(CANDLES, LAYOUT, HORIZONS, spec, cuts=9, releases=weeks_ahead, steps=steps).passed
+    report = check_leakage(CANDLES, LAYOUT, HORIZONS, spec, cuts=9, releases=hours_ahead, steps=steps)
+    assert {"to_release_1h", "to_release_4h"} <= {leak.what for leak in report.worst}
+
+
 def test_a_leak_says_where_and_at_what_kind_of_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     report = check_leakage(CANDLES, LAYOUT, HORIZONS, SPEC, cuts=5, steps=FAULTS["a centred mean"].plant(monkeypatch))
     assert [leak.what for leak in report.worst] == ["centred_1d", "centred_1h", "centred_4h"]  # not what follows
@@ -91,6 +115,18 @@ def test_cuts_take_turns_among_the_kinds() -> None:
     assert candles.high[row] == candles.high[near].max() or candles.low[row] == candles.low[near].min()
     london = kinds["beside a clock change in London"].astype("datetime64[D]")
     assert abs(london - np.datetime64("2024-03-31")) <= np.timedelta64(2, "D")
+
+
+def test_slower_bars_are_cut_just_before_they_close_and_large_moves_where_they_happen() -> None:
+    slower = resample(CANDLES, "4h")
+    kinds = {cut.kind: cut.moment for cut in cut_points(CANDLES, 60, seed=0, slower=[slower])}
+    assert kinds["the last bar but one of a 4h bar"] + np.timedelta64(1, "h") in slower.known_at
+    moves = np.abs(np.diff(np.log(CANDLES.close)))
+    row = int(np.searchsorted(CANDLES.known_at, kinds["a large move of the price"]))
+    assert (moves[row - 1] <= moves).sum() <= 7
+    week = kinds["the last bars but one of a week"]
+    assert week_open(week) == week_open(week + np.timedelta64(1, "h"))
+    assert week_close(week) - week <= np.timedelta64(2, "h")
 
 
 def test_gaps_are_cut_on_both_sides() -> None:

@@ -27,6 +27,7 @@ RELEASES = Releases(
     np.sort(CANDLES.ts_utc[0] + RNG.integers(0, 200 * 24 * 60, 600) * np.timedelta64(60, "s")),
     RNG.random(600) < 0.5,
     RNG.integers(0, 3, 600).astype(np.int8),
+    np.full(600, np.datetime64("NaT", "ns")),
 )
 ALL = tuple(indicators())
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ from fxgpt_core.market.zones import offsets
 
 LONDON = "Europe/London"
 _LAST_BARS = 6
+_LARGE = 0.005  # share of all returns that count as large
 Rows = NDArray[np.int64]
 
 
@@ -28,15 +29,16 @@ class Cut:
         return f"{str(self.moment)[:16]}Z ({self.kind})"
 
 
-def cut_points(candles: Candles, count: int, seed: int, first: int = 0) -> list[Cut]:
+def cut_points(candles: Candles, count: int, seed: int, first: int = 0, slower: Iterable[Candles] = ()) -> list[Cut]:
     """Return `count` different cuts of base `candles` in order of time, fewer where there are not that many bars.
 
     The kinds of `_adversarial` and random bars take turns, so that a handful of cuts has one of most kinds. None lies
     before row `first` or in the first tenth of history, where little is defined, and none at the very last bar.
+    `slower`: the bars of slower timeframes, which are cut just before they close.
     """
     rng = np.random.default_rng(seed)
     low, high = max(first, len(candles) // 10), len(candles) - 2
-    kinds = {"a random bar": np.arange(low, high + 1), **_adversarial(candles)}
+    kinds = {"a random bar": np.arange(low, high + 1), **_adversarial(candles), **_unfinished(candles, slower)}
     waiting = {kind: list(rng.permutation(rows[(rows >= low) & (rows <= high)])) for kind, rows in kinds.items()}
     chosen: dict[int, str] = {}
     while len(chosen) < count and any(waiting.values()):
@@ -71,7 +73,24 @@ def _adversarial(candles: Candles) -> Mapping[str, Rows]:
         "beside a clock change in London": np.concatenate([london, london + 1]),
         "the first bar after a holiday or gap": gap + 1,
         "the last bars but one of a month": np.concatenate([turn - 1, turn - 3]),
+        "the last bars but one of a week": np.concatenate([weekend - 1, weekend - 2]),
+        "a large move of the price": _large_moves(candles),
     }
+
+
+def _unfinished(candles: Candles, slower: Iterable[Candles]) -> Mapping[str, Rows]:
+    """Return for each slower timeframe the last base bars before one of its bars closes."""
+    known_at = candles.known_at
+    return {
+        f"the last bar but one of a {bars.timeframe} bar": np.searchsorted(known_at, bars.known_at) - 1
+        for bars in slower
+    }
+
+
+def _large_moves(candles: Candles) -> Rows:
+    """Return the bars whose return is among the largest."""
+    moves = np.abs(np.diff(np.log(candles.close)))
+    return np.argsort(-moves, kind="stable")[: max(int(_LARGE * len(moves)), 1)] + 1
 
 
 def _clock_changes(candles: Candles, zone: str) -> Rows:

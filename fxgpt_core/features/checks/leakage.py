@@ -1,9 +1,9 @@
 """`check_leakage`: does anything that was known at a moment change when the future is cut off? (SPEC 20)
 
-The base bars are cut at many moments. From what is left everything is made again along the product's own road: slower
-bars, features, joins, yardstick, targets, the flat form and its scaler. Every row known by the cut must be the same,
-bit for bit. Targets are also held against the prices that they speak of, because a label that is shifted into the past
-changes with no cut.
+The base bars are cut at many moments, and releases whose date was not public then are taken out. From what is left
+everything is made again along the product's own road: slower bars, features, joins, yardstick, targets, the flat form
+and its scaler. Every row known by the cut must be the same, bit for bit. Targets are also held against the prices that
+they speak of, because a label that is shifted into the past changes with no cut.
 
 Features are computed in canonical blocks of a month, so by default only the months seen by the last bars before a cut
 are computed again; `exhaustive` computes all of history for every cut.
@@ -113,12 +113,12 @@ def check_leakage(
     layout = Layout(timeframes, horizons, spec or FeatureSpec(), releases, steps)
     road = Road(candles, layout)
     everything = road.everything() if exhaustive else None
-    moments = cut_points(candles, cuts, seed, _first_row(road))
+    moments = cut_points(candles, cuts, seed, _first_row(road), list(road.candles.values())[1:])
     leaks, values = _labels_against_prices(road), 0
     for index, cut in enumerate(moments):
         progress(f"leakage {candles.symbol}", index, len(moments), str(cut))
         stop = int(np.searchsorted(candles.known_at, cut.moment, side="right"))
-        shorter = Road(candles.take(slice(0, stop)), layout)
+        shorter = Road(candles.take(slice(0, stop)), layout.known(cut.moment))
         first = max(0, stop - _SEEN)
         if everything is not None:
             whole, part = everything, shorter.everything()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -33,6 +33,10 @@ class Layout:
     spec: FeatureSpec
     releases: Releases | None
     steps: Steps
+
+    def known(self, moment: np.datetime64) -> Layout:
+        """Return the layout with the releases whose date was public at `moment`."""
+        return self if self.releases is None else replace(self, releases=self.releases.public(moment))
 
 
 @dataclass(frozen=True)
