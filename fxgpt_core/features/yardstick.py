@@ -33,6 +33,11 @@ _DAY = 1440
 FLOOR = 1e-6
 """Least volatility forecast, log-return units: a hundredth of a pip at par, for stretches of stale prices."""
 
+SURPRISE = 10.0
+"""Deviations from which on a move teaches no more: a peg that breaks, or prices that come back after stale weeks, would
+rule shape, level and scale for a year. On ordinary days it changes nothing, and news cost it nothing: without it the
+forecasts of real pairs are a little worse."""
+
 Floats = NDArray[np.float64]
 
 
@@ -87,11 +92,9 @@ class Yardstick:
         if not config.seasonal:
             return [flat] * len(bars.blocks)
         per_minute = bars.squares / np.maximum(bars.position - bars.previous, bars.minutes)
-        scale = np.full(len(bars.squares), np.nan)  # causal: the average up to the bar before
-        scale[2:] = np.sqrt(ewma(per_minute[1:], config.slow_half_life / bars.minutes))[:-1]
         with np.errstate(divide="ignore", invalid="ignore"):
-            moves = np.sqrt(per_minute) / scale
-        moves[~np.isfinite(moves)] = np.nan
+            moves = np.sqrt(per_minute / self._usual_before(per_minute, bars.minutes))
+        moves = np.where(np.isfinite(moves), np.minimum(moves, SURPRISE), np.nan)
         buckets = bucket_count(config, bars.minutes)
         sums = ShapeSums(np.zeros(buckets), np.zeros(buckets), 0.0, 0.0)
         shapes = []
@@ -117,10 +120,23 @@ class Yardstick:
         return out
 
     def _unit(self, bars: _Bars, shapes: list[Shape]) -> Floats:
-        """Return each bar's squared return per average minute, the rhythm of day and week taken out: (bars,)."""
+        """Return each bar's squared return per average minute, the rhythm of day and week taken out: (bars,).
+
+        It counts as at most `SURPRISE` deviations of what was usual before.
+        """
         spent = _variance_time(shapes, bars, bars.previous, bars.position)
         stands = bars.position <= bars.previous  # bars after the week's close, while the calendar's clock stands
-        return np.asarray(bars.squares / np.where(stands, float(bars.minutes), np.maximum(spent, 1e-3 * bars.minutes)))
+        unit = bars.squares / np.where(stands, float(bars.minutes), np.maximum(spent, 1e-3 * bars.minutes))
+        return np.asarray(np.fmin(unit, SURPRISE**2 * self._usual_before(unit, bars.minutes)))
+
+    def _usual_before(self, squares: Floats, bar_minutes: int) -> Floats:
+        """Return the slow average of squared returns up to the bar before, the first bar left out: (bars,), NaN twice.
+
+        What comes back here is whole, so that it is as large as it was: a cap of what is capped would never rise again.
+        """
+        out = np.full(len(squares), np.nan)
+        out[2:] = ewma(squares[1:], self.config.slow_half_life / bar_minutes)[:-1]
+        return out
 
     def _half_lives(self, bar_minutes: int) -> tuple[float, ...]:
         return tuple(h for h in self.config.half_lives if h >= bar_minutes) or (float(bar_minutes),)
@@ -129,7 +145,8 @@ class Yardstick:
         """Return the variance forecast by the candidate that was the likeliest before each month: (bars,).
 
         Candidates are compared by the profile likelihood of a Laplace distribution, mean log s + log mean |r|/s, which
-        a few outliers cannot turn; the scale comes from squares, shrunk to one with the weight of `learning_days`.
+        a few outliers cannot turn; the scale comes from squares, shrunk to one with the weight of `learning_days`. A
+        move counts as at most `SURPRISE` deviations.
         """
         config, weights = self.config, self.config.fast_weights
         lives = len(levels) - 1
@@ -143,7 +160,7 @@ class Yardstick:
         ]  # each (bars,)
         for variance in candidates:
             spread = np.maximum(np.sqrt(variance[usable]), FLOOR)
-            size = np.abs(returns[usable]) / spread
+            size = np.minimum(np.abs(returns[usable]) / spread, SURPRISE)
             sums.append([np.bincount(end, x, len(bars.blocks)) for x in (np.log(spread), size, size * size)])
         gained = np.asarray(sums)  # (candidates, 3, months)
         count = np.bincount(end, minlength=len(bars.blocks)).astype(np.float64)

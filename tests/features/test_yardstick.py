@@ -78,6 +78,27 @@ def test_prices_that_never_move_give_the_floor_and_not_zero() -> None:
     assert (path[480:] > 0).all()
 
 
+@pytest.mark.parametrize("level", ["ewma", "har"])
+@pytest.mark.parametrize("strange", ["a peg that breaks", "stale at first"])
+def test_one_strange_day_does_not_rule_for_months(strange: str, level: str) -> None:
+    at, prices = 2000, {name: getattr(CANDLES, name).copy() for name in ("open", "high", "low", "close")}
+    for price in prices.values():
+        if strange == "a peg that breaks":
+            price[at:] *= 0.75  # hundreds of deviations within an hour
+        else:
+            price[: at - 1000] = CANDLES.close[at - 1000]
+    prices["open"][1:] = prices["close"][:-1]
+    prices["high"], prices["low"] = np.max(list(prices.values()), axis=0), np.min(list(prices.values()), axis=0)
+    odd = Candles(
+        "EURUSD", CANDLES.timeframe, "mid", CANDLES.ts_utc, **prices, volume=CANDLES.volume, spread=CANDLES.spread
+    )
+    yardstick = Yardstick(CONFIG.model_copy(update={"level": level}))
+    usual, path = (yardstick.forecast(bars, make_labels(bars, HORIZONS)) for bars in (CANDLES, odd))
+    ratio = np.median((path / usual)[at + 500 : at + 1500], axis=0)
+    assert (ratio < 1.5).all()
+    assert (ratio > 0.8).all()
+
+
 def test_variance_time_adds_up_over_a_week_and_puts_the_gap_after_the_close() -> None:
     shape = Shape(np.array([0.5, 1.5, 1.0, 1.0, 1.0]), gap=90.0)
     clock = shape.clock(np.array([0.0, 1440.0, 7200.0, 7201.0, 14400.0]))
