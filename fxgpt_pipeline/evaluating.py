@@ -6,12 +6,14 @@ import pyarrow as pa
 
 from fxgpt_core.backtest.adapter import run_backtest
 from fxgpt_core.backtest.result import BacktestResult
-from fxgpt_core.calibration.labels import decision_labels
+from fxgpt_core.calibration.labels import decision_labels, regime_of
 from fxgpt_core.calibration.walk_forward import CalibrationReport, fit_final, walk_forward_calibration
 from fxgpt_core.common.forecast import Forecast
 from fxgpt_core.evaluation.archive import CALIBRATED, read_span, write_span
 from fxgpt_core.evaluation.evaluation import evaluate
+from fxgpt_core.evaluation.groups import Labels
 from fxgpt_core.evaluation.result import Evaluation
+from fxgpt_core.features.dataset import Dataset
 from fxgpt_core.features.outcomes import Outcomes
 from fxgpt_core.market.events.files import IMPACTS
 from fxgpt_core.models.walk_forward import read_walk_forward
@@ -51,18 +53,27 @@ def calibrate(lineage: Lineage, family: str) -> tuple[Forecast, CalibrationRepor
 def score(lineage: Lineage) -> Evaluation:
     """Evaluate all families of a symbol on the rows that they share; stores the result."""
     lake, symbol, releases = lineage.workspace.lake, lineage.symbol, lineage.releases()
+    dataset = lineage.dataset()
     evaluation = evaluate(
         symbol,
         {name: read_walk_forward(lake, symbol, name).forecast for name in lineage.families},
         {name: read_span(lake, CALIBRATED, symbol, name) for name in lineage.families},
-        Outcomes.from_dataset(lineage.dataset()),
+        Outcomes.from_dataset(dataset),
         lineage.baselines,
         lineage.settings.evaluation,
+        labels=regime_labels(dataset),
         releases=None if releases is None else releases.ts_utc[releases.impact == IMPACTS.index("high")],
         seed=lineage.settings.seed,
     )
     lineage.workspace.documents.write(EVALUATION, symbol, evaluation.to_dict(), lineage.fingerprint(SCORES))
     return evaluation
+
+
+def regime_labels(dataset: Dataset) -> dict[str, Labels]:
+    """Return the most probable filtered regime at each decision as `regime`; nothing where the features lack it."""
+    if f"regime_calm_{dataset.base.code}" not in dataset.tables[dataset.base.code].names:
+        return {}
+    return {"regime": Labels(dataset.known_at, regime_of(dataset))}
 
 
 def backtest_family(lineage: Lineage, family: str) -> BacktestResult:

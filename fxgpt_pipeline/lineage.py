@@ -98,7 +98,7 @@ class Lineage:
             "releases": self._releases_fingerprint() if name == "releases" else None,
             "aliases": self._aliases() if name == "aliases" else None,
             "costs": self.asset.costs.model_dump(mode="json"),
-            "acknowledged_alarm": self.asset.acknowledged_alarm,
+            "acknowledged_alarms": [entry.model_dump(mode="json") for entry in self.asset.acknowledged_alarms],
         }
         if name in own:
             return own[name]

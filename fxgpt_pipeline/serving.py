@@ -102,7 +102,7 @@ def settle_symbol(lineage: Lineage, run_id: str, cause: str, started: datetime |
         now,
         lambda bundle: smoke_forecast(lineage, bundle),
         cause=f"training:{fingerprint}",
-        acknowledged=lineage.asset.acknowledged_alarm,
+        acknowledged=lineage.asset.acknowledged_alarms,
     )
     event = f"{cause or 'run'}:{run_id}"
     record_retraining(workspace.database, symbol=symbol, cause=event, at=started or now, dagster_run_id=run_id)

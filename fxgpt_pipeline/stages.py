@@ -77,13 +77,18 @@ def build_stages(families: Iterable[str]) -> Mapping[Key, Stage]:
             Stage(backtest(name), (calibrated(name), CANDLES), ("backtest", "costs"), name),
         ]
     stages += [
-        Stage(SCORES, tuple(calibrated(n) for n in names), ("evaluation", "releases", "seed"), code_version="2"),
+        Stage(
+            SCORES,
+            tuple(calibrated(n) for n in names),
+            ("evaluation", "releases", "seed", "acknowledged_alarms"),
+            code_version="3",
+        ),
         Stage(DRIFT, (TABLES, TARGETS), ("drift", "seed")),
     ]
     stages += [Stage(candidate(n), (calibrated(n),), ("walk_forward", "seed"), n) for n in names]
     evidence = tuple(key(n) for n in names for key in (candidate, backtest))
     stages += [
-        Stage(CHAMPION, (SCORES, *evidence), ("gate", "acknowledged_alarm")),
+        Stage(CHAMPION, (SCORES, *evidence), ("gate", "acknowledged_alarms")),
         Stage(REPORT, (CHAMPION, DRIFT), ("aliases",), code_version="2"),
     ]
     return {stage.key: stage for stage in stages}

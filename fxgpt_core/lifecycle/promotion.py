@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -13,6 +13,7 @@ from fxgpt_core.lifecycle.registry import CHAMPION, PREVIOUS, SHADOW, ModelRegis
 from fxgpt_core.policy.config import GateConfig
 from fxgpt_core.policy.decision import Decision
 from fxgpt_core.policy.promotion import KEEP, decide_champion
+from fxgpt_core.store.asset_config import AcknowledgedAlarm
 from fxgpt_core.store.clock import to_datetime64
 from fxgpt_core.store.database import Database
 from fxgpt_core.store.records import recent_decisions, record_decision, record_promotion
@@ -102,7 +103,7 @@ def settle(
     at: datetime,
     smoke: Smoke,
     cause: str,
-    acknowledged: str | None = None,
+    acknowledged: Sequence[AcknowledgedAlarm] = (),
 ) -> Decision:
     """Decide what becomes of newly trained `versions` (by family) and carry it out.
 

@@ -11,8 +11,10 @@ import numpy as np
 from fxgpt_core.common.errors import DataError
 from fxgpt_core.common.timeframes import horizon_name
 from fxgpt_core.evaluation.result import Evaluation
+from fxgpt_core.policy.alarms import raised_alarms
 from fxgpt_core.policy.config import GateConfig
 from fxgpt_core.policy.decision import Decision
+from fxgpt_core.store.asset_config import AcknowledgedAlarm
 
 CHAMPION, SHADOW, KEEP = "champion", "shadow", "keep"
 
@@ -23,7 +25,7 @@ class GateResult:
 
     `skill`: pooled CRPS skill against the best baselines; `p_value`: one-sided, times the number of challengers
     (Bonferroni: among three models without skill, one passes 5 % by luck in 14 of 100 cases); `failures`: a sentence
-    for every requirement not met.
+    for every requirement not met; `notes`: one for every leakage alarm that a person has looked into.
     """
 
     family: str
@@ -32,6 +34,7 @@ class GateResult:
     effective_rows: float
     coverage: Mapping[str, tuple[float, float, float]]
     failures: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -44,7 +47,7 @@ def decide_champion(
     current: str | None,
     at: np.datetime64,
     config: GateConfig,
-    acknowledged: str | None = None,
+    acknowledged: Sequence[AcknowledgedAlarm] = (),
 ) -> Decision:
     """Return who becomes what among the newly trained `candidates` (families); `current` is the champion's family.
 
@@ -52,8 +55,8 @@ def decide_champion(
     pass the gate becomes `champion`; when none passes, the best baseline does, and the reasons say so. With a
     champion, nothing replaces it here: the best challenger without a leakage alarm enters as `shadow`, to be judged
     on what it forecasts live; with no such challenger the decision is `keep`. `evidence["family"]` is the chosen
-    family (None for `keep`), `evidence["gate"]` every challenger's result. `acknowledged` is the `alarm` of a family
-    whose leakage alarm a person has looked into.
+    family (None for `keep`), `evidence["gate"]` every challenger's result. `acknowledged` are the leakage alarms that a
+    person has looked into; their reasons are among the decision's.
 
     Raises DataError when a candidate was not evaluated or there is neither champion nor baseline to fall back on.
     """
@@ -72,7 +75,7 @@ def decide_champion(
 
     failed = [
         f"{name} failed the gate: {'; '.join(gate[name].failures)}." for name in challengers if gate[name].failures
-    ]
+    ] + [f"{name}: {note}." for name in challengers for note in gate[name].notes]
     if current is not None:
         return decision(*_shadow(evaluation, challengers, current, acknowledged), *failed)
     passed = [name for name in challengers if gate[name].passed]
@@ -91,20 +94,12 @@ def decide_champion(
     )
 
 
-def alarm(evaluation: Evaluation, family: str) -> str | None:
-    """Return the identifier of a family's leakage alarm, None without one.
-
-    It stands for the horizons that are flagged, not for the figures, so that it lasts while the next bars change them
-    and is void when another horizon joins.
-    """
-    horizons = [h for h in evaluation.horizons if evaluation.of(family, h).flags]
-    if not horizons:
-        return None
-    return f"{evaluation.symbol}-{family}-{'-'.join(horizon_name(h) for h in horizons)}"
-
-
 def judge(
-    evaluation: Evaluation, family: str, challengers: int, config: GateConfig, acknowledged: str | None = None
+    evaluation: Evaluation,
+    family: str,
+    challengers: int,
+    config: GateConfig,
+    acknowledged: Sequence[AcknowledgedAlarm] = (),
 ) -> GateResult:
     """Return the gate's verdict on one family among `challengers` families tried together."""
     pooled = evaluation.pooled_of(family)
@@ -128,10 +123,10 @@ def judge(
                 f"{config.coverage:.0%} coverage at {horizon_name(entry.horizon)} is {found.value:.1%} "
                 f"({found.low:.1%} to {found.high:.1%}), off by more than {config.coverage_tolerance:.1%}"
             )
-    raised = alarm(evaluation, family)
-    if raised is not None and raised != acknowledged:
-        failures.append(f"{'; '.join(evaluation.flags(family))} (alarm {raised})")
-    return GateResult(family, pooled.skill.value, p_value, effective, coverage, tuple(failures))
+    raised = raised_alarms(evaluation, family, acknowledged)
+    failures += [alarm.sentence for alarm in raised if alarm.open]
+    notes = tuple(alarm.sentence for alarm in raised if not alarm.open)
+    return GateResult(family, pooled.skill.value, p_value, effective, coverage, tuple(failures), notes)
 
 
 def _reaches(low: float, high: float, config: GateConfig) -> bool:
@@ -140,9 +135,9 @@ def _reaches(low: float, high: float, config: GateConfig) -> bool:
 
 
 def _shadow(
-    evaluation: Evaluation, challengers: Sequence[str], current: str, acknowledged: str | None
+    evaluation: Evaluation, challengers: Sequence[str], current: str, acknowledged: Sequence[AcknowledgedAlarm]
 ) -> tuple[str, str | None, str]:
-    sound = [name for name in challengers if alarm(evaluation, name) in (None, acknowledged)]
+    sound = [n for n in challengers if not any(alarm.open for alarm in raised_alarms(evaluation, n, acknowledged))]
     if not sound:
         return KEEP, None, f"{current} stays champion and no challenger is fit to be its shadow."
     chosen = _best(evaluation, sound)

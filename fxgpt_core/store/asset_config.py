@@ -80,6 +80,21 @@ class Costs(Config):
     )
 
 
+class AcknowledgedAlarm(Config):
+    """A `suspect leakage` alarm that a person has looked into and found to be no leak."""
+
+    alarm: str = Field(
+        pattern=r"^[A-Z]{6}-\w+-\w+-(skill|direction)$",
+        description="The alarm's name as check and gate print it, such as EURUSD-ridge-1h-skill.",
+    )
+    up_to: float = Field(
+        gt=0,
+        le=1,
+        description="Largest lower bound that was looked into, 0.08 for 8 %; above it the alarm is raised again.",
+    )
+    reason: str = Field(min_length=10, description="Why it is no leak; shown wherever the alarm would be.")
+
+
 class AssetConfig(Config):
     """One asset (SPEC 22, asset fields). Timeframes and horizons are kept sorted, finest first."""
 
@@ -112,8 +127,8 @@ class AssetConfig(Config):
         default_factory=dict, description=f"Values per pipeline section: {', '.join(SECTIONS)}."
     )
     retraining_cron: str = Field(default="0 22 * * *", description="When the retraining schedule looks, cron in UTC.")
-    acknowledged_alarm: str | None = Field(
-        default=None, description="Identifier of a `suspect leakage` alarm that a person has looked into."
+    acknowledged_alarms: tuple[AcknowledgedAlarm, ...] = Field(
+        default=(), description="`suspect leakage` alarms that a person has looked into, each with its reason."
     )
 
     @field_validator("symbol")
@@ -165,6 +180,19 @@ class AssetConfig(Config):
             )
         if not self.remote and (self.since is not None or self.provider):
             raise ValueError(f"`since` and `provider` are for bars of a provider, and the source is {self.source}")
+        return self
+
+    @field_validator("acknowledged_alarms")
+    @classmethod
+    def _one_each(cls, values: tuple[AcknowledgedAlarm, ...]) -> tuple[AcknowledgedAlarm, ...]:
+        _distinct(sorted(entry.alarm for entry in values))
+        return values
+
+    @model_validator(mode="after")
+    def _acknowledged_here(self) -> AssetConfig:
+        for entry in self.acknowledged_alarms:
+            if not entry.alarm.startswith(f"{self.symbol}-"):
+                raise ValueError(f"alarm {entry.alarm} is of another pair than {self.symbol}")
         return self
 
     @model_validator(mode="after")

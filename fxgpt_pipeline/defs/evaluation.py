@@ -12,11 +12,14 @@ from fxgpt_pipeline.workspace import Workspace
 
 def build(parts: Parts) -> list[Any]:
     """Return the scores asset and its checks."""
+    return [_scores(parts), _not_too_good(parts), _coverage_holds(parts)]
 
+
+def _scores(parts: Parts) -> dg.AssetsDefinition:
     @parts.asset(
         SCORES,
-        description="CRPS skill against the best baseline with p-values, coverage before and after calibration, and "
-        "effective sample sizes, for every family and horizon on the rows that all share.",
+        description="CRPS skill against every baseline with p-values, coverage before and after calibration, errors, "
+        "consistency and effective sample sizes, for every family and horizon on the rows that all share.",
         kinds={"numpy"},
     )
     def scores(context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult[Any]:
@@ -36,28 +39,42 @@ def build(parts: Parts) -> list[Any]:
             },
         )
 
+    return scores
+
+
+def _not_too_good(parts: Parts) -> Any:
     @parts.check(
         SCORES,
         "not_too_good_to_be_true",
-        description="No model's lower confidence bound lies above what FX returns allow; otherwise suspect leakage.",
+        description="No model's lower confidence bound lies above what FX returns allow; otherwise suspect leakage. "
+        "Alarms that a person has acknowledged, with a reason, pass with a note.",
     )
     def not_too_good(
         context: dg.AssetCheckExecutionContext, workspace: dg.ResourceParam[Workspace]
     ) -> dg.AssetCheckResult:
-        from fxgpt_core.evaluation.result import Evaluation
-        from fxgpt_core.policy.promotion import alarm
+        from fxgpt_core.policy.alarms import raised_alarms
 
         lineage = workspace.lineage(context.partition_key)
-        evaluation = Evaluation.from_dict(workspace.documents.read("evaluation", lineage.symbol))
-        alarms = {name: raised for name in evaluation.families if (raised := alarm(evaluation, name)) is not None}
-        open_alarms = [raised for raised in alarms.values() if raised != lineage.asset.acknowledged_alarm]
-        flags = [flag for name in alarms for flag in evaluation.flags(name)]
+        evaluation = _stored(lineage)
+        alarms = [
+            alarm
+            for name in evaluation.families
+            for alarm in raised_alarms(evaluation, name, lineage.asset.acknowledged_alarms)
+        ]
+        standing = [alarm.name for alarm in alarms if alarm.open]
         return dg.AssetCheckResult(
-            passed=not open_alarms,
-            description="; ".join(flags) or "Nothing is too good to be true.",
-            metadata={"alarms": ", ".join(open_alarms)},
+            passed=not standing,
+            description="; ".join(alarm.sentence for alarm in alarms) or "Nothing is too good to be true.",
+            metadata={
+                "alarms": ", ".join(standing),
+                "acknowledged": ", ".join(alarm.name for alarm in alarms if not alarm.open),
+            },
         )
 
+    return not_too_good
+
+
+def _coverage_holds(parts: Parts) -> Any:
     @parts.check(
         SCORES,
         "coverage_holds",
@@ -66,13 +83,10 @@ def build(parts: Parts) -> list[Any]:
     def coverage_holds(
         context: dg.AssetCheckExecutionContext, workspace: dg.ResourceParam[Workspace]
     ) -> dg.AssetCheckResult:
-        from fxgpt_core.evaluation.result import Evaluation
-
         lineage = workspace.lineage(context.partition_key)
         gate = lineage.settings.gate
-        evaluation = Evaluation.from_dict(workspace.documents.read("evaluation", lineage.symbol))
         off = []
-        for entry in evaluation.scores:
+        for entry in _stored(lineage).scores:
             found = entry.covered(gate.coverage).calibrated
             if (
                 found.high < gate.coverage - gate.coverage_tolerance
@@ -83,7 +97,14 @@ def build(parts: Parts) -> list[Any]:
             passed=not off, severity=dg.AssetCheckSeverity.WARN, description="; ".join(off) or "Coverage holds."
         )
 
-    return [scores, not_too_good, coverage_holds]
+    return coverage_holds
+
+
+def _stored(lineage: Any) -> Any:
+    """Return the evaluation that the asset has stored."""
+    from fxgpt_core.evaluation.result import Evaluation
+
+    return Evaluation.from_dict(lineage.workspace.documents.read("evaluation", lineage.symbol))
 
 
 def _markdown(evaluation: Any) -> str:

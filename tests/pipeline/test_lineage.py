@@ -80,7 +80,15 @@ def test_again_finds_nothing_to_do(base: SmallHome) -> None:
         ("ridge/default.yaml", {"evidence_errors": 0.6}, chain("ridge") | {"evaluation/scores"} | LAST),
         ("pipeline.yaml", {"seed": 7}, chain(*FAMILIES) | {"evaluation/scores", "monitoring/drift"} | LAST),
         (f"assets/{SYMBOL}.yaml", {"costs": {"spread_pips": 3.0}}, {f"backtests/{f}" for f in FAMILIES} | LAST),
-        (f"assets/{SYMBOL}.yaml", {"acknowledged_alarm": "ridge:60:abc"}, LAST),
+        (
+            f"assets/{SYMBOL}.yaml",
+            {
+                "acknowledged_alarms": [
+                    {"alarm": f"{SYMBOL}-ridge-1h-skill", "up_to": 0.1, "reason": "known to be real"}
+                ]
+            },
+            {"evaluation/scores"} | LAST,
+        ),
         ("pipeline.yaml", {"automation": {"verdict_interval_seconds": 60}}, set()),
         ("pipeline.yaml", {"retraining": {"every_days": 7}}, set()),
         (f"assets/{SYMBOL}.yaml", {"retraining_cron": "0 4 * * *"}, set()),

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from fxgpt_core.common.errors import DataError
-from fxgpt_core.evaluation.result import Coverage, Estimate, Evaluation, FamilyScores, PooledScores
+from fxgpt_core.evaluation.result import Alarm, Coverage, Estimate, Evaluation, FamilyScores, PooledScores
+from fxgpt_core.policy.alarms import raised_alarms
 from fxgpt_core.policy.config import GateConfig
-from fxgpt_core.policy.promotion import alarm, decide_champion
+from fxgpt_core.policy.promotion import decide_champion
+from fxgpt_core.store.asset_config import AcknowledgedAlarm
 
 AT = np.datetime64("2024-01-01T00:00", "ns")
 GATE = GateConfig()
@@ -23,6 +25,7 @@ def family(
     covered: tuple[float, float, float] = (0.9, 0.88, 0.92),
     flags: tuple[str, ...] = (),
     effective: float = 200.0,
+    alarms: tuple[Alarm, ...] = (),
 ) -> tuple[FamilyScores, PooledScores]:
     baseline = name in ("ewma", "seasonal_ewma")
     coverage = Coverage(0.9, Estimate(0.8, 0.78, 0.82), Estimate(*covered), 1e-3, 1.1e-3)
@@ -30,6 +33,7 @@ def family(
         family=name, baseline=baseline, horizon=60, rows=2000, effective_rows=effective,
         crps=Estimate(relative * 1e-3, 0.9e-3, 1.1e-3), raw_crps=1e-3, skills=(), best=None, coverage=(coverage,),
         raw_pit_ks=0.05, pit_ks=0.03, pit_p=0.5, direction=None, direction_rows=0, rmse=1e-3, mae=1e-3, flags=flags,
+        alarms=alarms,
     )  # fmt: skip
     pooled = PooledScores(name, baseline, relative, Estimate(1 - relative, 0.0, 0.1), p_value, 2000, effective)
     return scores, pooled
@@ -83,13 +87,49 @@ def test_skill_alone_does_not_pass(weakness: dict[str, object], sentence: str) -
     assert any(sentence in reason for reason in decision.reasons)
 
 
-def test_an_alarm_that_a_person_looked_into_no_longer_stops_its_model_but_any_other_does() -> None:
-    found = evaluation(family("sssd", 0.9, 0.001, flags=("suspect leakage: too good",)))
-    assert alarm(found, "sssd") == "EURUSD-sssd-1h"
-    assert alarm(found, "ewma") is None
-    for acknowledged, chosen in (("EURUSD-sssd-1h", "sssd"), ("EURUSD-sssd-4h", "seasonal_ewma")):
-        decision = decide_champion(found, found.families, None, AT, GATE, acknowledged)
-        assert decision.evidence["family"] == chosen
+ALARM = {"flags": ("suspect leakage: skill",), "alarms": (Alarm("skill", 0.083, 0.05),)}
+REASON = "simulated market whose returns are autocorrelated by design"
+
+
+def acknowledgement(name: str = "EURUSD-sssd-1h-skill", up_to: float = 0.09) -> tuple[AcknowledgedAlarm, ...]:
+    return (AcknowledgedAlarm(alarm=name, up_to=up_to, reason=REASON),)
+
+
+def test_an_acknowledged_alarm_no_longer_stops_its_model_and_its_reason_is_told() -> None:
+    found = evaluation(family("sssd", 0.9, 0.001, **ALARM))
+    (raised,) = raised_alarms(found, "sssd")
+    assert (raised.name, raised.open) == ("EURUSD-sssd-1h-skill", True)
+    assert raised_alarms(found, "ewma") == ()
+    decision = decide_champion(found, found.families, None, AT, GATE, acknowledgement())
+    assert decision.evidence["family"] == "sssd"
+    assert any(REASON in reason for reason in decision.reasons)
+    assert decide_champion(found, found.families, "ewma", AT, GATE, acknowledgement()).what == "shadow"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        acknowledgement(up_to=0.08),  # looked into when it was smaller
+        acknowledgement("EURUSD-sssd-1h-direction"),
+        acknowledgement("EURUSD-sssd-4h-skill"),
+        acknowledgement("EURUSD-ridge-1h-skill"),
+        (),
+    ],
+)
+def test_an_acknowledgement_silences_neither_a_larger_nor_another_alarm(other: tuple[AcknowledgedAlarm, ...]) -> None:
+    found = evaluation(family("sssd", 0.9, 0.001, **ALARM))
+    decision = decide_champion(found, found.families, None, AT, GATE, other)
+    assert decision.evidence["family"] == "seasonal_ewma"
+    assert any("suspect leakage" in reason and "EURUSD-sssd-1h-skill" in reason for reason in decision.reasons)
+    assert decide_champion(found, found.families, "ewma", AT, GATE, other).what == "keep"
+
+
+def test_a_second_alarm_stays_open_beside_an_acknowledged_one_and_one_without_figures_always_does() -> None:
+    both = {"flags": ("skill", "direction"), "alarms": (*ALARM["alarms"], Alarm("direction", 0.56, 0.54))}
+    found = evaluation(family("sssd", 0.9, 0.001, **both))
+    assert [alarm.open for alarm in raised_alarms(found, "sssd", acknowledgement())] == [False, True]
+    old = evaluation(family("sssd", 0.9, 0.001, flags=ALARM["flags"]))
+    assert raised_alarms(old, "sssd", acknowledgement())[0].open
 
 
 def test_beside_a_champion_the_best_sound_challenger_enters_as_shadow_and_nothing_is_replaced() -> None:

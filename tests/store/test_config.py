@@ -21,6 +21,8 @@ from fxgpt_core.store.paths import CHECKOUT
 
 GOOD: dict[str, Any] = {"symbol": "eur/usd", "timeframes": ["1d", "1h", "4h"], "horizons": ["1d", 60, "4h"]}
 
+ALARM: dict[str, Any] = {"alarm": "EURUSD-ridge-1h-skill", "up_to": 0.1, "reason": "a simulated market"}
+
 
 def asset(**changes: Any) -> AssetConfig:
     return validate(AssetConfig, {**GOOD, **changes}, "asset.yaml")
@@ -55,6 +57,11 @@ def test_asset_is_normalised_and_sorted() -> None:
         ({"retraining_cron": "0 25 * * *"}, ["retraining_cron", "25 lies outside 0..23"]),
         ({"retraining_cron": "daily"}, ["retraining_cron", "five fields"]),
         ({"overrides": {"gat": {}}}, ["overrides", "unknown section 'gat'", "'gate'"]),
+        ({"acknowledged_alarms": [ALARM | {"reason": "ok"}]}, ["acknowledged_alarms", "reason", "at least 10"]),
+        ({"acknowledged_alarms": [{"alarm": ALARM["alarm"], "up_to": 0.1}]}, ["reason", "is missing"]),
+        ({"acknowledged_alarms": [ALARM | {"alarm": "GBPUSD-ridge-1h-skill"}]}, ["another pair than EURUSD"]),
+        ({"acknowledged_alarms": [ALARM | {"alarm": "EURUSD-ridge-1h"}]}, ["acknowledged_alarms", "alarm"]),
+        ({"acknowledged_alarms": [ALARM, ALARM]}, ["EURUSD-ridge-1h-skill appears twice"]),
         ({"priority": 1000, "enabled": "maybe"}, ["priority is 1000", "enabled is 'maybe'"]),
     ],
 )
