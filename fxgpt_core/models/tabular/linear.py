@@ -25,11 +25,15 @@ class Linear:
         return np.asarray(x @ self.weights.astype(np.float32), dtype=np.float64) + self.intercept
 
 
-def ridge(x: Matrix, y: Floats, penalty: float) -> Linear:
-    """Minimise mean (y - xw - b)² + penalty |w|² (Hoerl & Kennard 1970); `x`: (rows, columns), `y`: (rows,)."""
+def ridge(x: Matrix, y: Floats, penalty: float, shared: Floats | None = None) -> Linear:
+    """Minimise mean (y - xw - b)² + penalty |w|² (Hoerl & Kennard 1970); `x`: (rows, columns), `y`: (rows,).
+
+    `shared`: the covariance of `x` where it is known already.
+    """
     mean_x, mean_y = x.mean(axis=0, dtype=np.float64), float(y.mean())
     cross = np.asarray(x.T @ (y - mean_y).astype(np.float32), dtype=np.float64) / len(x)
-    weights = np.linalg.solve(covariance(x) + penalty * np.eye(len(mean_x)), cross)
+    shared = covariance(x) if shared is None else shared
+    weights = np.linalg.solve(shared + penalty * np.eye(len(mean_x)), cross)
     return Linear(weights, mean_y - float(mean_x @ weights))
 
 
@@ -72,15 +76,16 @@ class GammaRidge:
         turned = np.zeros(len(self._used))
         if start is not None:
             turned = np.asarray(self._vectors.T @ (start.weights[self._used] / self._prior), dtype=np.float64)
+        at = self._log_scale(turned)
         for _ in range(steps):
-            g = intercept + np.clip(self._log_scale(turned), -_LIMIT, _LIMIT)
+            g = intercept + np.clip(at, -_LIMIT, _LIMIT)
             score: Floats = np.asarray(size * np.exp(-g) - 1.0)  # (rows,)
             gradient = np.asarray(self._x.T @ score.astype(np.float32), dtype=np.float64) / len(self._x)
             gradient = self._vectors.T @ (self._prior * (gradient - self._mean * score.mean()))
             step = (gradient - penalty * turned) / (self._values + penalty)
             turned = turned + step
-            shape = self._log_scale(turned)
-            shape = np.clip(shape, np.median(shape) - _LIMIT, np.median(shape) + _LIMIT)
+            at = self._log_scale(turned)
+            shape = np.clip(at, np.median(at) - _LIMIT, np.median(at) + _LIMIT)
             intercept = float(np.log(max(np.mean(size * np.exp(-shape)), 1e-12)))
             if float(np.abs(self._weights(step)).max(initial=0.0)) < 1e-4:
                 break

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -31,7 +32,7 @@ from fxgpt_core.models.forecaster import FitReport, Provenance
 from fxgpt_core.models.output import check_horizons, split_of, to_forecast
 from fxgpt_core.models.tabular.design import design
 from fxgpt_core.models.tabular.inputs import Inputs
-from fxgpt_core.models.tabular.linear import Floats, Linear, Matrix, ridge
+from fxgpt_core.models.tabular.linear import Floats, Linear, Matrix, covariance, ridge
 from fxgpt_core.models.tabular.residuals import Residuals, fit_residuals
 from fxgpt_core.training.plan import TrainingPlan
 
@@ -93,6 +94,11 @@ class Labels:
     overlap: int
     names: tuple[str, ...]
 
+    @cached_property
+    def covariance(self) -> Floats:
+        """Covariance of the training inputs, which scale and location share: (columns, columns)."""
+        return covariance(self.x)
+
 
 class ScaleModel(Protocol):
     """A learned log scale of the standardised return."""
@@ -130,9 +136,8 @@ class Head:
 
     def moments(self, x: Matrix) -> tuple[Floats, Floats]:
         """Return location and scale of the standardised return: (rows,) each."""
-        log_scale = np.clip(self.share * (self.scale.predict(x) - self.centre), -_LIMIT, _LIMIT)
         location = np.zeros(len(x)) if self.location is None else self.location.predict(x)
-        return location, np.exp(log_scale)
+        return location, _width(self.scale.predict(x), self.centre, self.share)
 
     def quantiles(self, x: Matrix) -> Floats:
         """Return the quantiles of the standardised return: (rows, levels)."""
@@ -209,19 +214,20 @@ class LocationScaleForecaster:
             return _head(candidates[len(candidates) // 2], self._config.default_share, None, x, z), 0.0
         step = -(-len(x) // _JUDGED)
         few, few_z = x[::step], z[::step]  # residuals for choosing; those of the chosen one are of all rows
-        reference = _score(_head(candidates[0], 0.0, None, few, few_z), x_validation, z_validation)  # the yardstick
+        logs = [(scale.predict(few), scale.predict(x_validation)) for scale in candidates]
+        reference = _judge(*logs[0], 0.0, few_z, z_validation)  # the yardstick
         best, gain = candidates[0], np.zeros(len(z_validation))
         best_share = 0.0
         for share in sorted(self._config.shares):  # of equals, the smaller share
-            for scale in candidates if share else ():
-                gained = reference - _score(_head(scale, share, None, few, few_z), x_validation, z_validation)
+            for scale, log_scales in zip(candidates, logs, strict=True) if share else ():
+                gained = reference - _judge(*log_scales, share, few_z, z_validation)
                 if gained.mean() > gain.mean():
                     best, best_share, gain = scale, share, gained
         # Positive-part shrinkage: what is gained within the noise of few labels is not believed (James & Stein 1961).
         trust = 1.0 - (self._config.evidence_errors / max(_t(gain, overlap), 1e-9)) ** 2
         head = _head(best, best_share * max(trust, 0.0), None, x, z)
         penalty = x.shape[1] * overlap / (len(x) * self._config.location_share)
-        moved = _head(best, head.share, ridge(x, z, penalty), x, z)
+        moved = _head(best, head.share, ridge(x, z, penalty, labels.covariance), x, z)
         score = _score(head, x_validation, z_validation)
         if _t(score - _score(moved, x_validation, z_validation), overlap) > self._config.location_errors:
             head, score = moved, _score(moved, x_validation, z_validation)
@@ -276,6 +282,17 @@ def _head(scale: ScaleModel, share: float, location: Linear | None, x: Matrix, z
     bare = Head(scale, centre, share, location, Residuals(np.zeros(1), 1.0))
     at, width = bare.moments(x)
     return Head(scale, centre, share, location, fit_residuals((z - at) / width))
+
+
+def _width(log_scale: Floats, centre: float, share: float) -> Floats:
+    return np.asarray(np.exp(np.clip(share * (log_scale - centre), -_LIMIT, _LIMIT)))
+
+
+def _judge(train: Floats, validation: Floats, share: float, z: Floats, z_validation: Floats) -> Floats:
+    """Return the validation CRPS of a share of log scales that are known on training and validation rows: (rows,)."""
+    centre = float(np.mean(train))
+    residuals = fit_residuals(z / _width(train, centre, share))
+    return crps(z_validation, _width(validation, centre, share)[:, None] * residuals.quantiles)
 
 
 def _score(head: Head, x: Matrix, z: Floats) -> Floats:

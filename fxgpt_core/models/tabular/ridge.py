@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from fxgpt_core.models.tabular.design import is_core
-from fxgpt_core.models.tabular.linear import GammaRidge, Linear, covariance
+from fxgpt_core.models.tabular.linear import GammaRidge, Linear
 from fxgpt_core.models.tabular.location_scale import Labels, LocationScaleConfig, LocationScaleForecaster, ScaleModel
 from fxgpt_core.training.plan import TrainingPlan
 
@@ -55,13 +55,12 @@ class RidgeLearner:
     def learn(self, labels: Labels, plan: TrainingPlan) -> Sequence[ScaleModel]:
         """Return one model per prior and penalty."""
         x, rows = labels.x, len(labels.x) / labels.overlap
-        shared = covariance(x)
         core = np.array([is_core(name) for name in labels.names])
         others = self._config.others if core.any() and not core.all() else (1.0,)
         found: list[Linear] = []
         for variance in others:
             prior = np.where(core, 1.0, np.sqrt(variance))
-            solver, last = GammaRidge(x, shared, prior), None
+            solver, last = GammaRidge(x, labels.covariance, prior), None
             for penalty in self._config.penalties:
                 last = solver.fit(labels.size, penalty * float((prior**2).sum()) / rows, last)
                 found.append(last)
