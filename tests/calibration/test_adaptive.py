@@ -20,11 +20,15 @@ ACI, DTACI = CalibrationConfig(method="aci"), CalibrationConfig(method="dtaci")
 BREAK, END, PAST = 3000, 4000, 2000
 
 
-def broken(seed: int) -> tuple[Forecast, Outcomes]:
-    """Return a market whose volatility doubles at row BREAK, which the forecasts do not see."""
-    shocks = np.random.default_rng(seed).normal(size=(END, 1))
+def broken(seed: int, overlap: int = 1) -> tuple[Forecast, Outcomes]:
+    """Return a market whose volatility doubles at row BREAK, which the forecasts do not see.
+
+    A label spans `overlap` hourly rows and shares all but one of their shocks with the next one.
+    """
+    shocks = np.random.default_rng(seed).normal(size=END + overlap - 1)
     shocks[BREAK:] *= 2
-    return market(shocks, np.full((END, 1), 1e-3))
+    total = np.convolve(shocks, np.ones(overlap) / np.sqrt(overlap), "valid")[:, None]
+    return market(total, np.full((END, 1), 1e-3), (60 * overlap,))
 
 
 def followed(forecast: Forecast, outcomes: Outcomes, config: CalibrationConfig, past: int = PAST) -> Forecast:
@@ -33,14 +37,15 @@ def followed(forecast: Forecast, outcomes: Outcomes, config: CalibrationConfig, 
     return calibrator.follow(forecast, outcomes, past)[0]
 
 
+@pytest.mark.parametrize("overlap", [1, 4])
 @pytest.mark.parametrize("config", [ACI, DTACI], ids=["aci", "dtaci"])
 def test_after_a_break_the_adaptive_one_is_back_in_500_bars_and_the_static_one_is_not(
-    config: CalibrationConfig,
+    config: CalibrationConfig, overlap: int
 ) -> None:
     static, adaptive = [], []
-    for seed in range(8):
-        forecast, outcomes = broken(seed)
-        late = slice(BREAK - PAST + 500, None)
+    for seed in range(8 * overlap):
+        forecast, outcomes = broken(seed, overlap)
+        late = slice(BREAK - PAST + 500, END - PAST - overlap)
         static.append(hits(followed(forecast, outcomes, CalibrationConfig()), outcomes, 0.9)[late].mean())
         adaptive.append(hits(followed(forecast, outcomes, config), outcomes, 0.9)[late].mean())
     assert np.mean(static) < 0.65
