@@ -6,6 +6,7 @@ from pathlib import Path
 
 from fxgpt_core.evaluation.archive import CALIBRATED, read_span
 from fxgpt_core.evaluation.result import Evaluation
+from fxgpt_core.evaluation.splits import walk_forward
 from fxgpt_core.features.outcomes import Outcomes
 from fxgpt_core.models.registry import FAMILIES
 from fxgpt_core.models.walk_forward import read_walk_forward
@@ -22,12 +23,13 @@ def write_overview(lineage: Lineage) -> Path:
     workspace, symbol, costs = lineage.workspace, lineage.symbol, lineage.asset.costs
     documents, lake = workspace.documents, workspace.lake
     live, _ = forecast_now(lineage, resolve(lineage, "champion"))
+    dataset, config = lineage.dataset(), lineage.settings.walk_forward
     page = render_overview(
         OverviewInputs(
             symbol=symbol,
             made_at=workspace.clock.now().strftime("%Y-%m-%d %H:%M UTC"),
             candles=lineage.candles(),
-            outcomes=Outcomes.from_dataset(lineage.dataset()),
+            outcomes=Outcomes.from_dataset(dataset),
             evaluation=Evaluation.from_dict(documents.read(EVALUATION, symbol)),
             raw={name: read_walk_forward(lake, symbol, name).forecast for name in lineage.families},
             calibrated={name: read_span(lake, CALIBRATED, symbol, name) for name in lineage.families},
@@ -39,6 +41,9 @@ def write_overview(lineage: Lineage) -> Path:
             costs=f"spread {costs.spread_pips:g} pips, slippage {costs.slippage_pips:g} pips a side, commission "
             f"{costs.commission_per_million:g} per million a side",
             live=live,
+            splits=walk_forward(dataset, config),
+            known_at=dataset.known_at,
+            embargo_days=config.embargo_days,
         )
     )
     return write_atomically(report_path(lineage), page)

@@ -251,6 +251,10 @@ class Evaluation:
         """Return the scores of one family at one horizon in every group of `by`; none where not broken down so."""
         return tuple(g for g in self.groups if (g.by, g.family, g.horizon) == (by, family, horizon))
 
+    def contradictions(self, family: str) -> tuple[Consistency, ...]:
+        """Return how often each pair of one family's horizons contradicts itself; none for a single horizon."""
+        return tuple(entry for entry in self.consistency if entry.family == family)
+
     def flags(self, family: str) -> tuple[str, ...]:
         """Return all alarms of a family."""
         return tuple(flag for entry in self.scores if entry.family == family for flag in entry.flags)

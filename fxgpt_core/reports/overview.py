@@ -1,4 +1,4 @@
-"""The one-page report of a symbol: forecast, skill, calibration, backtest, drift, registry, data; opens offline."""
+"""The one-page report of a symbol: forecast, champion, skill, calibration, backtest, drift, data; opens offline."""
 
 from __future__ import annotations
 
@@ -10,20 +10,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fxgpt_core.common.forecast import Forecast
+from fxgpt_core.common.timeframes import horizon_name
 from fxgpt_core.evaluation import scores
-from fxgpt_core.evaluation.result import Evaluation
+from fxgpt_core.evaluation.groups import BUCKETS
+from fxgpt_core.evaluation.result import Estimate, Evaluation
+from fxgpt_core.features.dataset import Split
 from fxgpt_core.features.outcomes import Outcomes
+from fxgpt_core.features.split_timeline import draw_splits
 from fxgpt_core.market.candles import Candles
 from fxgpt_core.reports import plots
 from fxgpt_core.reports.pages import page_environment
 
+_BROKEN_DOWN_BY = (
+    ("hour", "hour of the decision, UTC"),
+    ("session", "session"),
+    ("regime", "regime"),
+    ("volatility", "volatility before the decision"),
+    ("release", "scheduled releases"),
+)
 _COVERAGES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 
 
 @dataclass(frozen=True)
 class OverviewInputs:
     """Everything the page shows. `raw`, `calibrated`: family -> walk-forward forecasts; `backtests`: family -> summary
-    with `curve`; `champion`, `drift`, `quality`: stored documents; `live`: the champion's newest forecast or None."""
+    with `curve`; `champion`, `drift`, `quality`: stored documents; `live`: the champion's newest forecast or None;
+    `splits`: the folds over the bars known at `known_at` (bars,)."""
 
     symbol: str
     made_at: str
@@ -39,24 +51,28 @@ class OverviewInputs:
     labels: Mapping[str, str]
     costs: str
     live: Forecast | None
+    splits: Sequence[Split]
+    known_at: NDArray[np.datetime64]
+    embargo_days: float
 
 
 def render_overview(inputs: OverviewInputs) -> str:
     """Return the page as one HTML text without any outside reference."""
+    environment = page_environment()
+    environment.filters.update(group=_group_name)
     shown = inputs.champion["champion_family"]
-    return (
-        page_environment()
-        .get_template("overview.html")
-        .render(
-            page=inputs,
-            evaluation=inputs.evaluation,
-            fan=plots.fan_chart(inputs.candles, _newest(inputs, shown), f"{inputs.symbol}: candles and forecast"),
-            coverage=_coverage(inputs, shown),
-            pit=_pit(inputs, shown),
-            equity=_equity(inputs),
-            drift_bars=_drift(inputs.drift),
-            shown=shown,
-        )
+    return environment.get_template("overview.html").render(
+        page=inputs,
+        evaluation=inputs.evaluation,
+        fan=plots.fan_chart(inputs.candles, _newest(inputs, shown), f"{inputs.symbol}: candles and forecast"),
+        timeline=draw_splits(inputs.splits, inputs.known_at, "Folds"),
+        coverage=_coverage(inputs, shown),
+        pit=_pit(inputs, shown),
+        where=_where(inputs.evaluation, shown),
+        residuals=_residuals(inputs.evaluation, shown),
+        equity=_equity(inputs),
+        drift_bars=_drift(inputs.drift),
+        shown=shown,
     )
 
 
@@ -92,6 +108,59 @@ def _pit(inputs: OverviewInputs, family: str) -> str:
         truth = inputs.outcomes.aligned(forecast.decided_at, forecast.horizons).returns
         values[name] = scores.pit(truth, forecast.quantiles, forecast.levels)
     return plots.pit_histograms(values, inputs.evaluation.horizons, "Probability integral transform")
+
+
+def _where(evaluation: Evaluation, family: str) -> list[tuple[str, str, str]]:
+    """Return (what, its title, chart) for everything that scores are broken down by."""
+    return [
+        (by, title, _breakdown(evaluation, family, by, title))
+        for by, title in _BROKEN_DOWN_BY
+        if any(evaluation.grouped(by, family, horizon) for horizon in evaluation.horizons)
+    ]
+
+
+def _breakdown(evaluation: Evaluation, family: str, by: str, title: str) -> str:
+    panels = {}
+    for horizon in evaluation.horizons:
+        groups = sorted(evaluation.grouped(by, family, horizon), key=lambda group: _order(by, group.label))
+        if not groups:
+            continue
+        of_skill = [group.skill for group in groups if group.skill is not None]
+        name = horizon_name(horizon) if of_skill else f"{horizon_name(horizon)}: coverage of 90 %, points off"
+        shown = of_skill or [
+            Estimate(*(x - 0.9 for x in (group.coverage.value, group.coverage.low, group.coverage.high)))
+            for group in groups
+        ]
+        labels = [_group_name(group.label) for group in groups if not of_skill or group.skill is not None]
+        columns = ([100 * getattr(figure, part) for figure in shown] for part in ("value", "low", "high"))
+        panels[name] = plots.Intervals(labels, *columns)
+    return plots.interval_chart(panels, 0.0, "skill, %, or points of coverage", f"Skill by {title}")
+
+
+def _order(by: str, label: str) -> tuple[int, str]:
+    return (BUCKETS.index(label) if by == "volatility" and label in BUCKETS else 0, label)
+
+
+def _group_name(label: str) -> str:
+    return label.replace("_", " ").replace("+", ", ")
+
+
+def _residuals(evaluation: Evaluation, family: str) -> str:
+    """Return the charts of the residuals' autocorrelation and of their squares', empty where there is none."""
+    charts = []
+    for part, bound, label in (("value", "bound", "residuals"), ("squares", "squares_bound", "squared residuals")):
+        panels = {}
+        for horizon in evaluation.horizons:
+            found = evaluation.of(family, horizon).residuals
+            if found:
+                values, reach = [getattr(lag, part) for lag in found], [getattr(lag, bound) for lag in found]
+                low, high = ([v + sign * r for v, r in zip(values, reach, strict=True)] for sign in (-1, 1))
+                panels[horizon_name(horizon)] = plots.Intervals([str(lag.lag) for lag in found], values, low, high)
+        if panels:
+            charts.append(
+                plots.interval_chart(panels, 0.0, f"autocorrelation of {label}", f"Autocorrelation of {label}")
+            )
+    return "".join(charts)
 
 
 def _equity(inputs: OverviewInputs) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK, GRID, UP, DOWN, FAN = "#1c2733", "#dde3ea", "#2f7d5b", "#b3473f", "#2c5f9e"
+BAD, QUIET = "#a33a06", "#8a97a5"
 SERIES = ("#2c5f9e", "#c9822b", "#2f7d5b", "#8a4f9e", "#b3473f", "#4a8f9c")
 _SHOWN_BARS = 72
 
@@ -84,6 +86,37 @@ def coverage_chart(
         axes.set_xlabel("nominal coverage, %")
     grid[0].set_ylabel("measured − nominal, points")
     grid[0].legend(frameon=False, fontsize=8)
+    return _svg(figure, title)
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """Figures with their bounds at named places, all of equal length."""
+
+    labels: Sequence[str]
+    values: Sequence[float]
+    low: Sequence[float]
+    high: Sequence[float]
+
+
+def interval_chart(panels: Mapping[str, Intervals], reference: float, ylabel: str, title: str) -> str:
+    """Draw one panel a horizon: points with their intervals, coloured where the interval excludes `reference`."""
+    figure, grid = _grid(1, len(panels), 9.6, 2.7)
+    long = max(len(label) for panel in panels.values() for label in panel.labels) > 2
+    for axes, (name, panel) in zip(grid, panels.items(), strict=True):
+        for x, (value, low, high) in enumerate(zip(panel.values, panel.low, panel.high, strict=True)):
+            colour = FAN if low > reference else BAD if high < reference else QUIET
+            axes.vlines(x, low, high, color=colour, linewidth=1.4)
+            axes.plot(x, value, marker="o", markersize=3.2, color=colour)
+        axes.axhline(reference, color=INK, linewidth=0.8, linestyle=":")
+        axes.set_title(name, fontsize=9)
+        places = range(0, len(panel.labels), 1 if long or len(panel.labels) < 9 else 4)
+        axes.set_xticks(list(places), [panel.labels[i] for i in places])
+        if long:
+            axes.tick_params(axis="x", rotation=35, labelsize=7)
+            for label in axes.get_xticklabels():
+                label.set_horizontalalignment("right")
+    grid[0].set_ylabel(ylabel)
     return _svg(figure, title)
 
 

@@ -18,15 +18,33 @@ def test_evaluation_names_the_best_families_and_breaks_scores_down(base: SmallHo
         hours = evaluation.grouped("hour", "ridge", horizon)
         assert sum(group.rows for group in hours) <= evaluation.of("ridge", horizon).rows
         assert len(evaluation.grouped("volatility", "ridge", horizon)) == 5
-    assert {group.by for group in evaluation.groups} == {"hour", "session", "volatility"}  # no calendar in the lake
+    # There is no calendar in the lake, hence no releases.
+    assert {group.by for group in evaluation.groups} == {"hour", "session", "volatility", "regime"}
     assert all(evaluation.pooled_of(name).relative_energy is not None for name in FAMILIES)
     assert "in set" in [column.header for column in skill_table(evaluation).columns]
 
 
-def test_report_shows_the_confidence_set_and_skill_by_session_and_volatility(base: SmallHome) -> None:
+def test_report_shows_the_confidence_set_and_where_skill_is(base: SmallHome) -> None:
     page = (base.home.reports / SYMBOL / "overview.html").read_text()
     assert "model confidence set" in page
-    assert "by session" in page
+    assert "By hour of the decision" in page
+    assert "By session" in page
     assert "london, new york" in page
-    assert "by volatility before the decision" in page
-    assert "by scheduled releases" not in page
+    assert "By volatility before the decision" in page
+    assert "By scheduled releases" not in page
+
+
+def test_report_draws_the_folds_and_shows_skill_against_every_baseline(base: SmallHome) -> None:
+    page = (base.home.reports / SYMBOL / "overview.html").read_text()
+    assert '<figure class="splits"' in page
+    assert page.count("fold0") >= 1
+    evaluation = stored(base)
+    against = evaluation.pooled_of("ridge").against("ewma")
+    assert against is not None
+    assert f"{against.value:+.2%} <small>p {against.p_value:.3f}</small>" in page
+
+
+def test_report_shows_contradicting_horizons_and_autocorrelation_of_residuals(base: SmallHome) -> None:
+    page = (base.home.reports / SYMBOL / "overview.html").read_text()
+    assert "1h and 4h" in page
+    assert "Autocorrelation of squared residuals" in page
