@@ -16,6 +16,7 @@ from fxgpt_core.evaluation.splits import final_split, walk_forward
 from fxgpt_core.features.dataset import Dataset
 from fxgpt_core.lifecycle.bundle import Bundle, Card, save_bundle
 from fxgpt_core.lifecycle.registry import ModelVersion, TrainingRecord
+from fxgpt_core.models.fold_inputs import fold_fingerprints
 from fxgpt_core.models.forecaster import FitReport
 from fxgpt_core.models.registry import FamilyEntry
 from fxgpt_core.models.walk_forward import FoldStore, WalkForward, run_walk_forward
@@ -28,18 +29,32 @@ from fxgpt_pipeline.stages import walk_forward as walk_forward_key
 
 
 def walk_forward_forecasts(lineage: Lineage, entry: FamilyEntry, progress: Progress) -> WalkForward:
-    """Forecast every fold of a symbol by one family; finished folds of the same fingerprint are kept."""
-    dataset = lineage.dataset()
-    fingerprint = lineage.fingerprint(walk_forward_key(entry.name))
+    """Forecast every fold of a symbol by one family; finished folds made from the same inputs are kept."""
+    dataset, key = lineage.dataset(), walk_forward_key(entry.name)
+    splits = walk_forward(dataset, lineage.settings.walk_forward)
+    inputs = fold_fingerprints(dataset, splits, _recipe(lineage, entry))
+    fingerprint = lineage.fingerprint(key)
     return run_walk_forward(
         dataset,
         entry,
         lineage.family_config(entry.name),
-        walk_forward(dataset, lineage.settings.walk_forward),
-        FoldStore(lineage.workspace.lake, lineage.symbol, entry.name, fingerprint),
+        splits,
+        FoldStore(lineage.workspace.lake, lineage.symbol, entry.name, fingerprint, inputs),
         _plan(lineage, entry, fingerprint),
         lineage.workspace.clock,
         progress,
+    )
+
+
+def _recipe(lineage: Lineage, entry: FamilyEntry) -> str:
+    """Return a hash of what a fold depends on besides data: the parts of the stage's fingerprint that are no data."""
+    return stable_hash(
+        {
+            "code": lineage.stages[walk_forward_key(entry.name)].code_version,
+            "family": [entry.name, entry.code_version],
+            "config": lineage.family_config(entry.name).model_dump(mode="json"),
+            "seed": lineage.settings.seed,
+        }
     )
 
 

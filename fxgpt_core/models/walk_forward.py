@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from fxgpt_core.common.progress import Progress, silent
 from fxgpt_core.evaluation.archive import read_part, write_part
 from fxgpt_core.features.dataset import Dataset, Split
 from fxgpt_core.market.lake import Lake, Manifest
+from fxgpt_core.models.fold_inputs import last_bar
 from fxgpt_core.models.forecaster import FitReport, Provenance
 from fxgpt_core.models.registry import FamilyEntry
 from fxgpt_core.store.clock import Clock, to_datetime64
@@ -33,24 +34,27 @@ class WalkForward:
 
 
 class FoldStore:
-    """Finished folds of one family in the lake, valid only for one fingerprint of inputs and configuration."""
+    """Finished folds of one family in the lake, each valid only for what it was made from.
 
-    def __init__(self, lake: Lake, symbol: str, family: str, fingerprint: str) -> None:
-        self.lake, self.keys, self.fingerprint = lake, {"symbol": symbol, "family": family}, fingerprint
-        manifest = lake.read_manifest(DATASET, self.keys)
-        if manifest is None or manifest.fingerprint != fingerprint:
+    `fingerprint` is that of the whole stage; `inputs` has, by fold name, the fingerprint of that fold alone
+    (`fold_inputs.fold_fingerprints`). Opening the store keeps the folds whose fingerprint is still wanted, whatever
+    else has changed, and removes the others.
+    """
+
+    def __init__(self, lake: Lake, symbol: str, family: str, fingerprint: str, inputs: Mapping[str, str]) -> None:
+        self.lake, self.keys, self.inputs = lake, {"symbol": symbol, "family": family}, dict(inputs)
+        manifest, parts = lake.read_manifest(DATASET, self.keys), lake.parts(DATASET, self.keys)
+        made = {} if manifest is None else manifest.extra.get("made", {})
+        kept = {name: own for name, own in made.items() if inputs.get(name) == own and f"fold={name}" in parts}
+        if manifest is None or manifest.fingerprint != fingerprint or kept != made:
             # The manifest goes first: a crash in between leaves parts that nobody trusts.
-            lake.write_manifest(DATASET, self.keys, Manifest(fingerprint, "walk_forward", {}, {}, {"folds": []}))
-            lake.remove(DATASET, self.keys, lake.parts(DATASET, self.keys))
+            extra = {"folds": sorted(kept), "made": kept}
+            lake.write_manifest(DATASET, self.keys, Manifest(fingerprint, "walk_forward", {}, {}, extra))
+            lake.remove(DATASET, self.keys, [part for part in parts if part.removeprefix("fold=") not in kept])
 
     def done(self) -> list[str]:
         """Return the names of finished folds."""
-        manifest = self.lake.read_manifest(DATASET, self.keys)
-        return [] if manifest is None else list(manifest.extra["folds"])
-
-    def load(self, fold: str) -> Forecast:
-        """Read a finished fold."""
-        return read_part(self.lake, DATASET, self.keys["symbol"], self.keys["family"], f"fold={fold}")
+        return _finished(self.lake, self.keys)
 
     def save(self, fold: str, forecast: Forecast) -> None:
         """Write a fold, then record it as finished."""
@@ -58,8 +62,9 @@ class FoldStore:
         manifest = self.lake.read_manifest(DATASET, self.keys)
         if manifest is None:
             raise DataError(f"The manifest of {DATASET} {self.keys} vanished while folds were written; run again.")
-        folds = sorted({*manifest.extra["folds"], fold})
-        self.lake.write_manifest(DATASET, self.keys, replace(manifest, extra={**manifest.extra, "folds": folds}))
+        made = {**manifest.extra["made"], fold: self.inputs[fold]}
+        extra = {**manifest.extra, "folds": sorted(made), "made": made}
+        self.lake.write_manifest(DATASET, self.keys, replace(manifest, extra=extra))
 
 
 def run_walk_forward(
@@ -75,6 +80,7 @@ def run_walk_forward(
 ) -> WalkForward:
     """Fit and forecast every split not finished yet; a killed run loses at most the fold it was in.
 
+    A fold sees the bars up to the last one that it tests and none after, in its fit as in its forecasts.
     `plan.checkpoints` gets one folder a fold, removed when the fold is stored. Raises DataError without splits.
     """
     if not splits:
@@ -88,28 +94,36 @@ def run_walk_forward(
         started(split.name)
         folder = plan.checkpoints / split.name if plan.checkpoints else None
         forecaster = entry.create(config)
-        report = forecaster.fit(dataset.with_split(split), replace(plan, checkpoints=folder), progress)
-        version = f"{entry.name}@{folds.fingerprint}/{split.name}"
+        seen = dataset.with_split(split).head(last_bar(split))
+        report = forecaster.fit(seen, replace(plan, checkpoints=folder), progress)
+        version = f"{entry.name}@{folds.inputs[split.name]}/{split.name}"
         rows = np.flatnonzero(split.test)
-        made = forecaster.forecast(dataset, rows, Provenance(version, to_datetime64(clock.now()), "fold"), plan.seed)
+        made = forecaster.forecast(seen, rows, Provenance(version, to_datetime64(clock.now()), "fold"), plan.seed)
         folds.save(split.name, made)
         reports[split.name] = report
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
     progress(f"{entry.label}: fold", len(splits), len(splits))
-    return load_walk_forward(folds, reports)
-
-
-def load_walk_forward(folds: FoldStore, reports: dict[str, FitReport] | None = None) -> WalkForward:
-    """Read all finished folds; raises DataError when there is none."""
-    parts = sorted((folds.load(name) for name in folds.done()), key=lambda part: part.decided_at[0])
-    numbers = np.concatenate([np.full(len(part), i, dtype=np.int64) for i, part in enumerate(parts)])
-    return WalkForward(concat(parts), numbers, reports or {})
+    return _load(folds.lake, folds.keys, reports)
 
 
 def read_walk_forward(lake: Lake, symbol: str, family: str) -> WalkForward:
-    """Read the stored walk-forward forecasts of a family, whatever their fingerprint."""
-    manifest = lake.read_manifest(DATASET, {"symbol": symbol, "family": family})
-    if manifest is None or not manifest.extra["folds"]:
+    """Read the stored walk-forward forecasts of a family, whatever they were made from; raises DataError without."""
+    return _load(lake, {"symbol": symbol, "family": family}, {})
+
+
+def _finished(lake: Lake, keys: dict[str, str]) -> list[str]:
+    manifest = lake.read_manifest(DATASET, keys)
+    return [] if manifest is None else list(manifest.extra["folds"])
+
+
+def _load(lake: Lake, keys: dict[str, str], reports: dict[str, FitReport]) -> WalkForward:
+    """Read all finished folds in time order; raises DataError when there is none."""
+    symbol, family = keys["symbol"], keys["family"]
+    names = _finished(lake, keys)
+    if not names:
         raise DataError(f"No walk-forward forecasts of {family} for {symbol}: materialise walk_forward/{family}.")
-    return load_walk_forward(FoldStore(lake, symbol, family, manifest.fingerprint))
+    read = (read_part(lake, DATASET, symbol, family, f"fold={name}") for name in names)
+    parts = sorted(read, key=lambda part: part.decided_at[0])
+    numbers = np.concatenate([np.full(len(part), i, dtype=np.int64) for i, part in enumerate(parts)])
+    return WalkForward(concat(parts), numbers, reports)
