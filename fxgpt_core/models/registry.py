@@ -49,12 +49,15 @@ FAMILIES: dict[str, FamilyEntry] = {
             "fxgpt_core.models.baselines.seasonal_ewma",
             baseline=True,
         ),
-        FamilyEntry("climatology", "Climatology", "fxgpt_core.models.baselines.climatology", baseline=True),
+        FamilyEntry(
+            "climatology", "Climatology", "fxgpt_core.models.baselines.climatology", baseline=True, code_version="2"
+        ),
         FamilyEntry(
             "filtered_historical",
             "Filtered history",
             "fxgpt_core.models.baselines.filtered_historical",
             baseline=True,
+            code_version="2",
         ),
         FamilyEntry("garch", "GARCH(1,1)-t", "fxgpt_core.models.baselines.garch", baseline=True),
         FamilyEntry("har", "HAR-RV", "fxgpt_core.models.baselines.har", baseline=True),

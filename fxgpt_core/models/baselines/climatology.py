@@ -1,4 +1,4 @@
-"""Climatology: the distribution of the training span's returns, whatever the moment."""
+"""Climatology: the distribution of the training span's returns whatever the moment, mirrored so that it has no drift."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Filtered historical simulation: past returns in units of the yardstick, scaled by today's (Barone-Adesi et al. 1999).
 
 Each horizon draws from its own standardised returns instead of chaining one-bar draws, so that dependence within the
-horizon stays as it was.
+horizon stays as it was. The standardised returns are mirrored, so that the training span's drift is not forecast.
 """
 
 from __future__ import annotations
