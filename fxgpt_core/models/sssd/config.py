@@ -39,20 +39,38 @@ class EncoderConfig(Config):
 
 
 class DiffusionConfig(Config):
-    """Schedule, head and sampler."""
+    """Schedule, head, loss and sampler."""
 
-    prediction: Literal["velocity", "noise"] = Field("velocity", description="Which error the loss measures.")
+    schedule: Literal["cosine", "linear"] = Field("cosine", description="Noise schedule.")
     steps: int = Field(1000, ge=50, le=4000, description="Noise levels T in training.")
     offset: float = Field(0.008, ge=0.001, le=0.05, description="Offset s of the cosine schedule.")
-    clip: float = Field(1e-12, gt=0, le=1e-3, description="Floor of the signal power.")
+    clip: float = Field(1e-12, gt=0, le=1e-3, description="Floor of the signal power of the cosine schedule.")
+    zero_terminal: bool = Field(False, description="Rescale the schedule so that level T holds no signal at all.")
+    prediction: Literal["velocity", "noise", "x0"] = Field("velocity", description="Which error the loss measures.")
+    min_snr: float | None = Field(None, gt=0, le=1000, description="Gamma of min-SNR loss weights; null: none.")
+    subsets: float = Field(0.2, ge=0, le=1, description="Share of training rows asked for a random subset of horizons.")
+    consistency: float = Field(0.0, ge=0, le=100, description="Weight of the penalty on means that contradict.")
+    head: Literal["mlp", "unet", "transformer"] = Field("mlp", description="Kind of head.")
     latent: int = Field(256, ge=8, le=512, description="Width of the head.")
     layers: int = Field(3, ge=1, le=5, description="Hidden blocks of the head.")
+    attention: int = Field(4, ge=1, le=16, description="Attention heads of the transformer; divides latent.")
     embedding: int = Field(128, ge=2, le=512, description="Width of the learned horizon embeddings.")
     activation: Literal["relu", "gelu", "silu"] = Field("silu", description="Activation of the head.")
     sampler: Literal["ddim", "ddpm", "dpm++"] = Field("ddim", description="Sampler of forecasts.")
     sampling_steps: int = Field(20, ge=4, le=1000, description="Steps of the sampler.")
+    eta: float = Field(0.0, ge=0, le=1, description="Fresh noise of DDIM: 0 deterministic, 1 as DDPM.")
     samples: int = Field(100, ge=10, le=2000, description="Draws per forecast.")
     noises: int = Field(4, ge=1, le=64, description="Noise levels drawn per target and training step.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> DiffusionConfig:
+        if self.head == "transformer" and self.latent % self.attention:
+            raise ValueError(f"latent {self.latent} is not a multiple of attention {self.attention}")
+        if self.zero_terminal and self.prediction == "noise" and self.min_snr is None:
+            raise ValueError("zero_terminal needs prediction velocity or x0: noise says nothing where no signal is")
+        if self.eta and self.sampler != "ddim":
+            raise ValueError(f"eta {self.eta} belongs to sampler ddim, not to {self.sampler}")
+        return self
 
 
 class TrainingConfig(Config):

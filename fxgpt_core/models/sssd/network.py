@@ -8,11 +8,11 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from fxgpt_core.diffusion.denoiser import Denoiser
-from fxgpt_core.diffusion.heads import MLPHead
-from fxgpt_core.diffusion.samplers import Noise, sample
+from fxgpt_core.diffusion.denoiser import Denoiser, Objective
+from fxgpt_core.diffusion.heads import HEADS, HeadSize
+from fxgpt_core.diffusion.samplers import Noise, sample, sampler_levels
 from fxgpt_core.diffusion.schedules import Schedule
-from fxgpt_core.models.sssd.config import SSSDConfig
+from fxgpt_core.models.sssd.config import DiffusionConfig, SSSDConfig
 from fxgpt_core.models.sssd.encoder import Encoder
 
 _FREEDOM = 5.0  # degrees of freedom of the scale likelihood: fat tails must not move the scale
@@ -34,16 +34,7 @@ class Network(nn.Module):
         self.scale = nn.Linear(config.encoder.context, horizons)
         nn.init.zeros_(self.scale.weight)
         nn.init.zeros_(self.scale.bias)
-        head = MLPHead(
-            horizons,
-            config.encoder.context,
-            wide.latent,
-            wide.layers,
-            wide.embedding,
-            config.encoder.dropout,
-            wide.activation,
-        )
-        self.denoiser = Denoiser(head, Schedule(wide.steps, wide.offset, wide.clip), wide.prediction)
+        self.denoiser = build_denoiser(wide, horizons, config.encoder.context, config.encoder.dropout)
 
     def log_scale(self, context: Tensor) -> Tensor:
         """Return the log of the conditional scale (..., horizons), within a factor e^2 of the yardstick."""
@@ -66,18 +57,28 @@ class Network(nn.Module):
         return scale_loss, self.denoiser.loss(ratio.detach(), mask, context, weights, noise, level)
 
     @torch.no_grad()
-    def draw(self, context: Tensor, start: Tensor, steps: int, noise: Noise | None = None) -> Tensor:
-        """Return samples (rows, draws, horizons) of the standardised target from noise of that shape."""
-        mask = torch.ones(self.horizons, device=context.device)
-        shared = context[:, None]
+    def draw(
+        self, context: Tensor, start: Tensor, steps: int, noise: Noise | None = None, mask: Tensor | None = None
+    ) -> Tensor:
+        """Return samples (rows, draws, horizons) of the standardised target from noise of that shape.
 
-        def denoise(x: Tensor, level: Tensor) -> Tensor:
-            estimate: Tensor = self.denoiser(x, level, mask, shared)
-            return estimate
+        `mask` (horizons,) asks for a subset, 1 where wanted; the samples of the others are NaN.
+        """
+        settings, schedule = self.config.diffusion, self.denoiser.schedule
+        asked = torch.ones(self.horizons, device=context.device) if mask is None else mask.to(context)
+        bound = self.denoiser.bind(asked, context, sampler_levels(settings.sampler, schedule, steps)[:-1])
+        u = sample(settings.sampler, bound, start, schedule, steps, noise, settings.eta)
+        u = u * torch.exp(self.log_scale(context))[:, None]
+        return u if mask is None else u.masked_fill(asked == 0, torch.nan)
 
-        schedule = self.denoiser.schedule
-        u = sample(self.config.diffusion.sampler, denoise, start, schedule, steps, noise)
-        return u * torch.exp(self.log_scale(context))[:, None]
+
+def build_denoiser(wide: DiffusionConfig, horizons: int, context: int, dropout: float) -> Denoiser:
+    """Return the untrained denoiser that the configuration describes, for `horizons` and a context of this width."""
+    size = HeadSize(
+        horizons, context, wide.latent, wide.layers, wide.embedding, dropout, wide.activation, wide.attention
+    )
+    schedule = Schedule(wide.steps, wide.offset, wide.clip, wide.schedule, wide.zero_terminal)
+    return Denoiser(HEADS[wide.head](size), schedule, Objective(wide.prediction, wide.min_snr, wide.subsets))
 
 
 def default_weights(horizons: int, given: tuple[float, ...] | None) -> Tensor:
