@@ -19,7 +19,7 @@ from fxgpt_core.lifecycle.registry import ModelVersion, TrainingRecord
 from fxgpt_core.models.fold_inputs import fold_fingerprints
 from fxgpt_core.models.forecaster import FitReport
 from fxgpt_core.models.registry import FamilyEntry
-from fxgpt_core.models.walk_forward import FoldStore, WalkForward, run_walk_forward
+from fxgpt_core.models.walk_forward import DATASET, FoldStore, WalkForward, run_walk_forward
 from fxgpt_core.store.records import record_training
 from fxgpt_core.training.plan import TrainingPlan, plan_training
 from fxgpt_pipeline.evaluating import calibrator_name
@@ -28,32 +28,39 @@ from fxgpt_pipeline.stages import candidate
 from fxgpt_pipeline.stages import walk_forward as walk_forward_key
 
 
-def walk_forward_forecasts(lineage: Lineage, entry: FamilyEntry, progress: Progress) -> WalkForward:
-    """Forecast every fold of a symbol by one family; finished folds made from the same inputs are kept."""
-    dataset, key = lineage.dataset(), walk_forward_key(entry.name)
+def walk_forward_forecasts(
+    lineage: Lineage, entry: FamilyEntry, progress: Progress, seed: int | None = None, most: int | None = None
+) -> WalkForward:
+    """Forecast every fold of a symbol by one family; finished folds made from the same inputs are kept.
+
+    With a `seed` of its own the forecasts are kept apart from the official ones, whose seed is the settings'; `most`
+    stops after so many folds.
+    """
+    dataset, fingerprint = lineage.dataset(), lineage.fingerprint(walk_forward_key(entry.name))
     splits = walk_forward(dataset, lineage.settings.walk_forward)
-    inputs = fold_fingerprints(dataset, splits, _recipe(lineage, entry))
-    fingerprint = lineage.fingerprint(key)
+    own = lineage.settings.seed if seed is None else seed
+    inputs = fold_fingerprints(dataset, splits, _recipe(lineage, entry, own))
+    kept = DATASET if seed is None else f"{DATASET}_seed_{seed}"
     return run_walk_forward(
         dataset,
         entry,
         lineage.family_config(entry.name),
-        splits,
-        FoldStore(lineage.workspace.lake, lineage.symbol, entry.name, fingerprint, inputs),
-        _plan(lineage, entry, fingerprint),
+        splits[:most],
+        FoldStore(lineage.workspace.lake, lineage.symbol, entry.name, fingerprint, inputs, kept),
+        _plan(lineage, entry, fingerprint if seed is None else f"{fingerprint}_{seed}", own),
         lineage.workspace.clock,
         progress,
     )
 
 
-def _recipe(lineage: Lineage, entry: FamilyEntry) -> str:
+def _recipe(lineage: Lineage, entry: FamilyEntry, seed: int) -> str:
     """Return a hash of what a fold depends on besides data: the parts of the stage's fingerprint that are no data."""
     return stable_hash(
         {
             "code": lineage.stages[walk_forward_key(entry.name)].code_version,
             "family": [entry.name, entry.code_version],
             "config": lineage.family_config(entry.name).model_dump(mode="json"),
-            "seed": lineage.settings.seed,
+            "seed": seed,
         }
     )
 
@@ -70,7 +77,7 @@ def train_candidate(
         return known, None
     dataset = lineage.dataset()
     split = final_split(dataset, lineage.settings.walk_forward)
-    plan = _plan(lineage, entry, fingerprint)
+    plan = _plan(lineage, entry, fingerprint, lineage.settings.seed)
     forecaster = entry.create(lineage.family_config(entry.name))
     started = workspace.clock.now()
     fit = forecaster.fit(dataset.with_split(split), plan, progress)
@@ -87,9 +94,8 @@ def train_candidate(
     return made, fit
 
 
-def _plan(lineage: Lineage, entry: FamilyEntry, fingerprint: str) -> TrainingPlan:
-    seed, checkpoints = lineage.settings.seed, _scratch(lineage, entry, fingerprint)
-    return plan_training(seed, checkpoints, accelerated=entry.accelerated)
+def _plan(lineage: Lineage, entry: FamilyEntry, fingerprint: str, seed: int) -> TrainingPlan:
+    return plan_training(seed, _scratch(lineage, entry, fingerprint), accelerated=entry.accelerated)
 
 
 def _scratch(lineage: Lineage, entry: FamilyEntry, fingerprint: str) -> Path:

@@ -38,33 +38,42 @@ class FoldStore:
 
     `fingerprint` is that of the whole stage; `inputs` has, by fold name, the fingerprint of that fold alone
     (`fold_inputs.fold_fingerprints`). Opening the store keeps the folds whose fingerprint is still wanted, whatever
-    else has changed, and removes the others.
+    else has changed, and removes the others. `dataset` keeps forecasts apart that are no official ones.
     """
 
-    def __init__(self, lake: Lake, symbol: str, family: str, fingerprint: str, inputs: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        lake: Lake,
+        symbol: str,
+        family: str,
+        fingerprint: str,
+        inputs: Mapping[str, str],
+        dataset: str = DATASET,
+    ) -> None:
         self.lake, self.keys, self.inputs = lake, {"symbol": symbol, "family": family}, dict(inputs)
-        manifest, parts = lake.read_manifest(DATASET, self.keys), lake.parts(DATASET, self.keys)
+        self.dataset = dataset
+        manifest, parts = lake.read_manifest(dataset, self.keys), lake.parts(dataset, self.keys)
         made = {} if manifest is None else manifest.extra.get("made", {})
         kept = {name: own for name, own in made.items() if inputs.get(name) == own and f"fold={name}" in parts}
         if manifest is None or manifest.fingerprint != fingerprint or kept != made:
             # The manifest goes first: a crash in between leaves parts that nobody trusts.
             extra = {"folds": sorted(kept), "made": kept}
-            lake.write_manifest(DATASET, self.keys, Manifest(fingerprint, "walk_forward", {}, {}, extra))
-            lake.remove(DATASET, self.keys, [part for part in parts if part.removeprefix("fold=") not in kept])
+            lake.write_manifest(dataset, self.keys, Manifest(fingerprint, "walk_forward", {}, {}, extra))
+            lake.remove(dataset, self.keys, [part for part in parts if part.removeprefix("fold=") not in kept])
 
     def done(self) -> list[str]:
         """Return the names of finished folds."""
-        return _finished(self.lake, self.keys)
+        return _finished(self.lake, self.dataset, self.keys)
 
     def save(self, fold: str, forecast: Forecast) -> None:
         """Write a fold, then record it as finished."""
-        write_part(self.lake, DATASET, self.keys["symbol"], self.keys["family"], f"fold={fold}", forecast)
-        manifest = self.lake.read_manifest(DATASET, self.keys)
+        write_part(self.lake, self.dataset, self.keys["symbol"], self.keys["family"], f"fold={fold}", forecast)
+        manifest = self.lake.read_manifest(self.dataset, self.keys)
         if manifest is None:
-            raise DataError(f"The manifest of {DATASET} {self.keys} vanished while folds were written; run again.")
+            raise DataError(f"The manifest of {self.dataset} {self.keys} vanished while folds were written; run again.")
         made = {**manifest.extra["made"], fold: self.inputs[fold]}
         extra = {**manifest.extra, "folds": sorted(made), "made": made}
-        self.lake.write_manifest(DATASET, self.keys, replace(manifest, extra=extra))
+        self.lake.write_manifest(self.dataset, self.keys, replace(manifest, extra=extra))
 
 
 def run_walk_forward(
@@ -104,26 +113,26 @@ def run_walk_forward(
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
     progress(f"{entry.label}: fold", len(splits), len(splits))
-    return _load(folds.lake, folds.keys, reports)
+    return _load(folds.lake, folds.dataset, folds.keys, reports)
 
 
 def read_walk_forward(lake: Lake, symbol: str, family: str) -> WalkForward:
     """Read the stored walk-forward forecasts of a family, whatever they were made from; raises DataError without."""
-    return _load(lake, {"symbol": symbol, "family": family}, {})
+    return _load(lake, DATASET, {"symbol": symbol, "family": family}, {})
 
 
-def _finished(lake: Lake, keys: dict[str, str]) -> list[str]:
-    manifest = lake.read_manifest(DATASET, keys)
+def _finished(lake: Lake, dataset: str, keys: dict[str, str]) -> list[str]:
+    manifest = lake.read_manifest(dataset, keys)
     return [] if manifest is None else list(manifest.extra["folds"])
 
 
-def _load(lake: Lake, keys: dict[str, str], reports: dict[str, FitReport]) -> WalkForward:
+def _load(lake: Lake, dataset: str, keys: dict[str, str], reports: dict[str, FitReport]) -> WalkForward:
     """Read all finished folds in time order; raises DataError when there is none."""
     symbol, family = keys["symbol"], keys["family"]
-    names = _finished(lake, keys)
+    names = _finished(lake, dataset, keys)
     if not names:
         raise DataError(f"No walk-forward forecasts of {family} for {symbol}: materialise walk_forward/{family}.")
-    read = (read_part(lake, DATASET, symbol, family, f"fold={name}") for name in names)
+    read = (read_part(lake, dataset, symbol, family, f"fold={name}") for name in names)
     parts = sorted(read, key=lambda part: part.decided_at[0])
     numbers = np.concatenate([np.full(len(part), i, dtype=np.int64) for i, part in enumerate(parts)])
     return WalkForward(concat(parts), numbers, reports)

@@ -1,4 +1,4 @@
-"""Climatology: the distribution of the training span's returns whatever the moment, mirrored so that it has no drift."""
+"""Climatology: the training span's distribution of returns whatever the moment, mirrored so that it has no drift."""
 
 from __future__ import annotations
 
