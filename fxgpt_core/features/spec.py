@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ from fxgpt_core.common.errors import BadInputError, ConfigError
 from fxgpt_core.common.hashing import stable_hash
 from fxgpt_core.common.timeframes import Timeframe, horizon_name, timeframe
 from fxgpt_core.features.registry import Indicator, indicators
+from fxgpt_core.store.config import suggestion
 
 DEFAULT_GROUPS = (
     "ohlc",
@@ -117,29 +118,61 @@ class FeatureSpec(Config):
     )
     yardstick: YardstickConfig = Field(default=YardstickConfig(), description="The volatility forecast.")
 
-    @field_validator("groups")
+    @field_validator("groups", mode="before")
     @classmethod
-    def _known_groups(cls, values: tuple[str, ...]) -> tuple[str, ...]:
-        known = {indicator.group for indicator in indicators().values()}
+    def _known_groups(cls, values: Any) -> Any:
+        if isinstance(values, str):
+            raise ValueError(f"{values!r} must be a list, such as [{values}]")
+        known = sorted({indicator.group for indicator in indicators().values()})
         for value in values:
             if value not in known:
-                raise ValueError(f"unknown indicator group {value!r}; known are {', '.join(sorted(known))}")
+                raise ValueError(f"unknown indicator group {value!r}{suggestion(str(value), known)}")
+        return values
+
+    @field_validator("indicators", mode="before")
+    @classmethod
+    def _lists_of_timeframes(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping):
+            raise ValueError(f"{values!r} must map indicators to timeframes, such as {{rsi: [5m, 1h], atr: all}}")
+        for name, codes in values.items():
+            if isinstance(codes, str) and codes != "all":
+                raise ValueError(f"{name} is {codes!r}: it must be a list of timeframes, such as [{codes}], or all")
         return values
 
     @model_validator(mode="after")
     def _known_indicators(self) -> FeatureSpec:
         known = indicators()
-        for name in (*self.indicators, *self.parameters):
-            if name not in known:
-                raise ValueError(f"unknown indicator {name!r}; known are {', '.join(known)}")
+        for where, names in (("indicators", self.indicators), ("parameters", self.parameters)):
+            for name in names:
+                if name not in known:
+                    raise ValueError(f"{where}: unknown indicator {name!r}{suggestion(name, known)}")
         try:
             for codes in self.indicators.values():
                 [timeframe(code) for code in codes if codes != "all"]
             for name, values in self.parameters.items():
-                known[name].resolved(values)
+                self._check_warm_up(known[name], known[name].resolved(values))
         except (BadInputError, ConfigError) as error:
             raise ValueError(str(error)) from error
         return self
+
+    def _check_warm_up(self, indicator: Indicator, parameters: dict[str, Any]) -> None:
+        needed = indicator.warm_up(parameters)
+        if needed > self.warm_up:
+            raise ConfigError(
+                f"Indicator {indicator.name} with {parameters} needs {needed} bars, warm_up gives a month {self.warm_up}: "
+                "shorten it or raise warm_up."
+            )
+
+    def idle(self, timeframes: Sequence[Timeframe]) -> tuple[str, ...]:
+        """Return a sentence for each timeframe of `indicators` that a layout lacks: nothing is computed on it."""
+        codes = [bar.code for bar in timeframes]
+        return tuple(
+            f"indicator {name} is set to {code}, which is none of the timeframes {', '.join(codes)}"
+            for name, where in self.indicators.items()
+            if where != "all"
+            for code in where
+            if code not in codes
+        )
 
     def chosen(self, bar: Timeframe) -> list[tuple[Indicator, dict[str, Any]]]:
         """Return the indicators computed on a timeframe, each with its parameters, in registry order."""

@@ -75,6 +75,8 @@ def update_tables(
     the features, changed. Columns that are missing, constant or explosive in some month are stored as they are and
     named in a warning. Raises DataError where candles are missing.
     """
+    for idle in spec.idle(timeframes):
+        log.warning("%s: %s; nothing is computed.", symbol, idle)
     rows, columns, computed, skipped = {}, {}, {}, {}
     conditions: list[ColumnCondition] = []
     by_code = {bar.code: load_candles(lake, symbol, bar) for bar in timeframes}

@@ -20,8 +20,10 @@ def features(symbol: str | None, group: str | None, timeframe: str, as_markdown:
     from fxgpt_core.features.catalogue import catalogue, markdown
     from fxgpt_pipeline.workspace import Workspace
 
-    spec = Workspace.from_environment().lineage(symbol).spec if symbol else None
-    found = catalogue(spec, parse_timeframe(timeframe))
+    lineage = Workspace.from_environment().lineage(symbol) if symbol else None
+    for idle in lineage.spec.idle(lineage.timeframes) if lineage else ():
+        click.echo(f"Note: {idle}.", err=True)
+    found = catalogue(lineage.spec if lineage else None, parse_timeframe(timeframe))
     known = list(dict.fromkeys(entry.group for entry in found))
     if group is not None and group not in known:
         raise BadInputError(f"There is no group {group!r}: groups are {', '.join(known)}.")

@@ -25,6 +25,14 @@ def test_the_indicator_map_overrides_groups_per_timeframe() -> None:
     assert names(spec, "4h") == set()
 
 
+def test_a_timeframe_that_the_layout_lacks_is_told() -> None:
+    spec = FeatureSpec(indicators={"rsi": ("5m", "30m"), "adx": "all", "cci": ()})
+    assert not spec.idle((M5, TIMEFRAMES["30m"], H1))
+    (sentence,) = spec.idle((M5, H1))
+    assert "rsi is set to 30m" in sentence
+    assert "5m, 1h" in sentence
+
+
 def test_hashes_follow_the_meaning_and_nothing_else() -> None:
     plain = FeatureSpec()
     assert FeatureSpec(parameters={"rsi": {"period": 14}}).definition_hash(H1) == plain.definition_hash(H1)
@@ -46,9 +54,15 @@ def test_the_shipped_file_says_what_the_code_does() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"groups": ["volatilty"]}, "volatilty"),
-        ({"indicators": {"rsy": ["1h"]}}, "rsy"),
+        ({"groups": ["volatilty"]}, r"volatilty'; did you mean 'volatility'\?"),
+        ({"groups": "ohlc"}, r"a list, such as \[ohlc\]"),
+        ({"indicators": {"rsy": ["1h"]}}, r"indicators: .* 'rsy'; did you mean 'rsi'\?"),
         ({"indicators": {"rsi": ["7m"]}}, "7m"),
+        ({"indicators": {"rsi": "1h"}}, r"rsi is '1h': it must be a list of timeframes, such as \[1h\], or all"),
+        ({"indicators": ["rsi"]}, "must map indicators to timeframes"),
+        ({"parameters": {"rsii": {"period": 3}}}, r"parameters: .* did you mean 'rsi'\?"),
+        ({"parameters": {"bollinger": {"period": 1}}}, "from 2 to 2000"),
+        ({"parameters": {"atr": {"period": 2000}}}, "needs 2000 bars, warm_up gives a month 512"),
         ({"parameters": {"rsi": {"perid": 3}}}, "perid"),
         ({"warm_up": -1}, "warm_up"),
         ({"yardstick": {"fast_weights": [1.5]}}, "fast_weights"),

@@ -163,7 +163,7 @@ def atr(bars: Bars, period: int) -> Columns:
     group="volatility",
     source="Bollinger; TA-Lib BBANDS",
     warm_up=lambda p: p["period"] - 1,
-    period=number(20, 1, 2000),
+    period=number(20, 2, 2000),
     width=number(2.0, 0.1, 10),
 )
 def bollinger(bars: Bars, period: int, width: float) -> Columns:
