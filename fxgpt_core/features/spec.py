@@ -159,8 +159,8 @@ class FeatureSpec(Config):
         needed = indicator.warm_up(parameters)
         if needed > self.warm_up:
             raise ConfigError(
-                f"Indicator {indicator.name} with {parameters} needs {needed} bars, warm_up gives a month {self.warm_up}: "
-                "shorten it or raise warm_up."
+                f"Indicator {indicator.name} with {parameters} needs {needed} bars, warm_up gives a month "
+                f"{self.warm_up}: shorten it or raise warm_up."
             )
 
     def idle(self, timeframes: Sequence[Timeframe]) -> tuple[str, ...]:
