@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pyarrow as pa
 
 from fxgpt_core.backtest.adapter import run_backtest
 from fxgpt_core.backtest.result import BacktestResult
 from fxgpt_core.calibration.labels import decision_labels, regime_of
-from fxgpt_core.calibration.walk_forward import CalibrationReport, fit_final, walk_forward_calibration
+from fxgpt_core.calibration.walk_forward import fit_final, walk_forward_calibration
 from fxgpt_core.common.forecast import Forecast
 from fxgpt_core.evaluation.archive import CALIBRATED, read_span, write_span
 from fxgpt_core.evaluation.evaluation import evaluate
@@ -34,8 +36,16 @@ def backtest_name(family: str) -> str:
     return f"backtest_{family}"
 
 
-def calibrate(lineage: Lineage, family: str) -> tuple[Forecast, CalibrationReport]:
-    """Calibrate a family's folds in walk-forward fashion and fit the calibrator that goes live; stores both."""
+def calibration_name(family: str) -> str:
+    """Name of the document that says what a family's calibration rests on."""
+    return f"calibration_{family}"
+
+
+def calibrate(lineage: Lineage, family: str) -> tuple[Forecast, dict[str, Any]]:
+    """Calibrate a family's folds in walk-forward fashion and fit the calibrator that goes live; stores both.
+
+    Returns the calibrated folds and what the calibration rests on (`CalibrationReport.to_dict`), stored as well.
+    """
     lake, config = lineage.workspace.lake, lineage.settings.calibration
     folds = read_walk_forward(lake, lineage.symbol, family)
     dataset = lineage.dataset()
@@ -46,8 +56,10 @@ def calibrate(lineage: Lineage, family: str) -> tuple[Forecast, CalibrationRepor
     live = fit_final(folds.forecast, outcomes, config, labels)
     document = None if live is None else live.to_dict()
     lineage.workspace.documents.write(calibrator_name(family), lineage.symbol, document, fingerprint)
+    summary = report.to_dict(live, config)
+    lineage.workspace.documents.write(calibration_name(family), lineage.symbol, summary, fingerprint)
     write_span(lake, CALIBRATED, forecast, fingerprint)
-    return forecast, report
+    return forecast, summary
 
 
 def score(lineage: Lineage) -> Evaluation:

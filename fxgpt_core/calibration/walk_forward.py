@@ -15,6 +15,7 @@ from fxgpt_core.calibration.groups import Labels
 from fxgpt_core.calibration.learned import open_rows
 from fxgpt_core.common.errors import DataError
 from fxgpt_core.common.forecast import Forecast, concat
+from fxgpt_core.common.timeframes import horizon_name
 from fxgpt_core.features.outcomes import Outcomes
 
 
@@ -52,15 +53,25 @@ class CalibrationReport:
     dropped: int
     warnings: tuple[str, ...]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return JSON-able values."""
+    def to_dict(self, live: ConformalCalibrator | None, config: CalibrationConfig) -> dict[str, Any]:
+        """Return JSON-able values, with size and warnings of the calibrator that goes `live` (None: there is none)."""
+        if live is None:
+            few = f"Forecasts of {self.family} for {self.symbol} go live without calibration: a horizon has fewer than "
+            warnings: tuple[str, ...] = (f"{few}{config.min_rows} known out-of-sample outcomes.",)
+        else:
+            warnings = live.warnings(config)
         return {
             "symbol": self.symbol,
             "family": self.family,
-            "horizons": list(self.horizons),
+            "horizons": [horizon_name(horizon) for horizon in self.horizons],
+            "method": config.method,
+            "version": "" if live is None else live.version,
+            "rows": [] if live is None else list(live.rows),
+            "effective_rows": [] if live is None else list(live.effective_rows),
+            "known_until": "" if live is None else f"{live.known_until}Z",
+            "warnings": list(warnings),
             "folds": [fold.to_dict() for fold in self.folds],
             "dropped": self.dropped,
-            "warnings": list(self.warnings),
         }
 
 

@@ -21,6 +21,7 @@ def forecast(symbol: str, model: str, as_json: bool) -> None:
 
     from fxgpt_core.common.timeframes import horizon_name
     from fxgpt_core.store.records import save_forecast
+    from fxgpt_pipeline.cli.calibration_table import calibration_note, calibration_summaries
     from fxgpt_pipeline.homes import prepare
     from fxgpt_pipeline.serving import forecast_now, resolve
     from fxgpt_pipeline.workspace import Workspace
@@ -52,3 +53,5 @@ def forecast(symbol: str, model: str, as_json: bool) -> None:
         )
     )
     console().print(f"made in {latency:.1f} ms; prices are quantiles of the calibrated distribution")
+    note = calibration_note(calibration_summaries(lineage), version.family, str(made.calibration_version[0]))
+    console().print(note, markup=False)

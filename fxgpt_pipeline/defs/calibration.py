@@ -32,18 +32,28 @@ def _calibrated(parts: Parts, entry: FamilyEntry) -> dg.AssetsDefinition:
         lineage = begin(context, workspace, key)
         if entry.name not in lineage.families:
             return switched_off(entry.name)
-        forecast, report = calibrate(lineage, entry.name)
-        for warning in report.warnings:
+        forecast, summary = calibrate(lineage, entry.name)
+        for warning in summary["warnings"]:
             context.log.warning(warning)
         return finished(
             lineage,
             key,
             {
                 "dagster/row_count": len(forecast),
-                "rows_without_calibration": report.dropped,
-                "folds": dg.MetadataValue.json([fold.to_dict() for fold in report.folds]),
-                "warnings": " ".join(report.warnings) or None,
+                "rows_without_calibration": summary["dropped"],
+                "method": summary["method"],
+                "version": summary["version"],
+                "calibration_rows": _per_horizon(summary, "rows"),
+                "effective_calibration_rows": _per_horizon(summary, "effective_rows"),
+                "known_until": summary["known_until"],
+                "folds": dg.MetadataValue.json(summary["folds"]),
+                "warnings": " ".join(summary["warnings"]) or None,
             },
         )
 
     return forecasts
+
+
+def _per_horizon(summary: dict[str, Any], name: str) -> str:
+    sizes = zip(summary["horizons"], summary[name], strict=False)  # no sizes where nothing goes live
+    return ", ".join(f"{horizon}: {size:.0f}" for horizon, size in sizes) or "none"

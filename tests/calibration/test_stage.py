@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import sqlalchemy as sa
+from dagster import AssetKey
 
 from fxgpt_core.calibration.config import CalibrationConfig
 from fxgpt_core.calibration.conformal import ConformalCalibrator
@@ -30,6 +31,7 @@ from fxgpt_core.models.walk_forward import read_walk_forward
 from fxgpt_core.store.clock import to_datetime64
 from fxgpt_core.store.models import StateRow
 from fxgpt_core.training.plan import TrainingPlan
+from fxgpt_pipeline.cli.calibration_table import calibration_note, calibration_summaries, calibration_warnings
 from fxgpt_pipeline.homes import prepare
 from fxgpt_pipeline.serving import forecast_now
 from fxgpt_pipeline.stages import CANDLES, TABLES, TARGETS, calibrated, walk_forward
@@ -44,7 +46,7 @@ def test_configured_method_calibrates_folds_and_the_calibrator_that_goes_live(
 ) -> None:
     home = empty_home(tmp_path).enter(monkeypatch)
     home.configure("features/default.yaml", {"groups": ["ohlc"]})
-    home.configure("pipeline.yaml", {"calibration": {"method": "dtaci", "memory": 300}})
+    home.configure("pipeline.yaml", {"calibration": {"method": "dtaci", "memory": 300, "warn_effective": 1e4}})
     home.bring(quiet_bars())
     prepare(home.lineage().workspace)
     outcome = home.materialise([CANDLES, TABLES, TARGETS, walk_forward(FAMILY), calibrated(FAMILY)])
@@ -65,7 +67,24 @@ def test_configured_method_calibrates_folds_and_the_calibrator_that_goes_live(
     made = live.apply(last)
     assert (np.diff(made.quantiles, axis=-1) >= 0).all()
     assert made.calibration_version[0] == live.version
+    assert_sizes_are_published(home, live)
     assert_live_forecasts_learn_on(home, live)
+
+
+def assert_sizes_are_published(home: SmallHome, live: ConformalCalibrator) -> None:
+    summary = calibration_summaries(home.lineage())[FAMILY]
+    assert (summary["version"], summary["effective_rows"]) == (live.version, list(live.effective_rows))
+    assert len(calibration_warnings({FAMILY: summary})) == 2
+    assert f"worth {live.effective_rows[1]:.0f} independent" in calibration_warnings({FAMILY: summary})[1]
+    assert f"4h: {live.effective_rows[1]:.0f}" in calibration_note({FAMILY: summary}, FAMILY, f"{live.version}+7")
+    with home.instance() as instance:
+        (record,) = instance.fetch_materializations(AssetKey(calibrated(FAMILY)), limit=1).records
+    assert record.asset_materialization is not None
+    shown = {name: found.value for name, found in record.asset_materialization.metadata.items()}
+    assert shown["effective_calibration_rows"] == ", ".join(
+        f"{horizon}: {size:.0f}" for horizon, size in zip(("1h", "4h"), live.effective_rows, strict=True)
+    )
+    assert "its coverage is uncertain" in str(shown["warnings"])
 
 
 def assert_live_forecasts_learn_on(home: SmallHome, fitted: ConformalCalibrator) -> None:
