@@ -10,7 +10,7 @@ from fxgpt_core.backtest.config import BacktestConfig
 from fxgpt_core.calibration.config import CalibrationConfig
 from fxgpt_core.common.config import Config
 from fxgpt_core.evaluation.config import EvaluationConfig
-from fxgpt_core.evaluation.split_config import WalkForwardConfig
+from fxgpt_core.evaluation.split_config import CombinatorialConfig, WalkForwardConfig
 from fxgpt_core.lifecycle.drift.config import DriftConfig
 from fxgpt_core.market.config import QualityConfig, load_market_hours
 from fxgpt_core.policy.config import GateConfig, RetrainingConfig
@@ -78,6 +78,7 @@ class Settings(Config):
     freshness: FreshnessConfig = FreshnessConfig()
     leakage: LeakageConfig = LeakageConfig()
     walk_forward: WalkForwardConfig = WalkForwardConfig()
+    combinatorial: CombinatorialConfig = CombinatorialConfig()
     calibration: CalibrationConfig = CalibrationConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     backtest: BacktestConfig = BacktestConfig()

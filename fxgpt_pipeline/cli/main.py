@@ -33,6 +33,7 @@ VERBS = {
     "retrain": Verb(f"{_HERE}.retrain:retrain", "Train a new candidate of a symbol."),
     "forecast": Verb(f"{_HERE}.forecast:forecast", "Show what the champion expects from here."),
     "evaluate": Verb(f"{_HERE}.evaluate:evaluate", "Show scores against the best baseline."),
+    "splits": Verb(f"{_HERE}.splits:splits", "Show what trains, what validates and what is tested."),
     "leaderboard": Verb(f"{_HERE}.leaderboard:leaderboard", "Rank the models over all pairs."),
     "backtest": Verb(f"{_HERE}.backtest:backtest", "Show the backtest after costs."),
     "drift": Verb(f"{_HERE}.drift:drift", "Show whether the market has moved away from the training data."),
