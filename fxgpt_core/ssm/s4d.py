@@ -1,49 +1,62 @@
-"""S4D: a diagonal state-space layer that runs as a convolution over a stretch or as a recurrence bar by bar.
+"""S4D: a diagonal state-space layer that runs as a convolution, as a chunked scan or as a recurrence bar by bar.
 
 Source: Gu, Gupta, Goel, Ré (2022), "On the parameterization and initialization of diagonal state space models".
-Per channel: x' = A x + u, y = Re(2 C x) + D u, with diagonal A, discretised by zero-order hold with a learned step.
+Per channel: x' = A x + u, y = Re(2 C x) + D u, with diagonal A, discretised with a learned step per channel.
+
+The layer is causal and there is no bidirectional variant: an output that has seen later bars would look ahead.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from fxgpt_core.common.errors import ModelError
+from fxgpt_core.ssm.discrete import Discrete, Discretisation, discretise
 from fxgpt_core.ssm.initialisation import Initialisation, diagonal
+from fxgpt_core.ssm.scan import scan
 
 DYNAMICS = ("log_dt", "log_decay", "frequency")
 """Names of the parameters of dt and A: they want a learning rate of their own and no weight decay."""
+
+CHUNK = 2048
+"""Bars per FFT: on longer stretches passing the state costs less than a larger FFT (`benchmarks/sssd.py`)."""
+
+
+@dataclass(frozen=True)
+class LayerSettings:
+    """What a layer starts from: `state_size` counts real dimensions, so there are `state_size // 2` conjugate pairs.
+
+    `steps`: range from which each channel draws its step, log-uniformly; `chunk`: bars per FFT.
+    """
+
+    state_size: int
+    initialisation: Initialisation = "legs"
+    discretisation: Discretisation = "zoh"
+    steps: tuple[float, float] = (1e-3, 1e-1)
+    chunk: int = CHUNK
 
 
 class S4D(nn.Module):
     """One diagonal state-space layer over `channels` independent channels.
 
-    `forward` maps a stretch (batch, bars, channels) and the state before it to outputs and the state after it;
-    `step` does the same for one bar in real arithmetic only. The state is real: (batch, channels, pairs, 2), real and
-    imaginary parts; `state_size` counts real dimensions, so there are `state_size // 2` conjugate pairs.
-    A stretch is cut into chunks of `chunk` bars: inside a chunk the kernel is applied by FFT, between chunks the state
-    is passed, so memory is O(channels * (state + bars)) whatever the length.
+    Three modes give equal outputs: `forward` convolves a stretch from the zero state, `advance` scans it from any
+    state and returns the one after it, `step` takes one bar, in real arithmetic only. A state is real:
+    (batch, channels, pairs, 2), real and imaginary parts. Inside, autocast is off and numbers have the type of the
+    parameters. Random starting values come from `generator`, torch's default one where None.
     """
 
-    def __init__(
-        self,
-        channels: int,
-        state_size: int,
-        initialisation: Initialisation = "legs",
-        dt_min: float = 1e-3,
-        dt_max: float = 1e-1,
-        chunk: int = 256,
-        seed: int = 0,
-    ) -> None:
+    def __init__(self, channels: int, settings: LayerSettings, generator: torch.Generator | None = None) -> None:
         super().__init__()
-        pairs = state_size // 2
-        generator = torch.Generator().manual_seed(seed)
-        start = torch.from_numpy(diagonal(initialisation, channels, pairs, seed))
-        spread = math.log(dt_max) - math.log(dt_min)
-        self.chunk = chunk
-        self.log_dt = nn.Parameter(torch.rand(channels, generator=generator) * spread + math.log(dt_min))
+        pairs = settings.state_size // 2
+        low, high = (math.log(value) for value in settings.steps)
+        start = diagonal(settings.initialisation, channels, pairs, generator)
+        self.chunk = settings.chunk
+        self.discretisation: Discretisation = settings.discretisation
+        self.log_dt = nn.Parameter(torch.rand(channels, generator=generator) * (high - low) + low)
         # exp() keeps the real part negative, so every learned A is stable.
         self.log_decay = nn.Parameter(torch.log(-start.real).float())
         self.frequency = nn.Parameter(start.imag.float())
@@ -54,63 +67,48 @@ class S4D(nn.Module):
         """Return the zero state: (batch, channels, pairs, 2)."""
         return self.readout.new_zeros((batch, *self.readout.shape))
 
-    def forward(self, u: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return outputs (batch, bars, channels) and the state after the last bar (batch, channels, pairs, 2)."""
-        with torch.autocast(u.device.type, enabled=False):  # FFT and complex numbers need float32
-            return self._convolve(u.float(), self.initial_state(u.shape[0]) if state is None else state.float())
+    def discrete(self) -> Discrete:
+        """Return the layer in discrete time."""
+        return discretise(self.log_decay.exp(), self.frequency, self.log_dt.exp(), self.discretisation)
 
-    def _convolve(self, u: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        batch, bars, channels = u.shape
-        width = min(self.chunk, bars)
-        chunks = -(-bars // width)
-        log_step = self._log_step()
-        exponents = torch.arange(width + 1, device=u.device)
-        powers = torch.exp(log_step[..., None] * exponents)  # (channels, pairs, width + 1): A^0 .. A^width
-        gain = torch.expm1(log_step) / self._a()  # zero-order hold of B = 1
-        readout = torch.view_as_complex(self.readout)
+    def forward(self, u: Tensor) -> Tensor:
+        """Return outputs (batch, bars, channels) of a stretch like it, from the zero state."""
+        y, _ = self._scan(u, None, carry=False)
+        return y
 
-        padded = nn.functional.pad(u, (0, 0, 0, chunks * width - bars)).transpose(1, 2)
-        pieces = padded.reshape(batch, channels, chunks, width)
-        kernel = 2 * torch.einsum("hn,hnl->hl", readout * gain, powers[..., :-1]).real  # (channels, width)
-        size = 2 * width
-        spectrum = torch.fft.rfft(pieces, n=size) * torch.fft.rfft(kernel, n=size)[None, :, None]
-        y = torch.fft.irfft(spectrum, n=size)[..., :width]  # (batch, channels, chunks, width)
+    def advance(self, u: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return outputs (batch, bars, channels) and the state after the last bar (batch, channels, pairs, 2).
 
-        # What each chunk alone adds to the state at its end: sum_j A^(width-1-j) gain u_j.
-        arrivals = torch.einsum("bhcl,hnl->cbhn", pieces.to(powers.dtype), powers[..., :-1].flip(-1) * gain[..., None])
-        carry = torch.view_as_complex(state.contiguous())
-        before = []
-        for arrival in arrivals[:-1]:
-            before.append(carry)
-            carry = carry * powers[..., -1] + arrival
-        before.append(carry)
-        if chunks > 1 or bool(state.any()):
-            carried = torch.stack(before, dim=2) * readout[:, None]  # (batch, channels, chunks, pairs)
-            y = y + 2 * torch.einsum("bhcn,hnl->bhcl", carried, powers[..., 1:]).real
-        last = bars - (chunks - 1) * width  # the last chunk may be padded: stop where the bars stop
-        tail = powers[..., :last].flip(-1) * gain[..., None]
-        carry = carry * powers[..., last] + torch.einsum("bhl,hnl->bhn", pieces[:, :, -1, :last].to(tail.dtype), tail)
-        y = y.reshape(batch, channels, chunks * width)[..., :bars].transpose(1, 2) + u * self.skip
-        return y, torch.view_as_real(carry)
+        `state` is the one before the first bar, None for zero.
+        """
+        y, after = self._scan(u, state, carry=True)
+        assert after is not None
+        return y, after
 
-    def step(self, u: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Advance one bar: `u` (batch, channels) -> output (batch, channels) and new state; no complex arithmetic."""
-        dt, decay = self.log_dt.exp()[:, None], -self.log_decay.exp()
-        size, angle = torch.exp(decay * dt), self.frequency * dt
-        turn_re, turn_im = size * torch.cos(angle), size * torch.sin(angle)  # exp(dt A)
-        norm = decay.square() + self.frequency.square()
-        # exp(dt A) - 1 without cancellation: expm1 of the modulus and -2 sin^2(angle / 2).
-        less_re = torch.expm1(decay * dt) * torch.cos(angle) - 2 * torch.sin(angle / 2).square()
-        gain_re = (less_re * decay + turn_im * self.frequency) / norm  # (exp(dt A) - 1) / A
-        gain_im = (turn_im * decay - less_re * self.frequency) / norm
-        re, im = state[..., 0], state[..., 1]
-        new_re = turn_re * re - turn_im * im + gain_re * u[..., None]
-        new_im = turn_re * im + turn_im * re + gain_im * u[..., None]
-        out = 2 * (self.readout[..., 0] * new_re - self.readout[..., 1] * new_im).sum(-1) + self.skip * u
-        return out, torch.stack([new_re, new_im], dim=-1)
+    def step(self, u: Tensor, state: Tensor, bar: tuple[Tensor, ...] | None = None) -> tuple[Tensor, Tensor]:
+        """Advance one bar: `u` (batch, channels) -> output (batch, channels) and new state; no complex arithmetic.
 
-    def _a(self) -> Tensor:
-        return torch.complex(-self.log_decay.exp(), self.frequency)
+        `bar`, from `bar()`, spares the discretisation where weights do not change between steps.
+        """
+        with torch.autocast(u.device.type, enabled=False):
+            u = u.to(self.readout.dtype)
+            turn_re, turn_im, gain_re, gain_im = self.bar() if bar is None else bar
+            re, im = state[..., 0], state[..., 1]
+            new_re = turn_re * re - turn_im * im + gain_re * u[..., None]
+            new_im = turn_re * im + turn_im * re + gain_im * u[..., None]
+            out = 2 * (self.readout[..., 0] * new_re - self.readout[..., 1] * new_im).sum(-1) + self.skip * u
+            return out, torch.stack([new_re, new_im], dim=-1)
 
-    def _log_step(self) -> Tensor:
-        return self._a() * self.log_dt.exp()[:, None]
+    def bar(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return what one bar multiplies by: Re Ā, Im Ā, Re B̄, Im B̄, each (channels, pairs)."""
+        return self.discrete().bar(self.readout.dtype)
+
+    def _scan(self, u: Tensor, state: Tensor | None, carry: bool) -> tuple[Tensor, Tensor | None]:
+        channels = len(self.log_dt)
+        if u.ndim != 3 or u.shape[2] != channels or not u.shape[1]:
+            raise ModelError(f"S4D takes (batch, bars, {channels}) with at least one bar, not {tuple(u.shape)}.")
+        with torch.autocast(u.device.type, enabled=False):
+            u = u.to(self.readout.dtype)
+            state = None if state is None else state.to(self.readout.dtype)
+            y, after = scan(u, self.discrete(), self.readout, state, self.chunk, carry)
+            return y + u * self.skip, after

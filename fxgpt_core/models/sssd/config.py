@@ -22,12 +22,13 @@ class EncoderConfig(Config):
     state: int = Field(128, ge=2, le=512, multiple_of=2, description="Real state dimensions per channel.")
     layers: int = Field(4, ge=1, le=8, description="S4D blocks per timeframe.")
     initialisation: Literal["legs", "lin", "inv", "random", "real"] = Field("legs", description="Start of A.")
+    discretisation: Literal["zoh", "bilinear"] = Field("zoh", description="Zero-order hold or Tustin.")
     dt_min: float = Field(1e-3, gt=0, le=1, description="Smallest starting step; memory is about 2 / dt own bars.")
     dt_max: float = Field(1e-1, gt=0, le=1, description="Largest starting step.")
     heads: int = Field(4, ge=1, le=16, description="Attention heads across timeframes; divides channels.")
     context: int = Field(512, ge=8, le=1024, description="Width of the context vector.")
     dropout: float = Field(0.1, ge=0, le=0.6, description="Dropout in stacks, context and head.")
-    chunk: int = Field(256, ge=16, le=8192, description="Bars per FFT chunk.")
+    chunk: int = Field(2048, ge=16, le=65536, description="Bars per FFT; state is passed between chunks.")
 
     @model_validator(mode="after")
     def _consistent(self) -> EncoderConfig:

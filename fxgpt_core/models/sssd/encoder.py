@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from fxgpt_core.models.sssd.config import EncoderConfig
 from fxgpt_core.models.sssd.inputs import Inputs
+from fxgpt_core.ssm.s4d import LayerSettings
 from fxgpt_core.ssm.stack import Stack
 
 
@@ -52,18 +53,16 @@ class Encoder(nn.Module):
 
     def __init__(self, columns: Mapping[str, int], config: EncoderConfig) -> None:
         super().__init__()
+        settings = LayerSettings(
+            config.state,
+            config.initialisation,
+            config.discretisation,
+            (config.dt_min, config.dt_max),
+            config.chunk,
+        )
         self.stacks = nn.ModuleDict(
             {
-                code: Stack(
-                    count,
-                    config.channels,
-                    config.state,
-                    config.layers,
-                    config.dropout,
-                    config.initialisation,
-                    (config.dt_min, config.dt_max),
-                    config.chunk,
-                )
+                code: Stack(count, config.channels, config.layers, settings, config.dropout)
                 for code, count in columns.items()
             }
         )
@@ -89,7 +88,7 @@ class Encoder(nn.Module):
             first = (known[:, -1, i] + 1 - stretches[code]).clamp(min=0)
             index = first[:, None] + torch.arange(stretches[code], device=starts.device)
             seen = features[index] if disturb is None else disturb(features[index])
-            encoded, _ = self.stacks[code](seen)
+            encoded = self.stacks[code](seen)
             local = (known[..., i] - first[:, None]).clamp(min=0)
             tokens.append(encoded.gather(1, local[..., None].expand(-1, -1, encoded.shape[-1])))
         joined, present = torch.stack(tokens, dim=2), known >= 0
@@ -108,7 +107,7 @@ class Encoder(nn.Module):
             needed = features[: max(int(known[:, i].max()) + 1, 1)] if len(known) else features[:1]
             stack = cast(Stack, self.stacks[code])
             if not len(needed):  # a timeframe without a single bar is absent everywhere
-                tokens.append(features.new_zeros((len(rows), stack.project.out_features)))
+                tokens.append(features.new_zeros((len(rows), stack.channels)))
                 continue
             encoded = stack.stream(needed) if by_recurrence else stack.over_history(needed, piece)
             tokens.append(encoded[known[:, i].clamp(min=0)])

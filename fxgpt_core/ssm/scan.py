@@ -1,0 +1,133 @@
+"""The state-space kernel: a diagonal recurrence over a stretch of bars by FFT and matrix products.
+
+`scan` is the one entry: what replaces it (a fused kernel) has to give the same numbers, gradients included.
+
+Two facts keep it cheap. Ā^(i w + j) = Ā^(i w) Ā^j, so a response over some bars needs tables of about 2 sqrt(bars)
+powers per mode and one real matrix product. And channels never meet, so they are worked on in blocks whose tables fit
+a workspace of fixed size and are made again in the backward pass: memory is O(channels * (modes + bars)).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from fxgpt_core.ssm.convolution import causal_convolution
+from fxgpt_core.ssm.discrete import Discrete
+
+WORKSPACE = 2**21
+"""Complex numbers that the tables of one block of channels may hold: 16 MB in single precision."""
+
+
+@torch.compiler.disable  # type: ignore[untyped-decorator]  # complex numbers and FFTs: nothing for a compiler to fuse
+def scan(
+    u: Tensor, discrete: Discrete, readout: Tensor, state: Tensor | None, chunk: int, carry: bool
+) -> tuple[Tensor, Tensor | None]:
+    """Return y_k = 2 Re sum_n C_n x_k,n with x_k = Ā x_(k-1) + B̄ u_k, and the state after the last bar.
+
+    `u` (batch, bars, channels), bars >= 1; `readout` C and `state` as real and imaginary parts (channels, pairs, 2)
+    and (batch, channels, pairs, 2), None for zero; y like `u`. At most `chunk` bars go through one FFT, the state is
+    passed between chunks. Without `carry` the last state is not computed and None is returned.
+    """
+    batch, bars, channels = u.shape
+    rows = u.permute(2, 0, 1).contiguous()  # (channels, batch, bars)
+    before = None if state is None else torch.view_as_complex(state.transpose(0, 1).contiguous())
+    block = _block(batch, bars, min(chunk, bars), readout.shape[1], carry or state is not None)
+
+    def one(part: slice) -> tuple[Tensor, Tensor | None]:
+        given = None if before is None else before[part]
+        return _scan(rows[part], discrete.channels(part), readout[part], given, chunk, carry)
+
+    parts = [slice(at, at + block) for at in range(0, channels, block)]
+    if len(parts) > 1 and torch.is_grad_enabled():
+        done = [checkpoint(one, part, use_reentrant=False, preserve_rng_state=False) for part in parts]
+    else:
+        done = [one(part) for part in parts]
+    y = torch.cat([out for out, _ in done]).permute(1, 2, 0)
+    if not carry:
+        return y, None
+    return y, torch.view_as_real(torch.cat([after for _, after in done])).transpose(0, 1)
+
+
+def _block(batch: int, bars: int, width: int, pairs: int, carried: bool) -> int:
+    """Return how many channels fit the workspace."""
+    inner = _inner(width)
+    outer = -(-width // inner)
+    spread = max(outer, batch * -(-bars // inner)) if carried or width < bars else outer
+    return max(1, WORKSPACE // (pairs * (inner + outer + spread)))
+
+
+def _inner(width: int) -> int:
+    """Return the step w of the tables, a power of two near sqrt(width)."""
+    return int(2 ** round(math.log2(max(width, 1)) / 2))
+
+
+def _scan(
+    u: Tensor, discrete: Discrete, readout: Tensor, state: Tensor | None, chunk: int, carry: bool
+) -> tuple[Tensor, Tensor | None]:
+    """Scan one block of channels: `u`, y (channels, batch, bars), `state` complex (channels, batch, pairs)."""
+    tables = Tables.build(discrete, min(chunk, u.shape[-1]), u.dtype)
+    weights, gain = 2 * torch.view_as_complex(readout)[:, None], discrete.gain(u.dtype)[:, None]
+    first = discrete.powers(torch.ones(1, device=u.device), u.dtype)  # Ā: (channels, 1, pairs)
+    pieces = torch.split(u, tables.width, dim=-1)
+    kernel = tables.respond(weights * gain, tables.width)[:, 0]  # (channels, width)
+    out = []
+    for i, piece in enumerate(pieces):
+        bars = piece.shape[-1]
+        y = causal_convolution(piece, kernel[:, :bars])
+        if state is not None:
+            y = y + tables.respond(weights * first * state, bars)
+        out.append(y)
+        if carry or i + 1 < len(pieces):
+            arrived = tables.gather(piece) * gain
+            if state is not None:
+                arrived = arrived + state * discrete.powers(torch.full((1,), float(bars), device=u.device), u.dtype)
+            state = arrived
+    return torch.cat(out, dim=-1), state if carry else None
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Powers of Ā for chunks of up to `width` bars: `inner` Ā^0 .. Ā^(w-1), `outer` Ā^0, Ā^w, Ā^2w ..
+
+    Both complex, (channels, powers, pairs).
+    """
+
+    width: int
+    inner: Tensor
+    outer: Tensor
+
+    @classmethod
+    def build(cls, discrete: Discrete, width: int, dtype: torch.dtype) -> Tables:
+        """Compute both tables."""
+        step, device = _inner(width), discrete.turns.device
+        inner = discrete.powers(torch.arange(step, device=device), dtype)
+        outer = discrete.powers(torch.arange(0, width, step, device=device), dtype)
+        return cls(width, inner, outer)
+
+    def respond(self, start: Tensor, bars: int) -> Tensor:
+        """Return Re sum_n start_n Ā_n^k for k = 0 .. bars - 1: `start` (channels, rows, pairs) complex ->
+
+        (channels, rows, bars).
+        """
+        channels, rows, pairs = start.shape
+        count = -(-bars // self.inner.shape[1])
+        spread = start[:, :, None] * self.outer[:, None, :count]  # (channels, rows, count, pairs)
+        left = torch.view_as_real(spread).reshape(channels, rows * count, 2 * pairs)
+        # Re(a b) is the dot product of (Re a, Im a) and (Re b, -Im b).
+        right = torch.view_as_real(self.inner.conj_physical()).reshape(channels, -1, 2 * pairs)
+        return torch.bmm(left, right.transpose(1, 2)).reshape(channels, rows, -1)[..., :bars]
+
+    def gather(self, u: Tensor) -> Tensor:
+        """Return sum_k Ā^(bars - 1 - k) u_k: `u` (channels, rows, bars) -> complex (channels, rows, pairs)."""
+        channels, rows, bars = u.shape
+        step, pairs = self.inner.shape[1:]
+        count = -(-bars // step)
+        cut = torch.nn.functional.pad(u, (count * step - bars, 0)).reshape(channels, rows * count, step)
+        table = torch.view_as_real(self.inner.flip(1)).reshape(channels, step, 2 * pairs)
+        part = torch.view_as_complex(torch.bmm(cut, table).reshape(channels, rows, count, pairs, 2))
+        return (part * self.outer[:, None, :count].flip(2)).sum(dim=2)
