@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fxgpt_core.calibration.labels import decision_labels
 from fxgpt_core.calibration.walk_forward import walk_forward_calibration
 from fxgpt_core.common.errors import BadInputError, DataError
 from fxgpt_core.common.forecast import Forecast
-from fxgpt_core.common.hashing import stable_hash
 from fxgpt_core.common.progress import Progress
 from fxgpt_core.evaluation.archive import CALIBRATED, read_span
 from fxgpt_core.evaluation.seeds import SeedSpread, same_forecasts, seed_spread
@@ -51,9 +52,16 @@ def repeat_with_seeds(lineage: Lineage, family: str, count: int, progress: Progr
     baselines = {name: read_span(lake, CALIBRATED, symbol, name) for name in lineage.baselines if name != family}
     outcomes = Outcomes.from_dataset(lineage.dataset())
     spread = seed_spread(symbol, family, forecasts, baselines, outcomes, lineage.settings.evaluation)
-    fingerprint = stable_hash([lineage.fingerprint(SCORES), list(spread.seeds)])
-    documents.write(seeds_name(family), symbol, spread.to_dict(), fingerprint)
+    documents.write(seeds_name(family), symbol, spread.to_dict(), lineage.fingerprint(SCORES))
     return spread
+
+
+def stored_spread(lineage: Lineage, family: str) -> dict[str, Any] | None:
+    """Return a family's spread over seeds (`SeedSpread.to_dict`), None where none is up to date."""
+    documents, name = lineage.workspace.documents, seeds_name(family)
+    if documents.fingerprint(name, lineage.symbol) != lineage.fingerprint(SCORES):
+        return None
+    return dict(documents.read(name, lineage.symbol))
 
 
 def _calibrated(lineage: Lineage, folds: WalkForward) -> Forecast:

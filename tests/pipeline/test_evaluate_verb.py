@@ -1,0 +1,76 @@
+"""`fxgpt evaluate` says what is stored, to a person and to a program; seeds are compared beside it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from fxgpt_core.common.errors import BadInputError, DataError
+from fxgpt_core.evaluation.result import Evaluation
+from fxgpt_pipeline import seeding
+from fxgpt_pipeline.cli.evaluate import evaluate
+from fxgpt_pipeline.seeding import repeat_with_seeds
+from tests.pipeline.small_home import FAMILIES, SYMBOL, SmallHome
+
+
+def run(*words: str) -> str:
+    found = CliRunner().invoke(evaluate, list(words), catch_exceptions=False)
+    assert found.exit_code == 0, found.output
+    return found.stdout
+
+
+def test_json_has_the_numbers_of_the_stored_evaluation(base: SmallHome) -> None:
+    document = base.lineage().workspace.documents.read("evaluation", SYMBOL)
+    printed = json.loads(run(SYMBOL, "--json"))
+    own = {"alarms", "calibration", "seeds"}
+    assert {name: value for name, value in printed.items() if name not in own} == document
+    stored = Evaluation.from_dict(document)
+    again = Evaluation.from_dict({name: value for name, value in printed.items() if name not in own})
+    assert again == stored
+    ridge = next(one for one in printed["scores"] if (one["family"], one["horizon"]) == ("ridge", 60))
+    assert [skill["baseline"] for skill in ridge["skills"]] == list(stored.baselines)
+    for name in ("crps", "log_score", "pit_ks", "pit_p", "rmse", "mae", "mape", "r2", "pinball"):
+        assert ridge[name] is not None
+    assert printed["alarms"] == []
+
+
+def test_tables_show_every_baseline_errors_and_contradictions(base: SmallHome) -> None:
+    printed = run(SYMBOL)
+    for part in ("skill against every baseline", "log score", "PIT KS", "contradict each other"):
+        assert part in printed
+
+
+def test_a_family_without_chance_says_so_after_one_fold_and_the_official_forecasts_stay(clone: SmallHome) -> None:
+    lake = clone.home.lake
+    before = {path: path.read_bytes() for path in lake.glob("walk_forward/**/*.parquet")}
+    spread = json.loads(run(SYMBOL, "--seeds", "3", "--family", "ridge", "--json"))
+    assert spread["deterministic"]
+    assert spread["seeds"] == [20240301, 20240302]
+    assert spread["deviation"]["pooled"] == 0.0
+    assert len(list(lake.glob("walk_forward_seed_*/**/*.parquet"))) == 1
+    assert {path: path.read_bytes() for path in lake.glob("walk_forward/**/*.parquet")} == before
+    assert clone.stale() == set()
+    assert json.loads(run(SYMBOL, "--json"))["seeds"] == {"ridge": spread}
+    assert "every seed gives the same forecasts" in run(SYMBOL)
+
+
+def test_every_seed_is_calibrated_and_scored_like_the_official_forecasts(
+    clone: SmallHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(seeding, "same_forecasts", lambda left, right: False)
+    spread = repeat_with_seeds(clone.lineage(), "ridge", 2, lambda *_: None)
+    official = Evaluation.from_dict(clone.lineage().workspace.documents.read("evaluation", SYMBOL))
+    first, second = spread.skills["pooled"]
+    assert first == second == pytest.approx(official.pooled_of("ridge").skill.value)
+
+
+def test_seeds_need_a_family_of_the_symbol_and_an_evaluation_that_is_up_to_date(clone: SmallHome) -> None:
+    with pytest.raises(BadInputError, match=r"go together"):
+        run(SYMBOL, "--seeds", "3")
+    with pytest.raises(BadInputError, match=rf"no family 'sssd': it has {', '.join(sorted(FAMILIES)[:1])}"):
+        run(SYMBOL, "--seeds", "3", "--family", "sssd")
+    clone.configure("pipeline.yaml", {"seed": 7})
+    with pytest.raises(DataError, match=r"materialize"):
+        run(SYMBOL, "--seeds", "3", "--family", "ridge")
