@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -10,16 +11,19 @@ from typing import Any
 import numpy as np
 
 from fxgpt_core.calibration.conformal import ConformalCalibrator
+from fxgpt_core.common.errors import DataError
 from fxgpt_core.common.hashing import stable_hash
 from fxgpt_core.common.progress import Progress
 from fxgpt_core.evaluation.splits import final_split, walk_forward
 from fxgpt_core.features.dataset import Dataset
 from fxgpt_core.lifecycle.bundle import Bundle, Card, save_bundle
 from fxgpt_core.lifecycle.registry import ModelVersion, TrainingRecord
+from fxgpt_core.lifecycle.training_run import TrainingRun
+from fxgpt_core.models.examples import example_rows
 from fxgpt_core.models.fold_inputs import fold_fingerprints
 from fxgpt_core.models.forecaster import FitReport
 from fxgpt_core.models.registry import FamilyEntry
-from fxgpt_core.models.walk_forward import DATASET, FoldStore, WalkForward, run_walk_forward
+from fxgpt_core.models.walk_forward import DATASET, FoldStore, WalkForward, read_walk_forward, run_walk_forward
 from fxgpt_core.store.records import record_training
 from fxgpt_core.training.plan import TrainingPlan, plan_training
 from fxgpt_pipeline.evaluating import calibrator_name
@@ -77,10 +81,14 @@ def train_candidate(
         return known, None
     dataset = lineage.dataset()
     split = final_split(dataset, lineage.settings.walk_forward)
-    plan = _plan(lineage, entry, fingerprint, lineage.settings.seed)
+    watch = TrainingRun(workspace.registry, lineage.symbol, entry.name, fingerprint, workspace.clock)
+    plan = replace(_plan(lineage, entry, fingerprint, lineage.settings.seed), watch=watch)
     forecaster = entry.create(lineage.family_config(entry.name))
     started = workspace.clock.now()
     fit = forecaster.fit(dataset.with_split(split), plan, progress)
+    if fit.curves:  # only what learns by epochs has a run of its own
+        _show_windows(lineage, entry, dataset, watch)
+    watch.finish()
     saved = workspace.documents.read(calibrator_name(entry.name), lineage.symbol)
     calibrator = None if saved is None else ConformalCalibrator.from_dict(saved)
     card = _card(lineage, entry, dataset, fingerprint, split.trained_until, fit)
@@ -92,6 +100,16 @@ def train_candidate(
     _index(lineage, entry, made)
     shutil.rmtree(_scratch(lineage, entry, fingerprint), ignore_errors=True)
     return made, fit
+
+
+def _show_windows(lineage: Lineage, entry: FamilyEntry, dataset: Dataset, watch: TrainingRun) -> None:
+    """Show ten windows that the family forecast out of sample: the candidate itself has learned from all of them."""
+    try:
+        made = read_walk_forward(lineage.workspace.lake, lineage.symbol, entry.name).forecast
+    except DataError:  # a family trained for the first time may have none yet
+        return
+    rows = example_rows(dataset, np.isin(dataset.known_at, made.decided_at))
+    watch.forecasts(dataset, made.take(np.isin(made.decided_at, dataset.known_at[rows])))
 
 
 def _plan(lineage: Lineage, entry: FamilyEntry, fingerprint: str, seed: int) -> TrainingPlan:

@@ -168,6 +168,21 @@ class ModelRegistry:
                 return candidate
         raise StoreError(f"{version.label}: no bundle under {path}; roll back with `fxgpt models rollback`.")
 
+    @contextmanager
+    def client(self, action: str) -> Iterator[MlflowClient]:
+        """Give an MLflow client of this store; its failures are StoreErrors that say what could not be done."""
+        with _errors(action):
+            yield self._client()
+
+    def run(self, symbol: str, name: str, tags: Mapping[str, str], key: str) -> str:
+        """Return the id of the newest run of the symbol whose tag `key` has the value in `tags`, or of a new one."""
+        with self.client("write to") as client:
+            experiment = self._experiment(client, symbol)
+            found = client.search_runs([experiment], f"tags.{key} = '{tags[key]}'", max_results=1)
+            if found:
+                return str(found[0].info.run_id)
+            return str(client.create_run(experiment, run_name=name, tags=dict(tags)).info.run_id)
+
     def _client(self) -> MlflowClient:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")

@@ -25,10 +25,11 @@ SERIES = ("#2c5f9e", "#c9822b", "#2f7d5b", "#8a4f9e", "#b3473f", "#4a8f9c")
 _SHOWN_BARS = 72
 
 
-def fan_chart(candles: Candles, forecast: Forecast, title: str) -> str:
+def fan_chart(candles: Candles, forecast: Forecast, title: str, outcome: NDArray[np.float64] | None = None) -> str:
     """Draw the last bars as candles and the last forecast row as a fan over its horizons (50, 80 and 90 %).
 
-    The fan starts at the close of the decision bar and is drawn in trading time: one unit is one base bar.
+    The fan starts at the close of the decision bar and is drawn in trading time: one unit is one base bar. `outcome`
+    (horizons,) are the log returns that followed, drawn as dots; NaN where not known.
     """
     row = len(forecast) - 1
     last = int(np.searchsorted(candles.known_at, forecast.decided_at[row], side="right")) - 1
@@ -47,6 +48,8 @@ def fan_chart(candles: Candles, forecast: Forecast, title: str) -> str:
         axes.fill_between(steps, edges[0], edges[1], color=FAN, alpha=alpha, linewidth=0, label=f"{coverage:.0%}")
     median = close * np.exp(np.concatenate([[0.0], forecast.quantile(0.5)[row]]))
     axes.plot(steps, median, color=FAN, linewidth=1.4, label="median")
+    if outcome is not None:
+        axes.plot(steps[1:], close * np.exp(outcome), "o", color=INK, markersize=4, label="happened")
     axes.axvline(0, color=GRID, linewidth=1, zorder=0)
     axes.set_xlabel(f"bars of {candles.timeframe} from the decision at {_time(forecast.decided_at[row])} UTC")
     axes.set_ylabel(candles.symbol)

@@ -1,4 +1,4 @@
-"""Lightning callbacks: averaged weights, the best of them, resumable checkpoints, progress."""
+"""Lightning callbacks: averaged weights and the best of them, resumable checkpoints, reports."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
-from torch import Tensor
+from torch import Tensor, nn
 
-from fxgpt_core.common.progress import Progress
+from fxgpt_core.training.control import PAUSE, asked, saved, wait_while_paused
+from fxgpt_core.training.course import Course
+from fxgpt_core.training.ranks import Tell
 
 LAST, BEST = "last.ckpt", "best.ckpt"
 
@@ -20,7 +22,8 @@ class AveragedWeights(Callback):
     """Exponential moving average of the weights; validation runs on it, and the best validated average is kept.
 
     Early in training the average follows faster: decay min(decay, (1 + n) / (10 + n)) after n steps, as in the
-    TensorFlow moving average. `best` holds the weights with the lowest `metric` so far.
+    TensorFlow moving average. `best` holds the network's state (averaged parameters, current buffers) with the lowest
+    `metric` so far, by the names of the network.
     """
 
     def __init__(self, decay: float, metric: str) -> None:
@@ -33,7 +36,7 @@ class AveragedWeights(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if not self.average:
-            self.average = {name: p.detach().clone() for name, p in pl_module.named_parameters()}
+            self.average = {name: p.detach().clone() for name, p in _network(pl_module).named_parameters()}
 
     @torch.no_grad()
     def on_train_batch_end(
@@ -41,23 +44,25 @@ class AveragedWeights(Callback):
     ) -> None:
         done = trainer.global_step
         decay = min(self.decay, (1 + done) / (10 + done))
-        for name, parameter in pl_module.named_parameters():
+        for name, parameter in _network(pl_module).named_parameters():
             average = self.average[name] = self.average[name].to(parameter.device)
             average.lerp_(parameter.detach(), 1 - decay)
 
     @torch.no_grad()
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._training = {name: p.detach().clone() for name, p in pl_module.named_parameters()}
-        for name, parameter in pl_module.named_parameters():
+        network = _network(pl_module)
+        self._training = {name: p.detach().clone() for name, p in network.named_parameters()}
+        for name, parameter in network.named_parameters():
             parameter.copy_(self.average[name])
 
     @torch.no_grad()
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        network = _network(pl_module)
         score = float(trainer.callback_metrics[self.metric])
         if score < self.best_score:
             self.best_score, self.best_epoch = score, trainer.current_epoch
-            self.best = {name: average.clone() for name, average in self.average.items()}
-        for name, parameter in pl_module.named_parameters():
+            self.best = {name: value.detach().clone() for name, value in network.state_dict().items()}
+        for name, parameter in network.named_parameters():
             parameter.copy_(self._training[name])
         self._training = {}
 
@@ -77,33 +82,66 @@ class AveragedWeights(Callback):
 class Checkpoints(Checkpoint):
     """Writes `last.ckpt` after every epoch, `best.ckpt` when `weights` improved, `epoch-<n>.ckpt` every `every` epochs.
 
-    Each file is written under a temporary name and renamed, so a kill at any moment leaves a readable `last.ckpt`.
+    `last.ckpt` is also written within an epoch when the control file asks for it. Each file is written under a
+    temporary name and renamed, so a kill at any moment leaves a readable `last.ckpt`.
     """
 
     def __init__(self, folder: Path, every: int, weights: AveragedWeights) -> None:
         self.folder, self.every, self.weights = folder, every, weights
 
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        wish = trainer.strategy.broadcast(asked(self.folder))  # all ranks save or none
+        if not wish or trainer.is_last_batch:  # after the last step the epoch itself is saved
+            return
+        self._save(trainer, ())
+        self._answer(trainer, wish)
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         epoch = trainer.current_epoch
+        copies = [BEST] if self.weights.best_epoch == epoch else []
+        copies += [f"epoch-{epoch + 1}.ckpt"] if (epoch + 1) % self.every == 0 else []
+        self._save(trainer, copies)
+        self._answer(trainer, trainer.strategy.broadcast(asked(self.folder)))
+
+    def _answer(self, trainer: Trainer, wish: str) -> None:
+        if trainer.is_global_zero:
+            saved(self.folder)
+            if wish == PAUSE:
+                wait_while_paused(self.folder)
+        if wish:
+            trainer.strategy.barrier()
+
+    def _save(self, trainer: Trainer, copies: list[str] | tuple[()]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         partial = self.folder / "partial.ckpt"
         trainer.save_checkpoint(partial)
-        copies = [BEST] if self.weights.best_epoch == epoch else []
-        copies += [f"epoch-{epoch + 1}.ckpt"] if (epoch + 1) % self.every == 0 else []
+        if not trainer.is_global_zero:
+            return
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
         for name in copies:
             (self.folder / name).unlink(missing_ok=True)
             os.link(partial, self.folder / name)
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
         partial.replace(self.folder / LAST)
 
 
-class EpochProgress(Callback):
-    """Passes epochs and the validation metric on to our `Progress`."""
+class Reports(Callback):
+    """Tells the number of each finished epoch (from 1) and its metrics, learning rate included."""
 
-    def __init__(self, progress: Progress, what: str, epochs: int, metric: str) -> None:
-        self.progress, self.what, self.epochs, self.metric = progress, what, epochs, metric
+    def __init__(self, tell: Tell) -> None:
+        self.tell = tell
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        score = float(trainer.callback_metrics.get(self.metric, float("nan")))
-        self.progress(self.what, trainer.current_epoch + 1, self.epochs, f"validation crps {score:.4f}")
+        assert isinstance(pl_module, Course)
+        if not trainer.is_global_zero:
+            return
+        metrics = {name: values[-1] for name, values in pl_module.history.items()}
+        metrics["learning_rate"] = float(trainer.optimizers[0].param_groups[0]["lr"])
+        self.tell(trainer.current_epoch + 1, metrics)
+
+
+def _network(module: LightningModule) -> nn.Module:
+    assert isinstance(module, Course)
+    return module.network

@@ -28,8 +28,8 @@ class Estimate:
     memory: int
 
     def __str__(self) -> str:
-        share = self.bytes / max(self.memory, 1)
-        return f"at most {duration(self.seconds)}, {self.bytes / GIB:.2f} GiB, {share:.0%} of the memory of a device"
+        share = f", {self.bytes / self.memory:.0%} of the memory of a device" if self.memory else ""
+        return f"at most {duration(self.seconds)}, {self.bytes / GIB:.2f} GiB{share}"
 
 
 @dataclass(frozen=True)
@@ -124,9 +124,10 @@ def _for_machine(plan: TrainingPlan, machine: Hardware, wishes: Wishes) -> Train
     plan = plan.because(reason, compile=mode)
     kernels = ("flash", "efficient", "math") if gpu.capability >= (8, 0) else ("efficient", "math")
     held = f"capability {_dotted(gpu)} is {'at least' if gpu.capability >= (8, 0) else 'below'} 8.0"
-    return plan.because(f"attention by {kernels[0]} kernels where they fit: {held}", attention=kernels).because(
-        "fused AdamW: one kernel for all parameters", fused=True
-    )
+    plan = plan.because(f"attention by {kernels[0]} kernels where they fit: {held}", attention=kernels)
+    if precision == "16-mixed":
+        return plan.because("AdamW by single operations: a fused one would unscale fp16 after clipping", fused=False)
+    return plan.because("fused AdamW: one kernel for all parameters")
 
 
 def _chosen_gpus(machine: Hardware, wishes: Wishes) -> tuple[tuple[Gpu, ...], tuple[str, ...]]:

@@ -40,7 +40,8 @@ class SegmentStream(IterableDataset[Tensor]):
     ) -> None:
         super().__init__()
         self.length = min(length, len(supervised))
-        self.batch, self.seed, self.epoch = batch, seed, epoch
+        self.batch: int | None = batch
+        self.seed, self.epoch = seed, epoch
         self.rooms = _rooms(supervised, self.length, restarts, burn_in)
 
     @property
@@ -56,14 +57,15 @@ class SegmentStream(IterableDataset[Tensor]):
     @property
     def batches(self) -> int:
         """Batches in an epoch."""
-        return -(-self.segments // self.batch)
+        return -(-self.segments // (self.batch or self.segments))
 
     def __iter__(self) -> Iterator[Tensor]:
         rng = np.random.default_rng([self.seed, self.epoch()])
         phase = int(rng.integers(self.length))
         starts = rng.permutation(np.concatenate([room.starts(self.length, phase) for room in self.rooms]))
-        for at in range(0, len(starts), self.batch):
-            yield torch.from_numpy(starts[at : at + self.batch].astype(np.int64))
+        size = self.batch or len(starts)
+        for at in range(0, len(starts), size):
+            yield torch.from_numpy(starts[at : at + size].astype(np.int64))
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from sssd_data import planted
 
 from fxgpt_core.common.errors import BadInputError, StoreError
 from fxgpt_core.lifecycle.registry import CHAMPION, SHADOW, ModelRegistry, TrainingRecord
+from fxgpt_core.lifecycle.training_run import TrainingRun
+from fxgpt_core.models.sssd.config import SSSDConfig
+from fxgpt_core.models.sssd.forecaster import SSSD
+from fxgpt_core.store.clock import FixedClock
+from fxgpt_core.training.plan import plan_training
 
 
 @pytest.fixture(scope="module")
@@ -78,3 +85,30 @@ def test_nothing_is_written_into_the_working_directory(
     monkeypatch.chdir(folder)
     registry.register("NZDUSD", "ewma", bundle, record("ff"))
     assert list(folder.iterdir()) == []
+
+
+def test_a_training_leaves_one_run_with_plan_epochs_and_ten_plots(registry: ModelRegistry) -> None:
+    values = {
+        "preset": "small",
+        "encoder": {"channels": 8, "state": 8, "layers": 1, "heads": 2, "context": 12},
+        "diffusion": {"latent": 16, "layers": 1, "embedding": 4, "samples": 20, "sampling_steps": 8},
+        "training": {"epochs": 2, "segment": 128, "burn_in": 64, "batch": 3, "validation_rows": 60},
+    }
+    clock = FixedClock(datetime(2026, 1, 2, 3, 4, tzinfo=UTC))
+    watch = TrainingRun(registry, "CADJPY", "sssd", "abc", clock)
+    report = SSSD(SSSDConfig.model_validate(values)).fit(planted(1200, seed=3), plan_training(7, watch=watch))
+    again = TrainingRun(registry, "CADJPY", "sssd", "abc", clock)  # as after a kill
+    again.epoch(3, {"train_loss": 1.0})
+    again.finish()
+    with registry.client("read") as client:
+        found = client.search_runs([client.get_experiment_by_name("fxgpt/CADJPY").experiment_id])
+        assert [run.info.status for run in found] == ["FINISHED"]
+        run = found[0].info.run_id
+        curve = [point.value for point in client.get_metric_history(run, "validation_crps")]
+        assert curve == list(report.curves["validation_crps"])
+        names = {"train_loss", "learning_rate", *(f"validation_{n}" for n in ("crps", "rmse", "mae", "direction"))}
+        assert names <= set(found[0].data.metrics)
+        assert {file.path for file in client.list_artifacts(run)} == {"plan.txt", "plan.json", "forecasts"}
+        plots = client.list_artifacts(run, "forecasts")
+    assert len(plots) == 10
+    assert "happened" in (registry.artifacts / "CADJPY" / run / "artifacts" / plots[0].path).read_text()

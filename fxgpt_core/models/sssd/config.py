@@ -13,6 +13,7 @@ from fxgpt_core.features.augmentation import AugmentationConfig
 from fxgpt_core.features.likeness import LikenessConfig
 from fxgpt_core.features.scaler import ScalingConfig
 from fxgpt_core.store.paths import config_dir
+from fxgpt_core.training.wishes import Wishes
 
 
 class EncoderConfig(Config):
@@ -97,6 +98,7 @@ class TrainingConfig(Config):
     validation_rows: int = Field(400, ge=20, le=100_000, description="Validation rows sampled after each epoch.")
     validation_samples: int = Field(32, ge=8, le=1000, description="Draws per row after each epoch.")
     validation_steps: int = Field(10, ge=4, le=1000, description="Sampler steps after each epoch.")
+    hardware: Wishes = Field(Wishes(), description="What to ask of the hardware plan; everything may be left to it.")
 
 
 class AdjustmentConfig(Config):

@@ -15,6 +15,7 @@ from fxgpt_core.common.progress import Progress, silent
 from fxgpt_core.diffusion.noise import row_noise
 from fxgpt_core.features.coverage import MissingColumns
 from fxgpt_core.features.dataset import Dataset, Split
+from fxgpt_core.models.examples import show_examples
 from fxgpt_core.models.forecaster import FitReport, Provenance
 from fxgpt_core.models.sssd import storage
 from fxgpt_core.models.sssd.adjustment import Adjustment, label_overlap
@@ -48,7 +49,7 @@ class SSSD:
         With `plan.checkpoints`, an interrupted fit of the same data, configuration and seed continues there, and a
         finished one is loaded; a folder with anything else is started afresh. Raises ModelError without labels.
         """
-        split = _usable_split(dataset)
+        split, plan = _usable_split(dataset), plan.wished(self.config.training.hardware)
         began = time.perf_counter()
         fingerprint = storage.fingerprint(self.config, dataset, split, plan)
         folder = plan.checkpoints
@@ -63,11 +64,13 @@ class SSSD:
         if folder is not None:
             self.save(folder / storage.FINISHED)
             storage.finish(folder, fingerprint, report)
+        show_examples(self, dataset, split, plan)
         return report
 
     def _train(self, dataset: Dataset, split: Split, plan: TrainingPlan, progress: Progress, began: float) -> FitReport:
-        from fxgpt_core.models.sssd.lesson import METRIC, Labels, Lesson
-        from fxgpt_core.training.run import RunOptions, run_training
+        from fxgpt_core.models.sssd.lesson import Labels, Lesson
+        from fxgpt_core.training.options import RunOptions
+        from fxgpt_core.training.run import run_training
         from fxgpt_core.training.segments import SegmentStream
 
         training = self.config.training
@@ -83,31 +86,40 @@ class SSSD:
             return row_noise(plan.seed, decided_at, draws, len(dataset.horizons))
 
         labels = Labels.build(dataset, self.config, start, self.device)
-
-        def epoch() -> int:  # by steps: on resume, Lightning opens the stream before it advances its epoch counter
-            return lesson.global_step // segments.batches
-
-        segments = SegmentStream(supervised, training.segment, training.batch, plan.seed, epoch)
-        lesson = Lesson(self.network, inputs, labels, dataset, segments.batches, plan.seed)
+        segments = SegmentStream(
+            supervised,
+            training.segment,
+            training.batch,
+            plan.seed,
+            restarts=split.restarts,
+            burn_in=training.burn_in,
+        )
         options = RunOptions(
-            "sssd", METRIC, training.epochs, training.patience, training.min_delta, training.average_decay,
-            training.gradient_clip, training.checkpoint_every,
-        )  # fmt: skip
-        weights = run_training(lesson, segments, plan, options, progress)
-        best = {name.removeprefix("network."): value for name, value in weights.best.items()}
-        self.network.load_state_dict(best)
-        self.to(plan.device)
-        self._adjust(dataset, split, inputs, plan.seed)
+            self.family,
+            training.epochs,
+            training.patience,
+            training.min_delta,
+            training.average_decay,
+            training.gradient_clip,
+            training.checkpoint_every,
+            training.lr_min,
+            training.betas,
+        )
+        lesson = Lesson(self.network, inputs, labels, dataset)
+        trained = run_training(lesson, segments, plan, options, progress)
+        self.network.load_state_dict(trained.best)
+        self.to(trained.plan.device)
+        self._adjust(dataset, split, lesson.inputs, plan.seed)
         metrics = {
-            "validation_crps": weights.best_score,
-            "best_epoch": float(weights.best_epoch + 1),
-            "epochs": float(len(lesson.history["train_loss"])),
+            "validation_crps": trained.best_score,
+            "best_epoch": float(trained.best_epoch + 1),
+            "epochs": float(len(trained.history["train_loss"])),
             **{f"shrink_{h}m": float(v) for h, v in zip(self.horizons, self.adjustment.shrink, strict=True)},
             **{f"scale_{h}m": float(v) for h, v in zip(self.horizons, self.adjustment.scale, strict=True)},
             "columns_left_out": float(sum(len(s.dropped) for s in self.scaling.tables.values())),
         }
-        curves = {name: tuple(values) for name, values in lesson.history.items()}
-        return FitReport(int(supervised.sum()), time.perf_counter() - began, metrics, curves, notes)
+        curves = {name: tuple(values) for name, values in trained.history.items()}
+        return FitReport(int(supervised.sum()), time.perf_counter() - began, metrics, curves, (*notes, *trained.notes))
 
     def forecast(self, dataset: Dataset, rows: NDArray[np.int64], provenance: Provenance, seed: int = 0) -> Forecast:
         """Forecast base bars `rows`; equal seeds give equal forecasts, however rows are batched.

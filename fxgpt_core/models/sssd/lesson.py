@@ -1,23 +1,23 @@
-"""Lightning module of SSSD: losses on dense segments, CRPS of samples on validation rows."""
+"""What SSSD learns: losses on dense segments, scores of samples on validation rows."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningModule
-from torch import Tensor
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from fxgpt_core.features.dataset import Dataset
 from fxgpt_core.models.sssd.adjustment import Adjustment, label_overlap, sample_crps, shrinkage
 from fxgpt_core.models.sssd.config import SSSDConfig
 from fxgpt_core.models.sssd.inputs import Inputs
 from fxgpt_core.models.sssd.network import Network, default_weights, level_noise
-from fxgpt_core.ssm.s4d import DYNAMICS
+from fxgpt_core.ssm.groups import parameter_groups
+from fxgpt_core.ssm.stack import Stack
 
 METRIC = "validation_crps"
 
@@ -51,16 +51,14 @@ class Labels:
         )
 
 
-class Lesson(LightningModule):
-    """Trains a `Network`; every random draw of a step depends on (seed, step) alone, so that a resumed run repeats."""
+class Lesson:
+    """What SSSD learns, as `training.lesson.Lesson` asks for it: an item is a segment, named by its first base bar."""
 
-    def __init__(
-        self, network: Network, inputs: Inputs, labels: Labels, dataset: Dataset, steps_per_epoch: int, seed: int
-    ) -> None:
-        super().__init__()
+    metric = METRIC
+
+    def __init__(self, network: Network, inputs: Inputs, labels: Labels, dataset: Dataset) -> None:
         self.network = network
-        self.inputs, self.labels, self.seed = inputs, labels, seed
-        self.steps_per_epoch = steps_per_epoch
+        self.inputs, self.labels = inputs, labels
         training = network.config.training
         self.length = min(training.segment, len(dataset))
         self.stretches = inputs.stretch_lengths(self.length, training.burn_in)
@@ -72,100 +70,107 @@ class Lesson(LightningModule):
         stride = float(np.median(np.diff(rows))) if len(rows) > 1 else 1.0
         self.overlap = np.maximum(label_overlap(dataset) / stride, 1.0)
         self.counted = split.validation[rows] & np.isfinite(self.outcome)
-        self.history: dict[str, list[float]] = {"train_loss": [], "validation_crps": [], "validation_rmse": []}
 
-    def on_train_epoch_start(self) -> None:
-        self.network.train()  # Lightning leaves modes as it finds them, and without this dropout would stay off
-
-    def training_step(self, starts: Tensor, index: int) -> Tensor:
-        """Return the loss over every supervised bar of the segments that begin at `starts`."""
+    def loss(self, items: Tensor, keys: Tensor) -> Tensor:
+        """Return the loss over every supervised bar of the segments that begin at `items`; shapes never change."""
         config = self.network.config
-        torch.manual_seed(self.seed * 1_000_003 + self.global_step)  # dropout; the caller restores global state
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.global_step)
-        seen, disturb = self._augmented(starts)
+        generators = [torch.Generator().manual_seed(int(key)) for key in keys]
+        seen, disturb = self._augmented(items, keys)
         encoder = self.network.encoder
         context = encoder.segments(self.inputs, seen, self.length, self.stretches, disturb).flatten(0, 1)
-        bars = (starts[:, None] + torch.arange(self.length, device=starts.device)).flatten()
-        mask = self.labels.train[bars]
-        keep = mask.any(dim=-1)
-        context, mask, target = context[keep], mask[keep], self.labels.target[bars][keep]
-        noises = config.diffusion.noises
-        noise = torch.randn(noises, *target.shape, generator=generator).to(target.device)
-        level = level_noise(generator, (noises, len(target)), config.diffusion.steps).to(target.device)
-        weights = self.horizon_weights.to(target.device)
-        scale_loss, diffusion_loss = self.network.losses(context, target, mask, weights, noise, level)
-        loss = config.training.scale_weight * scale_loss + diffusion_loss
-        self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, batch_size=max(len(target), 1))
-        return loss
+        bars = self._bars(items).flatten()
+        mask, target = self.labels.train[bars], self.labels.target[bars]
+        shape = (config.diffusion.noises, self.length)
+        noise = torch.cat([torch.randn(*shape, target.shape[-1], generator=g) for g in generators], dim=1)
+        level = torch.cat([level_noise(g, shape, config.diffusion.steps) for g in generators], dim=1)
+        weights = self.horizon_weights.to(target)
+        scale_loss, diffusion_loss = self.network.losses(
+            context, target, mask, weights, noise.to(target), level.to(target)
+        )
+        return config.training.scale_weight * scale_loss + diffusion_loss
 
-    def _augmented(self, starts: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor] | None]:
+    def weights(self, items: Tensor) -> Tensor:
+        """Return the weight of all labels of each segment, (items,)."""
+        mask = self.labels.train[self._bars(items)]  # (items, length, horizons)
+        return (mask * self.horizon_weights.to(mask)).sum(dim=(1, 2))
+
+    def groups(self) -> list[dict[str, Any]]:
+        """Rates of their own for the head and for A and dt, which never decay."""
+        training = self.network.config.training
+
+        def rate(name: str) -> float:
+            return training.head_lr if name.startswith("denoiser.") else training.lr
+
+        return parameter_groups(self.network, rate, training.dynamics_lr, training.weight_decay)
+
+    def blocks(self) -> list[nn.Module]:
+        """The state-space blocks: nearly all activations of a segment are theirs."""
+        return [block for stack in self.network.encoder.stacks.values() for block in cast(Stack, stack).blocks]
+
+    def validate(self, parts: int) -> dict[str, float]:
+        """Return scores of samples over the validation labels, means over horizons."""
+        config = self.network.config
+        piece = max(config.bars_per_pass // parts, 1)
+        with torch.no_grad():
+            context = self.network.encoder.history(self.inputs, self.labels.validation_rows, piece)
+            size = max(-(-len(context) // parts), 1)
+            pairs = zip(torch.split(context, size), torch.split(self.labels.validation_start, size), strict=True)
+            drawn = [self.network.draw(seen, start, config.training.validation_steps) for seen, start in pairs]
+        samples = torch.cat(drawn).float().cpu().numpy()
+        # Judge what would be forecast: with the mean as far shrunk as the labels demand, not with a lucky one.
+        shrink = shrinkage(samples, self.outcome, self.counted, self.overlap, config.adjustment)
+        judged = Adjustment(shrink, np.ones_like(shrink)).apply(samples)
+        scores = validation_scores(judged.astype(np.float64), self.outcome, self.counted)
+        return {f"validation_{name}": value for name, value in scores.items()}
+
+    def to(self, device: torch.device | str) -> None:
+        """Move features and labels."""
+        features = {code: values.to(device) for code, values in self.inputs.features.items()}
+        self.inputs = replace(self.inputs, features=features, last_known=self.inputs.last_known.to(device))
+        labels = self.labels
+        self.labels = replace(
+            labels,
+            target=labels.target.to(device),
+            train=labels.train.to(device),
+            validation_start=labels.validation_start.to(device),
+        )
+
+    def _bars(self, items: Tensor) -> Tensor:
+        """Return the base bars of each segment, (items, length)."""
+        return items[:, None] + torch.arange(self.length, device=items.device)
+
+    def _augmented(self, items: Tensor, keys: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor] | None]:
         """Return where the inputs of each segment begin, a few bars before its labels, and the noise laid on them."""
         config = self.network.config.augmentation
         if not (config.noise or config.shift):
-            return starts, None
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.global_step + 500_009)
-        delay = torch.randint(0, config.shift + 1, starts.shape, generator=generator).to(starts.device)
+            return items, None
+        generators = [torch.Generator().manual_seed(int(key) + 2**62) for key in keys]
+        delay = torch.cat([torch.randint(0, config.shift + 1, (1,), generator=g) for g in generators])
 
         def disturb(values: Tensor) -> Tensor:
-            noise = torch.randn(values.shape, generator=generator).to(values)
-            return values + config.noise * noise
+            noise = torch.stack([torch.randn(values.shape[1:], generator=g) for g in generators])
+            return values + config.noise * noise.to(values)
 
-        return (starts - delay).clamp(min=0), disturb if config.noise else None
-
-    def validation_step(self, _: Tensor, index: int) -> None:
-        """Log the CRPS of samples over the validation labels, mean over horizons."""
-        config = self.network.config
-        context = self.network.encoder.history(self.inputs, self.labels.validation_rows, config.bars_per_pass)
-        samples = self.network.draw(context, self.labels.validation_start, config.training.validation_steps)
-        drawn = samples.float().cpu().numpy()
-        # Judge what would be forecast: with the mean as far shrunk as the labels demand, not with a lucky one.
-        shrink = shrinkage(drawn, self.outcome, self.counted, self.overlap, config.adjustment)
-        judged = Adjustment(shrink, np.ones_like(shrink)).apply(drawn)
-        scores = validation_scores(judged.astype(np.float64), self.outcome, self.counted)
-        for name, value in scores.items():
-            self.log(f"validation_{name}", value, batch_size=1)
-
-    def on_train_epoch_end(self) -> None:
-        for name, values in self.history.items():
-            values.append(float(self.trainer.callback_metrics[name]))
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["history"] = {name: list(values) for name, values in self.history.items()}
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self.history = {name: list(values) for name, values in checkpoint["history"].items()}
-
-    def configure_optimizers(self) -> Any:
-        """AdamW with rates of their own for the head and for A and dt (never decayed), cosine annealing per step."""
-        training = self.network.config.training
-        groups: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
-        for name, parameter in self.named_parameters():
-            rate = training.head_lr if name.startswith("network.denoiser.") else training.lr
-            decay = training.weight_decay if parameter.ndim >= 2 else 0.0
-            if name.rsplit(".", 1)[-1] in DYNAMICS:
-                rate, decay = training.dynamics_lr, 0.0
-            groups.setdefault((rate, decay), []).append(parameter)
-        optimiser = torch.optim.AdamW(
-            [{"params": members, "lr": rate, "weight_decay": decay} for (rate, decay), members in groups.items()],
-            lr=training.lr,
-            betas=training.betas,
-        )
-        total = training.epochs * self.steps_per_epoch
-        floor = training.lr_min / training.lr
-
-        def annealed(step: int) -> float:
-            return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(step / total, 1.0)))
-
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimiser, annealed)
-        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        return (items - delay.to(items.device)).clamp(min=0), disturb if config.noise else None
 
 
-def validation_scores(samples: Any, outcome: Any, counted: Any) -> dict[str, float]:
-    """Return mean CRPS and RMSE over horizons of samples (rows, draws, horizons) on the counted labels."""
-    crps, rmse = [], []
+def validation_scores(
+    samples: NDArray[np.float64], outcome: NDArray[np.float64], counted: NDArray[np.bool_]
+) -> dict[str, float]:
+    """Return CRPS, RMSE of the mean, MAE of the median and directional accuracy, means over horizons.
+
+    `samples` (rows, draws, horizons); `outcome`, `counted` (rows, horizons). A mean of exactly zero has no direction
+    and counts half.
+    """
+    found: dict[str, list[float]] = {"crps": [], "rmse": [], "mae": [], "direction": []}
     for h in range(outcome.shape[1]):
         rows = counted[:, h]
-        if rows.any():
-            crps.append(float(sample_crps(samples[rows, :, h], outcome[rows, h]).mean()))
-            rmse.append(float(np.sqrt(np.mean((samples[rows, :, h].mean(axis=1) - outcome[rows, h]) ** 2))))
-    return {"crps": float(np.mean(crps)), "rmse": float(np.mean(rmse))}
+        if not rows.any():
+            continue
+        draws, y = samples[rows, :, h], outcome[rows, h]
+        mean = draws.mean(axis=1)
+        found["crps"].append(float(sample_crps(draws, y).mean()))
+        found["rmse"].append(float(np.sqrt(np.mean((mean - y) ** 2))))
+        found["mae"].append(float(np.abs(np.median(draws, axis=1) - y).mean()))
+        found["direction"].append(float(np.mean(0.5 + 0.5 * np.sign(mean) * np.sign(y))))
+    return {name: float(np.mean(values)) for name, values in found.items()}
