@@ -61,7 +61,7 @@ FAMILIES: dict[str, FamilyEntry] = {
         ),
         FamilyEntry("garch", "GARCH(1,1)-t", "fxgpt_core.models.baselines.garch", baseline=True),
         FamilyEntry("har", "HAR-RV", "fxgpt_core.models.baselines.har", baseline=True),
-        FamilyEntry("ridge", "Ridge", "fxgpt_core.models.tabular.ridge"),
+        FamilyEntry("ridge", "Ridge", "fxgpt_core.models.tabular.ridge", code_version="2"),
         FamilyEntry("lightgbm", "LightGBM", "fxgpt_core.models.tabular.lightgbm"),
         FamilyEntry("sssd", "SSSD", "fxgpt_core.models.sssd.family", accelerated=True),
     )

@@ -222,6 +222,27 @@ def test_mere_width_does_not_spoil_the_ridge() -> None:
     assert error(700, others=(1.0,)) > 0.3  # one prior for all: what the groups are for
 
 
+def test_volatilities_of_the_base_bars_are_tried_alone_before_wider_models() -> None:
+    labels, _ = wide_labels(500, 3)
+    names = ("log_yardstick_1h", "log_surprise_ret_1h_3", "har_ret_1h_12", "har_ret_4h_12", "rsi_1h_14")
+    found = RidgeLearner(RidgeConfig()).learn(replace(labels, names=names), PLAN)
+    used = [tuple(np.flatnonzero(model.weights)) for model in found]  # type: ignore[attr-defined]
+    each = len(RidgeConfig().penalties)
+    assert used == [(0, 1, 2)] * each + [(0, 1, 2, 3)] * each + [(0, 1, 2, 3, 4)] * (2 * each)
+
+
+def test_many_log_volatilities_do_not_spoil_those_of_the_base_bars() -> None:
+    """300 log volatilities that say nothing: the best candidate is as good as without them."""
+
+    def error(extra: int) -> float:
+        labels, truth = wide_labels(2000, extra)
+        names = ("log_yardstick_1h", "log_surprise_ret_1h_1", *(f"log_vol_{i}" for i in range(extra)))
+        found = RidgeLearner(RidgeConfig()).learn(replace(labels, names=names), PLAN)
+        return min(float(np.std(model.predict(labels.x_validation) - truth)) for model in found) / float(np.std(truth))
+
+    assert error(300) < 1.05 * error(0) + 0.02
+
+
 def test_principal_components_have_one_prior() -> None:
     labels, _ = wide_labels(500, 3)
     plain = RidgeLearner(RidgeConfig()).learn(replace(labels, names=tuple(f"pc_{i}" for i in range(5))), PLAN)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -38,6 +40,17 @@ def design(dataset: Dataset, rows: NDArray[np.int64]) -> tuple[NDArray[np.float3
 def is_core(name: str) -> bool:
     """Whether a column is a log volatility, as in a HAR model: what is known to carry most of the skill."""
     return name.startswith(("log_", "har_"))
+
+
+def of_base_bars(names: Sequence[str]) -> NDArray[np.bool_]:
+    """Return which columns are the HAR model of the base bars alone: (columns,).
+
+    Yardsticks, variance surprises, and log volatilities of the base bars over a day at most. Those of slower timeframes
+    span weeks, of which a training span holds few that do not overlap.
+    """
+    base = {name.split("_")[3] for name in names if name.startswith("log_surprise_")}
+    own = [name.startswith("har_") and name.split("_")[2] in base for name in names]
+    return np.array([o or n.startswith(("log_yardstick_", "log_surprise_")) for o, n in zip(own, names, strict=True)])
 
 
 def _surprises(dataset: Dataset) -> dict[str, Floats]:

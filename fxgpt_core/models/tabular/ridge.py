@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field, model_validator
 
-from fxgpt_core.models.tabular.design import is_core
-from fxgpt_core.models.tabular.linear import GammaRidge, Linear
+from fxgpt_core.models.tabular.design import is_core, of_base_bars
+from fxgpt_core.models.tabular.linear import Floats, GammaRidge, Linear
 from fxgpt_core.models.tabular.location_scale import Labels, LocationScaleConfig, LocationScaleForecaster, ScaleModel
 from fxgpt_core.training.plan import TrainingPlan
 
@@ -45,8 +45,9 @@ class RidgeLearner:
     """Learns the log scale along paths of penalties, each fit started from the one before.
 
     One prior for every column would let hundreds of indicators together outweigh the dozen log volatilities that carry
-    most of the skill. So the columns come in two groups (group-regularised ridge, van de Wiel et al. 2016), and the
-    penalty is that of a fixed prior variance of the whole log scale: per column it grows with their number.
+    most of the skill. So the columns come in groups (group-regularised ridge, van de Wiel et al. 2016), and the penalty
+    is that of a fixed prior variance of the whole log scale: per column it grows with their number. The models are
+    nested: those of the base bars alone, all log volatilities, the others as well; of equals the narrowest is taken.
     """
 
     def __init__(self, config: Config) -> None:
@@ -55,16 +56,21 @@ class RidgeLearner:
     def learn(self, labels: Labels, plan: TrainingPlan) -> Sequence[ScaleModel]:
         """Return one model per prior and penalty."""
         x, rows = labels.x, len(labels.x) / labels.overlap
-        core = np.array([is_core(name) for name in labels.names])
-        others = self._config.others if core.any() and not core.all() else (1.0,)
         found: list[Linear] = []
-        for variance in others:
-            prior = np.where(core, 1.0, np.sqrt(variance))
+        for prior in self._priors(labels.names):
             solver, last = GammaRidge(x, labels.covariance, prior), None
             for penalty in self._config.penalties:
                 last = solver.fit(labels.size, penalty * float((prior**2).sum()) / rows, last)
                 found.append(last)
         return found
+
+    def _priors(self, names: Sequence[str]) -> list[Floats]:
+        """Return the prior deviations to choose from, narrowest first: (columns,) each."""
+        core = np.array([is_core(name) for name in names])
+        own = of_base_bars(names)
+        others = self._config.others if core.any() and not core.all() else (1.0,)
+        wide = [np.where(core, 1.0, np.sqrt(variance)) for variance in others]
+        return [own.astype(np.float64), *wide] if own.any() and not own.all() else wide
 
     def save(self, folder: Path, models: Sequence[ScaleModel], names: Sequence[str]) -> None:
         """Write weights and intercepts of all horizons as one safetensors file."""
