@@ -33,6 +33,7 @@ from fxgpt_core.market.files.reading import Claims
 from fxgpt_core.market.history import load_candles
 from fxgpt_core.market.lake import Lake
 from fxgpt_core.market.resampling import resample
+from fxgpt_core.models.fold_inputs import fold_fingerprints
 from fxgpt_core.models.registry import FAMILIES, FamilyEntry
 from fxgpt_core.models.walk_forward import FoldStore, WalkForward, run_walk_forward
 from fxgpt_core.store.clock import SystemClock
@@ -122,7 +123,6 @@ def run(series: Series, families: Sequence[str], cache: Path) -> Result:
     """Return the evaluation of a series; finished folds of earlier runs with the same bars and code are kept."""
     candles = read_candles(series, cache)
     dataset = make_dataset(candles)
-    bars = bytes_hash(b"".join(getattr(candles, n).tobytes() for n in ("ts_utc", "open", "high", "low", "close")))
     lake = Lake(cache / "folds" / series.name.replace(" ", "_") / series.bar)
     outcomes = Outcomes.from_dataset(dataset)
     raw: dict[str, Forecast] = {}
@@ -130,7 +130,7 @@ def run(series: Series, families: Sequence[str], cache: Path) -> Result:
     for name in families:
         started = time.perf_counter()
         own = make_dataset(candles, NARROW) if name == "ridge_narrow" else dataset
-        made = _forecast(own, ENTRIES[name], lake, bars)
+        made = _forecast(own, ENTRIES[name], lake)
         raw[name] = replace(made.forecast, family=name)
         calibrated[name], _ = walk_forward_calibration(raw[name], outcomes, made.fold)
         spent = time.perf_counter() - started
@@ -153,22 +153,17 @@ def run(series: Series, families: Sequence[str], cache: Path) -> Result:
     )
 
 
-def _forecast(dataset: Dataset, entry: FamilyEntry, lake: Lake, bars: str) -> WalkForward:
+def _forecast(dataset: Dataset, entry: FamilyEntry, lake: Lake) -> WalkForward:
     config = entry.config({})
     sources = (_ROOT / Path(*entry.module.split(".")[:-1])).glob("*.py")
     if not entry.module.startswith("fxgpt_core"):
         sources = iter([Path(__file__).with_name(f"{entry.module}.py")])
     code = bytes_hash(b"".join(path.read_bytes() for path in sorted(sources)))
-    fingerprint = stable_hash([bars, dataset.definition_hash, config.model_dump(mode="json"), code, SEED])
-    return run_walk_forward(
-        dataset,
-        entry,
-        config,
-        walk_forward(dataset, WalkForwardConfig()),
-        FoldStore(lake, dataset.symbol, entry.name, fingerprint),
-        TrainingPlan(SEED),
-        SystemClock(),
-    )
+    recipe = stable_hash([entry.name, config.model_dump(mode="json"), code, SEED])
+    splits = walk_forward(dataset, WalkForwardConfig())
+    inputs = fold_fingerprints(dataset, splits, recipe)
+    folds = FoldStore(lake, dataset.symbol, entry.name, stable_hash(inputs), inputs)
+    return run_walk_forward(dataset, entry, config, splits, folds, TrainingPlan(SEED), SystemClock())
 
 
 def write_result(result: Result, file: Path) -> None:
