@@ -217,7 +217,7 @@ def table(rows: list[dict[str, Any]]) -> Iterator[str]:
     for bars, name in dict.fromkeys((row["bars"], row["family"]) for row in rows):
         here = [row for row in rows if (row["bars"], row["family"]) == (bars, name)]
         yield f"\n### {bars.replace('_', ' ')}, {name}\n"
-        yield "| horizon | method | 50 % | 80 % | 90 % | ± | 95 % | by month | width, bp | CRPS e-4 | rows | effective |"
+        yield "| horizon | method | 50 % | 80 % | 90 % | ± | 95 % | by month | width, bp | CRPS e-4 | rows | eff. |"
         yield "|---|---|---|---|---|---|---|---|---|---|---|---|"
         for row in sorted(here, key=lambda row: row["horizon"]):
             shares = " | ".join(f"{row[f'c{c:g}']:.1%}" for c in COVERAGES[:3])

@@ -17,6 +17,7 @@ from fxgpt_core.features.outcomes import Outcomes
 from tests.calibration.simulated import exchangeable, hits, market
 
 ACI, DTACI = CalibrationConfig(method="aci"), CalibrationConfig(method="dtaci")
+STATIC = CalibrationConfig(method="split")
 BREAK, END, PAST = 3000, 4000, 2000
 
 
@@ -46,7 +47,7 @@ def test_after_a_break_the_adaptive_one_is_back_in_500_bars_and_the_static_one_i
     for seed in range(8 * overlap):
         forecast, outcomes = broken(seed, overlap)
         late = slice(BREAK - PAST + 500, END - PAST - overlap)
-        static.append(hits(followed(forecast, outcomes, CalibrationConfig()), outcomes, 0.9)[late].mean())
+        static.append(hits(followed(forecast, outcomes, STATIC), outcomes, 0.9)[late].mean())
         adaptive.append(hits(followed(forecast, outcomes, config), outcomes, 0.9)[late].mean())
     assert np.mean(static) < 0.65
     assert np.mean(adaptive) == pytest.approx(0.9, abs=0.02)

@@ -22,7 +22,8 @@ from fxgpt_core.features.outcomes import Outcomes
 HORIZONS = (60, 240)
 T0 = np.datetime64("2020-01-06T00:00", "ns")
 HOUR = np.timedelta64(3600 * 10**9, "ns")
-CONFIG = CalibrationConfig(raw_weight=0)  # in full, however little it rests on
+CONFIG = CalibrationConfig(method="split", raw_weight=0)  # in full, however little it rests on
+SPLIT = CalibrationConfig(method="split")
 
 
 def times(rows: int) -> np.ndarray:
@@ -147,7 +148,7 @@ def test_look_ahead_double_calibration_and_strangers_are_refused() -> None:
 def test_walk_forward_uses_only_outcomes_known_when_the_fold_began() -> None:
     forecast, outcomes = make(1500)
     folds = np.repeat([0, 1, 2], 500)
-    calibrated, report = walk_forward_calibration(forecast, outcomes, folds)
+    calibrated, report = walk_forward_calibration(forecast, outcomes, folds, SPLIT)
     assert report.dropped == 500
     assert len(calibrated) == 1000
     assert [fold.calibrated for fold in report.folds] == [0, 500, 500]
@@ -156,7 +157,7 @@ def test_walk_forward_uses_only_outcomes_known_when_the_fold_began() -> None:
     # What happens later changes nothing earlier.
     later = outcomes.returns.copy()
     later[500:] *= 100
-    changed, _ = walk_forward_calibration(forecast, replace(outcomes, returns=later), folds)
+    changed, _ = walk_forward_calibration(forecast, replace(outcomes, returns=later), folds, SPLIT)
     np.testing.assert_array_equal(changed.quantiles[:500], calibrated.quantiles[:500])
     assert not np.allclose(changed.quantiles[500:], calibrated.quantiles[500:])
 

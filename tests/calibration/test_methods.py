@@ -91,7 +91,7 @@ def test_scores_lead_to_the_intervals_that_they_define() -> None:
     y, median = outcomes.returns[:, 0], forecast.quantile(0.5)[:, 0]
     unit = (forecast.quantile(0.9) - forecast.quantile(0.1))[:, 0]
     for score, distance in (("spread", np.abs(y - median) / unit), ("return", np.abs(y - median))):
-        calibrator = fit_calibrator(forecast, outcomes, CalibrationConfig(score=score, raw_weight=0))
+        calibrator = fit_calibrator(forecast, outcomes, CalibrationConfig(method="split", score=score, raw_weight=0))
         expected = np.sort(distance)[451 - 1]  # ⌈501 · 0.9⌉ = 451
         reach = expected * (unit if score == "spread" else 1.0)
         later, _ = exchangeable(500, 5)
@@ -110,7 +110,7 @@ def test_none_leaves_forecasts_as_they_are() -> None:
 
 def test_calibrators_stored_before_there_were_methods_are_read_as_they_were() -> None:
     forecast, outcomes = exchangeable(300, 7)
-    stored = fit_calibrator(forecast, outcomes, CalibrationConfig()).to_dict()
+    stored = fit_calibrator(forecast, outcomes, CalibrationConfig(method="split")).to_dict()
     assert set(stored) == {
         "symbol", "family", "horizons", "levels", "offsets", "rows", "effective_rows", "known_until",
     }  # fmt: skip
@@ -148,7 +148,7 @@ def test_corrections_grow_with_what_they_rest_on(score: Score) -> None:
     for rows in (120, 1200, 12_000):
         forecast, outcomes = exchangeable(rows, 9, scale=0.4)
         full, half, none = (
-            fit_calibrator(forecast, outcomes, CalibrationConfig(score=score, raw_weight=weight))
+            fit_calibrator(forecast, outcomes, CalibrationConfig(method="split", score=score, raw_weight=weight))
             for weight in (0, 100, 1e6)
         )
         start = neutral(forecast, score)
@@ -166,7 +166,7 @@ def test_few_effective_rows_do_less_harm_to_fair_forecasts_than_a_full_correctio
             past = fit_calibrator(
                 forecast.take(slice(0, 120)),
                 outcomes.known_at(forecast.decided_at[120]),
-                CalibrationConfig(raw_weight=weight),
+                CalibrationConfig(method="split", raw_weight=weight),
             )
             made, _ = past.follow(forecast, outcomes, 120)
             truth = outcomes.aligned(made.decided_at, made.horizons).returns
