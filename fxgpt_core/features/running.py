@@ -28,28 +28,32 @@ class RunningTables:
         self._spec, self._releases = spec, releases
         self._definitions = spec.definition_hashes(timeframes)
         self._held: dict[str, _Held] = {}
+        self._seen: dict[str, Candles] = {}
 
     def update(self, candles: Mapping[str, Candles]) -> dict[str, FeatureTable]:
         """Return the tables of all timeframes for their whole known history, finest first.
 
         `candles`: the bars of every timeframe by code, grown since the last call. Months whose bars are those of
-        before are kept; where earlier bars changed everything from there on is computed again. The tables share their
-        storage with earlier ones, whose rows they only extend.
+        before are kept; where earlier bars changed, its own or slower ones that it reads, everything from there on is
+        computed again. The tables share their storage with earlier ones, whose rows they only extend.
         """
         ordered = {code: candles[code] for code in self._codes}
-        return {code: self._table(code, ordered) for code in self._codes}
+        changed = {code: _first_change(self._seen.get(code), bars) for code, bars in ordered.items()}
+        tables = {code: self._table(code, ordered, changed) for code in self._codes}
+        self._seen = ordered
+        return tables
 
-    def _table(self, code: str, ordered: Mapping[str, Candles]) -> FeatureTable:
+    def _table(self, code: str, ordered: Mapping[str, Candles], changed: Mapping[str, np.datetime64]) -> FeatureTable:
         bars, around = ordered[code], surroundings(ordered, code, self._releases)
         held = self._held.get(code)
-        kept = held.unchanged(bars) if held is not None else 0
+        kept = int(np.searchsorted(bars.known_at, min(changed[read] for read in (code, *around.slower))))
         for month, rows in months(bars):
             if rows.stop <= kept:
                 continue
             block = compute_block(bars, month, self._spec, around)
             if held is None:
                 held = self._held[code] = _Held(block.names, len(bars))
-            held.write(rows, block.values, bars)
+            held.write(rows, block.values)
         if held is None:
             empty = np.empty((0, 0), dtype=np.float32)
             return FeatureTable(bars.timeframe, bars.ts_utc, bars.known_at, (), empty, self._definitions[code])
@@ -63,32 +67,34 @@ class RunningTables:
         )
 
 
+def _first_change(before: Candles | None, bars: Candles) -> np.datetime64:
+    """Return the close of the first bar that is not as it was, the end of time where all are."""
+    if before is None:
+        return np.datetime64(0, "ns")
+    shared = min(len(before), len(bars))
+    same = np.ones(shared, dtype=bool)
+    for name in ("ts_utc", "open", "high", "low", "close", "volume", "spread"):
+        left, right = getattr(before, name)[:shared], getattr(bars, name)[:shared]
+        equal = left == right
+        same &= equal if name == "ts_utc" else equal | (np.isnan(left) & np.isnan(right))
+    first = shared if same.all() else int(np.argmin(same))
+    return min(
+        (side.known_at[first] for side in (before, bars) if first < len(side)),
+        default=np.datetime64(np.iinfo(np.int64).max, "ns"),
+    )
+
+
 class _Held:
-    """Rows of one table with room behind them, and the bars that they were computed from."""
+    """Rows of one table with room behind them."""
 
     def __init__(self, names: tuple[str, ...], rows: int) -> None:
         self.names = names
         self.values: NDArray[np.float32] = np.empty((2 * rows, len(names)), dtype=np.float32)
-        self._bars: Candles | None = None
 
-    def unchanged(self, bars: Candles) -> int:
-        """Return how many leading bars are those of the last update."""
-        before = self._bars
-        if before is None:
-            return 0
-        shared = min(len(before), len(bars))
-        same = np.ones(shared, dtype=bool)
-        for name in ("ts_utc", "open", "high", "low", "close", "volume", "spread"):
-            left, right = getattr(before, name)[:shared], getattr(bars, name)[:shared]
-            equal = left == right
-            same &= equal if name == "ts_utc" else equal | (np.isnan(left) & np.isnan(right))
-        return shared if same.all() else int(np.argmin(same))
-
-    def write(self, rows: slice, values: NDArray[np.float32], bars: Candles) -> None:
+    def write(self, rows: slice, values: NDArray[np.float32]) -> None:
         """Put a month's values in place; makes room where there is none."""
         if rows.stop > len(self.values):
             grown = np.empty((2 * rows.stop, len(self.names)), dtype=np.float32)
             grown[: rows.start] = self.values[: rows.start]
             self.values = grown
         self.values[rows] = values
-        self._bars = bars

@@ -1,5 +1,7 @@
 """Tables kept running are, bit for bit, those computed at once."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -40,6 +42,19 @@ def test_corrected_bars_are_computed_again() -> None:
         CANDLES.volume, CANDLES.spread,
     )  # fmt: skip
     same(tables.update(candles_by_timeframe(mended, LAYOUT)), mended)
+
+
+def test_a_slower_bar_that_is_corrected_or_late_changes_what_reads_it() -> None:
+    tables, by_code = RunningTables(LAYOUT, SPEC), candles_by_timeframe(CANDLES, LAYOUT)
+    slow = by_code["4h"]
+    tables.update({**by_code, "4h": slow.take(slice(0, len(slow) - 3))})  # three of them come later than their hours
+    close = slow.close.copy()
+    for given in (slow, replace(slow, close=np.r_[close[:100], slow.low[100], close[101:]])):
+        now = {**by_code, "4h": given}
+        whole = build_dataset(now, LAYOUT, (60,), SPEC)
+        found = tables.update(now)
+        for code, table in whole.tables.items():
+            np.testing.assert_array_equal(found[code].values, table.values)
 
 
 def test_a_new_bar_computes_its_own_month_only(monkeypatch: pytest.MonkeyPatch) -> None:
