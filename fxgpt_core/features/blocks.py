@@ -62,7 +62,8 @@ class Blocks:
         return self.whole.part(slice(max(0, rows.start - memory), rows.start))
 
     def compute(self, rows: slice) -> tuple[Floats32, tuple[str, ...]]:
-        """Return the columns of a month's bars: (bars of the month, columns) float32, NaN where undefined; names."""
+        """Return the columns of a month's bars as they come: (bars of the month, columns) float32, NaN where undefined,
+        infinite where an indicator says so (see `condition`); and their names."""
         bars, columns = self.bars(rows), {}
         past: dict[int, Bars] = {}  # shared, so that what several indicators learn from it is made once
         for indicator, parameters in self._chosen:
@@ -76,9 +77,9 @@ class Blocks:
                 columns[name] = values
         count = rows.stop - rows.start
         out = np.empty((len(columns), count), dtype=np.float32)  # a column at a time, turned over as a whole
-        for index, values in enumerate(columns.values()):
-            out[index] = values[len(bars) - count :]
-        np.copyto(out, np.nan, where=~np.isfinite(out))
+        with np.errstate(over="ignore"):  # what no float32 can hold is infinite
+            for index, values in enumerate(columns.values()):
+                out[index] = values[len(bars) - count :]
         return np.ascontiguousarray(out.T), tuple(columns)
 
     def _near(self, own: Bars) -> Releases | None:

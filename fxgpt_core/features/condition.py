@@ -1,4 +1,4 @@
-"""In what condition stored features are: what is missing, constant or explosive in some month, and is to be known."""
+"""In what condition stored features are: what is missing, constant, infinite or explosive in some month."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fxgpt_core.features.coverage import Coverage, CoverageConfig
 from fxgpt_core.features.table import FeatureTable
 
-KINDS = ("all missing", "mostly missing", "constant", "explosive")
+KINDS = ("all missing", "mostly missing", "constant", "infinite", "explosive")
 
 
 @dataclass(frozen=True)

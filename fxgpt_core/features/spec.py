@@ -222,6 +222,11 @@ def check_layout(
     if not timeframes or any(a >= b for a, b in pairwise(timeframes)):
         names = ", ".join(t.code for t in timeframes)
         raise BadInputError(f"Timeframes ({names}) must be given finest first, each once.")
+    for bar in timeframes:
+        if bar.minutes % timeframes[0].minutes:
+            raise BadInputError(
+                f"A {bar} bar is no whole number of {timeframes[0]} bars: leave {bar} out or choose a finer base."
+            )
     for horizon in horizons:
         if horizon <= 0 or horizon % timeframes[0].minutes:
             raise BadInputError(

@@ -18,8 +18,8 @@ class FeatureTable:
     """Features of one timeframe.
 
     `ts_utc`, `known_at`: (bars,) datetime64[ns], open and close of the bar in UTC; `values`: (bars, columns) float32,
-    NaN where a window is not yet full; `names`: column names such as `rsi_15m_14`. `definition_hash` identifies
-    formulas and parameters. Raises DataError when shapes or order are wrong.
+    NaN where a window is not yet full, infinite where a faulty indicator says so; `names`: column names such as
+    `rsi_15m_14`. `definition_hash` identifies formulas and parameters. Raises DataError when shapes or order are wrong.
     """
 
     timeframe: Timeframe

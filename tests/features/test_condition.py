@@ -48,6 +48,8 @@ def planted(monkeypatch: pytest.MonkeyPatch) -> None:
             ("gone",): np.where(february, np.nan, plain),
             ("stuck",): np.where(march, 0.25, plain),
             ("wild",): np.where(february & (plain > 0.9), 1e9, plain),
+            ("endless",): np.where(march & (plain > 0.99), np.inf, plain),
+            ("huge",): np.where(march & (plain > 0.9), -1e200, plain),
             ("fine",): plain,
         }
 
@@ -68,6 +70,8 @@ def test_missing_constant_and_explosive_months_are_named_and_stored_as_they_are(
     assert found["gone_1h"] == {"all missing": 1}
     assert found["stuck_1h"] == {"constant": 1}
     assert found["wild_1h"] == {"explosive": 1}
+    assert found["endless_1h"] == {"infinite": 1}
+    assert found["huge_1h"] == {"infinite": 1}  # more than a float32 holds
     assert "fine_1h" not in found
     assert "gone_1h is all missing in 1 of 3 months" in caplog.text
     share = {one.column: one.missing_share for one in summary.conditions}
