@@ -1,13 +1,17 @@
-"""Rolling correlations, by sums whose bits do not depend on where the series begins (see `rolling`)."""
+"""What counts as no movement; drift and correlations, by sums that do not depend on where a series begins."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from fxgpt_core.features.bars import Floats
-from fxgpt_core.features.rolling import rolling_mean
+from fxgpt_core.features.rolling import rolling_mean, rolling_sum
 
-STILL = 1e-12
+FLOOR = 1e-6
+"""Volatility, range, return or width, relative to the price, below which nothing counts as having moved and at which
+logs are cut: a hundredth of a pip at par."""
+
+STILL = FLOOR**2
 """Variance below which a series of returns, logs or shares counts as standing still (a hundredth of a pip, squared)."""
 
 
@@ -16,6 +20,13 @@ def shifted(values: Floats, by: int) -> Floats:
     out = np.full(len(values), np.nan)
     out[by:] = values[: max(len(values) - by, 0)]
     return out
+
+
+def drift(returns: Floats, window: int) -> Floats:
+    """Return the sum over the window / root of the sum of squares, 0 where nothing moved: (n,)."""
+    total, energy = rolling_sum(returns, window), rolling_sum(returns * returns, window)
+    still = energy <= window * FLOOR**2
+    return np.where(still, 0.0, total / np.sqrt(np.where(still, 1.0, energy)))
 
 
 def rolling_correlation(left: Floats, right: Floats, window: int) -> Floats:

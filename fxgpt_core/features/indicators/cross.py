@@ -9,24 +9,15 @@ from __future__ import annotations
 import numpy as np
 
 from fxgpt_core.features.bars import Bars, Floats, SlowerBars
+from fxgpt_core.features.moments import FLOOR, drift
 from fxgpt_core.features.parameters import number
 from fxgpt_core.features.registry import Columns, feature
 from fxgpt_core.features.rolling import rolling_mean, rolling_sum
-
-FLOOR = 1e-6
-"""Volatility (log-return units per bar) below which nothing counts as having moved."""
 
 
 def root_mean_square(bars: Bars, window: int) -> Floats:
     """Return the root mean square of log returns over `window` bars: (bars,)."""
     return np.asarray(np.sqrt(rolling_mean(bars.squared_return, window)))
-
-
-def drift(bars: Bars, window: int) -> Floats:
-    """Return the sum of `window` log returns / root of their sum of squares, 0 where nothing moved: (bars,)."""
-    total, energy = rolling_sum(bars.log_return, window), rolling_sum(bars.squared_return, window)
-    still = energy <= window * FLOOR**2
-    return np.where(still, 0.0, total / np.sqrt(np.where(still, 1.0, energy)))
 
 
 def share_up(bars: Bars, period: int) -> Floats:
@@ -55,7 +46,7 @@ def cross_timeframe(bars: Bars, window: int, period: int) -> Columns:
     their sum of squares, slower - own; `cross_agree`: p / (1 + |p|) of the product p of both; `cross_rsi`: 100 x rises
     / all moves, slower - own. Nothing without a slower timeframe; NaN until it has `window` + 1 bars.
     """
-    own = (root_mean_square(bars, window), drift(bars, window), share_up(bars, period))
+    own = (root_mean_square(bars, window), drift(bars.log_return, window), share_up(bars, period))
     out: dict[tuple[str | int, ...], Floats] = {}
     for slower in bars.slower:
         code = slower.bars.timeframe.code
@@ -69,7 +60,10 @@ def _beside(
 ) -> dict[str, Floats]:
     """Return the columns of one slower timeframe by stem, (bars,) each."""
     beside, (volatility, trend, rises) = slower.bars, own
-    slow_volatility, slow_trend = slower.at(root_mean_square(beside, window)), slower.at(drift(beside, window))
+    slow_volatility, slow_trend = (
+        slower.at(root_mean_square(beside, window)),
+        slower.at(drift(beside.log_return, window)),
+    )
     away = np.log(bars.close / slower.at(beside.close))
     still = slow_volatility <= FLOOR
     distance = np.where(still, 0.0, away / np.where(still, 1.0, slow_volatility))

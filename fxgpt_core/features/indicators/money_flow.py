@@ -10,13 +10,10 @@ import numpy as np
 
 from fxgpt_core.features.bars import Bars, Floats
 from fxgpt_core.features.indicators.structure import in_ranges, mean_true_range
-from fxgpt_core.features.moments import shifted
+from fxgpt_core.features.moments import FLOOR, shifted
 from fxgpt_core.features.parameters import number, periods
 from fxgpt_core.features.registry import Columns, feature
 from fxgpt_core.features.rolling import rolling_mean, rolling_sum
-
-FLOOR = 1e-6
-"""Log return below which nothing counts as having moved."""
 
 
 def share(part: Floats, whole: Floats, otherwise: float = 0.0) -> Floats:

@@ -7,13 +7,10 @@ import math
 import numpy as np
 
 from fxgpt_core.features.bars import Bars, Floats
-from fxgpt_core.features.moments import shifted
+from fxgpt_core.features.moments import FLOOR, shifted
 from fxgpt_core.features.parameters import number, periods
 from fxgpt_core.features.registry import Columns, feature
 from fxgpt_core.features.rolling import rolling_mean, rolling_sum
-
-FLOOR = 1e-6
-"""Volatility (log-return units per bar) below which nothing counts as having moved."""
 
 LONGEST_RUN = 12
 """Bars at which a run of equal signs stops being counted."""

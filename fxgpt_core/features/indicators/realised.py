@@ -11,8 +11,8 @@ import math
 import numpy as np
 
 from fxgpt_core.features.bars import Bars, Floats
-from fxgpt_core.features.indicators.volatility import FLOOR, Legs, parkinson_variance, root, yang_zhang_variance
-from fxgpt_core.features.moments import rolling_correlation, shifted
+from fxgpt_core.features.indicators.volatility import Legs, parkinson_variance, root, yang_zhang_variance
+from fxgpt_core.features.moments import FLOOR, rolling_correlation, shifted
 from fxgpt_core.features.parameters import number, periods
 from fxgpt_core.features.registry import Columns, feature
 from fxgpt_core.features.rolling import rolling_mean, rolling_std, rolling_sum

@@ -13,14 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fxgpt_core.features.bars import Bars, Floats
+from fxgpt_core.features.moments import FLOOR
 from fxgpt_core.features.parameters import number
 from fxgpt_core.features.registry import Columns, Values, feature
 from fxgpt_core.features.rolling import rolling_mean
 from fxgpt_core.market.calendar import NEW_YORK
 from fxgpt_core.market.zones import to_local
-
-FLOOR = 1e-6
-"""Log range below which logs are cut: a hundredth of a pip at par."""
 
 FEWEST = 200
 """Bars without which nothing is learned."""

@@ -5,24 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from fxgpt_core.features.bars import Bars, Floats
-from fxgpt_core.features.moments import shifted
+from fxgpt_core.features.moments import FLOOR, drift, shifted
 from fxgpt_core.features.parameters import number, periods
 from fxgpt_core.features.registry import Columns, feature
 from fxgpt_core.features.rolling import rolling_mean, rolling_sum
 from fxgpt_core.market.calendar import week_open
 
-FLOOR = 1e-6
-"""Volatility (log-return units per bar) below which nothing counts as having moved."""
-
 AFTER_WEEKEND = 288
 """Bars after a week's first one on which its gap is still told."""
-
-
-def drift(returns: Floats, window: int) -> Floats:
-    """Return the sum over the window / root of the sum of squares, 0 where nothing moved: (n,)."""
-    total, energy = rolling_sum(returns, window), rolling_sum(returns * returns, window)
-    still = energy <= window * FLOOR**2
-    return np.where(still, 0.0, total / np.sqrt(np.where(still, 1.0, energy)))
 
 
 @feature(

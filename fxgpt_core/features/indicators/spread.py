@@ -8,14 +8,11 @@ import math
 import numpy as np
 
 from fxgpt_core.features.bars import Bars, Floats
-from fxgpt_core.features.moments import shifted
+from fxgpt_core.features.moments import FLOOR, shifted
 from fxgpt_core.features.parameters import number, periods
 from fxgpt_core.features.registry import Columns, feature
 from fxgpt_core.features.rolling import rolling_mean
 from fxgpt_core.features.time_of_week import BARS, WEEKS, bar_of_week, recent, usual
-
-FLOOR = 1e-6
-"""Spread or range, relative to the price, below which logs are cut: a hundredth of a pip at par."""
 
 _CORWIN_SCHULTZ = 3 - 2 * math.sqrt(2)
 

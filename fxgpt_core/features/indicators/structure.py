@@ -9,12 +9,10 @@ from __future__ import annotations
 import numpy as np
 
 from fxgpt_core.features.bars import Bars, Floats
+from fxgpt_core.features.moments import FLOOR
 from fxgpt_core.features.parameters import number, periods
 from fxgpt_core.features.registry import Columns, feature
 from fxgpt_core.features.rolling import rolling_mean
-
-FLOOR = 1e-6
-"""Mean true range, relative to the close, below which nothing counts as having moved."""
 
 FAR = 20.0
 """Distances are cut to this many mean true ranges; a zone that does not exist lies so far away."""

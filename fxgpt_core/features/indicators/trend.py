@@ -11,13 +11,10 @@ import numpy as np
 
 from fxgpt_core.features.bars import Bars, Floats
 from fxgpt_core.features.indicators.structure import in_ranges, mean_true_range
-from fxgpt_core.features.moments import shifted
+from fxgpt_core.features.moments import FLOOR, shifted
 from fxgpt_core.features.parameters import number, periods
 from fxgpt_core.features.registry import Columns, feature
 from fxgpt_core.features.rolling import rolling_std, rolling_sum
-
-FLOOR = 1e-6
-"""Deviation, relative to the close, below which nothing counts as having moved."""
 
 
 @feature(

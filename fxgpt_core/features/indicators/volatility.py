@@ -12,12 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from fxgpt_core.features.bars import Bars, Floats
+from fxgpt_core.features.moments import FLOOR
 from fxgpt_core.features.parameters import number, periods
 from fxgpt_core.features.registry import Columns, feature
 from fxgpt_core.features.rolling import rolling_mean, rolling_std
-
-FLOOR = 1e-6
-"""Volatility (log-return units per bar) below which logs are cut: a hundredth of a pip at par."""
 
 
 def root(variance: Floats) -> Floats:

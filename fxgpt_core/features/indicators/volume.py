@@ -8,14 +8,11 @@ from __future__ import annotations
 import numpy as np
 
 from fxgpt_core.features.bars import Bars, Floats
-from fxgpt_core.features.moments import autocorrelation, rolling_correlation
+from fxgpt_core.features.moments import FLOOR, autocorrelation, rolling_correlation
 from fxgpt_core.features.parameters import number, periods
 from fxgpt_core.features.registry import Columns, feature
 from fxgpt_core.features.rolling import rolling_mean, rolling_std, rolling_sum
 from fxgpt_core.features.time_of_week import BARS, WEEKS, bar_of_week, recent, usual
-
-FLOOR = 1e-6
-"""Log range or return below which a bar counts as not having moved, and least spread relative to the price."""
 
 
 def log_volume(bars: Bars) -> Floats:
