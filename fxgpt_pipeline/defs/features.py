@@ -24,6 +24,15 @@ def _schema(summary: "FeaturesSummary", base: str) -> dg.TableSchema:
     return dg.TableSchema(columns=columns)
 
 
+def _missing(summary: "FeaturesSummary") -> dg.JsonMetadataValue:
+    """Return by timeframe the share of rows that lack a value, of every column that lacks some."""
+    shares: dict[str, dict[str, float]] = {code: {} for code in summary.rows}
+    for one in summary.conditions:
+        if one.missing_share:
+            shares[one.timeframe][one.column] = round(one.missing_share, 4)
+    return dg.MetadataValue.json(shares)
+
+
 def _odd(summary: "FeaturesSummary") -> dg.TableMetadataValue:
     """Return the columns of all timeframes that are missing, constant or explosive in some month."""
     records = [
@@ -68,6 +77,7 @@ def build(parts: Parts) -> list[Any]:
                 "months_computed": dict(summary.computed),
                 "months_kept": dict(summary.skipped),
                 "odd_columns": _odd(summary),
+                "missing_share": _missing(summary),
                 "dagster/column_schema": _schema(summary, lineage.timeframes[0].code),
             },
         )
