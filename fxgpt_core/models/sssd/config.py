@@ -40,6 +40,15 @@ class EncoderConfig(Config):
         return self
 
 
+class StudentConfig(Config):
+    """One-step student of the sampler, for bulk forecasts."""
+
+    updates: int = Field(1500, ge=10, le=100_000, description="Optimiser steps of the distillation.")
+    rows: int = Field(64, ge=1, le=4096, description="Contexts per step.")
+    draws: int = Field(16, ge=1, le=1024, description="Draws per context.")
+    lr: float = Field(3e-3, gt=0, le=0.1, description="Learning rate.")
+
+
 class DiffusionConfig(Config):
     """Schedule, head, loss and sampler."""
 
@@ -63,6 +72,7 @@ class DiffusionConfig(Config):
     eta: float = Field(0.0, ge=0, le=1, description="Fresh noise of DDIM: 0 deterministic, 1 as DDPM.")
     samples: int = Field(100, ge=10, le=2000, description="Draws per forecast.")
     noises: int = Field(4, ge=1, le=64, description="Noise levels drawn per target and training step.")
+    student: StudentConfig | None = Field(None, description="Also distil a one-step student; null: none.")
 
     @model_validator(mode="after")
     def _consistent(self) -> DiffusionConfig:
@@ -70,6 +80,8 @@ class DiffusionConfig(Config):
             raise ValueError(f"latent {self.latent} is not a multiple of attention {self.attention}")
         if self.zero_terminal and self.prediction == "noise" and self.min_snr is None:
             raise ValueError("zero_terminal needs prediction velocity or x0: noise says nothing where no signal is")
+        if self.student is not None and (self.sampler == "ddpm" or self.eta):
+            raise ValueError("a student learns a deterministic sampler: sampler ddim with eta 0, or dpm++")
         if self.eta and self.sampler != "ddim":
             raise ValueError(f"eta {self.eta} belongs to sampler ddim, not to {self.sampler}")
         return self

@@ -8,10 +8,14 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from fxgpt_core.common.errors import ModelError
+from fxgpt_core.diffusion.consistency import conditional_means, contradiction
 from fxgpt_core.diffusion.denoiser import Denoiser, Objective
+from fxgpt_core.diffusion.extension import extend
 from fxgpt_core.diffusion.heads import HEADS, HeadSize
 from fxgpt_core.diffusion.samplers import Noise, sample, sampler_levels
 from fxgpt_core.diffusion.schedules import Schedule
+from fxgpt_core.diffusion.student import Distillation, distil, student_of
 from fxgpt_core.models.sssd.config import DiffusionConfig, SSSDConfig
 from fxgpt_core.models.sssd.encoder import Encoder
 
@@ -35,6 +39,7 @@ class Network(nn.Module):
         nn.init.zeros_(self.scale.weight)
         nn.init.zeros_(self.scale.bias)
         self.denoiser = build_denoiser(wide, horizons, config.encoder.context, config.encoder.dropout)
+        self.student = None if wide.student is None else student_of(self.denoiser).requires_grad_(False)
 
     def log_scale(self, context: Tensor) -> Tensor:
         """Return the log of the conditional scale (..., horizons), within a factor e^2 of the yardstick."""
@@ -54,7 +59,53 @@ class Network(nn.Module):
         # Student t with unit variance: -log density up to a constant.
         density = log_scale + (_FREEDOM + 1) / 2 * torch.log1p(ratio.square() / (_FREEDOM - 2))
         scale_loss = (density * weighed).sum() / weighed.sum().clamp(min=1e-8)
-        return scale_loss, self.denoiser.loss(ratio.detach(), mask, context, weights, noise, level)
+        diffusion_loss = self.denoiser.loss(ratio.detach(), mask, context, weights, noise, level)
+        if self.config.diffusion.consistency > 0:
+            penalty = contradiction(conditional_means(self.denoiser, mask, context), mask)
+            diffusion_loss = diffusion_loss + self.config.diffusion.consistency * penalty
+        return scale_loss, diffusion_loss
+
+    def distil(self, context: Tensor, seed: int) -> list[float]:
+        """Teach the student over contexts (rows, context) of training bars; return the squared error of each update.
+
+        Raises ModelError when the configuration asks for no student.
+        """
+        student, wide = self.student, self.config.diffusion
+        if student is None or wide.student is None:
+            raise ModelError("This SSSD has no student to distil: set diffusion.student in its configuration.")
+        student.load_state_dict(student_of(self.denoiser).state_dict())
+        options = Distillation(
+            wide.student.updates, wide.student.rows, wide.student.draws, wide.sampler, wide.sampling_steps,
+            wide.student.lr, wide.subsets,
+        )  # fmt: skip
+        student.requires_grad_(True)
+        history = distil(student, self.denoiser, context, options, torch.Generator().manual_seed(seed))
+        student.requires_grad_(False)
+        return history
+
+    @torch.no_grad()
+    def draw_bulk(self, context: Tensor, start: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return what `draw` returns, by the student in one pass of its head; raises ModelError without one."""
+        if self.student is None:
+            raise ModelError("This SSSD has no student for bulk forecasts: set diffusion.student in its configuration.")
+        asked = torch.ones(self.horizons, device=context.device) if mask is None else mask.to(context)
+        u: Tensor = self.student(start, asked, context) * torch.exp(self.log_scale(context))[:, None]
+        return u if mask is None else u.masked_fill(asked == 0, torch.nan)
+
+    def extend(self, like: int) -> nn.Parameter:
+        """Add a horizon after the others that starts as a copy of horizon `like`; return the embedding to train.
+
+        Forecasts of the other horizons stay as they are (see `diffusion.extension.extend`); nothing else asks for
+        gradients. A student is dropped, since it has not seen the new horizon.
+        """
+        self.requires_grad_(False)
+        embedding = extend(self.denoiser.head, like)
+        rows = [*range(self.horizons), like]
+        self.scale.weight = nn.Parameter(self.scale.weight[rows].detach().clone(), requires_grad=False)
+        self.scale.bias = nn.Parameter(self.scale.bias[rows].detach().clone(), requires_grad=False)
+        self.scale.out_features = self.horizons = len(rows)
+        self.student = None
+        return embedding
 
     @torch.no_grad()
     def draw(
