@@ -292,6 +292,8 @@ def test_pyfunc_says_from_raw_candles_what_the_lineage_says(base: SmallHome) -> 
     assert len(levels) >= 15
     np.testing.assert_array_equal(got[levels].to_numpy(), wanted[levels].to_numpy())
     assert list(got["horizon"]) == [60, 240]
+    assert set(got["calibration_state"]) == {"as registered"}
+    assert got["calibration_known_until"].iloc[0] == f"{expected.decided_at[0]}Z", "the last bar's own outcome"
 
 
 def _silent(*_: object) -> None:
