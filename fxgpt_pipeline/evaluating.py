@@ -11,14 +11,14 @@ from fxgpt_core.backtest.result import BacktestResult
 from fxgpt_core.calibration.labels import decision_labels, regime_of
 from fxgpt_core.calibration.walk_forward import fit_final, walk_forward_calibration
 from fxgpt_core.common.forecast import Forecast
-from fxgpt_core.evaluation.archive import CALIBRATED, read_span, write_span
+from fxgpt_core.evaluation.archive import CALIBRATED, read_draws, read_span, write_span
 from fxgpt_core.evaluation.evaluation import evaluate
 from fxgpt_core.evaluation.groups import Labels
 from fxgpt_core.evaluation.result import Evaluation
 from fxgpt_core.features.dataset import Dataset
 from fxgpt_core.features.outcomes import Outcomes
 from fxgpt_core.market.events.files import IMPACTS
-from fxgpt_core.models.walk_forward import read_walk_forward
+from fxgpt_core.models.walk_forward import DATASET, read_walk_forward
 from fxgpt_pipeline.lineage import Lineage
 from fxgpt_pipeline.stages import SCORES, backtest, calibrated
 
@@ -76,6 +76,7 @@ def score(lineage: Lineage) -> Evaluation:
         labels=regime_labels(dataset),
         releases=None if releases is None else releases.ts_utc[releases.impact == IMPACTS.index("high")],
         seed=lineage.settings.seed,
+        draws={name: draws for name in lineage.families if (draws := read_draws(lake, DATASET, symbol, name))},
     )
     lineage.workspace.documents.write(EVALUATION, symbol, evaluation.to_dict(), lineage.fingerprint(SCORES))
     return evaluation

@@ -9,16 +9,30 @@ from fxgpt_core.common.forecast import Forecast, concat
 from fxgpt_core.market.lake import Lake, Manifest
 
 CALIBRATED = "calibrated"
+_DRAWS = b"draws"
 
 
 def write_part(lake: Lake, dataset: str, symbol: str, family: str, part: str, forecast: Forecast) -> None:
-    """Write one part, replacing it if it is there; samples are not kept."""
-    lake.write(dataset, _keys(symbol, family), part, pa.Table.from_pandas(forecast.to_frame(), preserve_index=False))
+    """Write one part, replacing it if it is there; of samples only their number is kept, for `read_draws`."""
+    table = pa.Table.from_pandas(forecast.to_frame(), preserve_index=False)
+    if forecast.samples is not None:
+        table = table.replace_schema_metadata({**(table.schema.metadata or {}), _DRAWS: str(forecast.samples.shape[1])})
+    lake.write(dataset, _keys(symbol, family), part, table)
 
 
 def read_part(lake: Lake, dataset: str, symbol: str, family: str, part: str) -> Forecast:
     """Read one part back; raises DataError when it is missing."""
     return Forecast.from_frame(lake.read(dataset, _keys(symbol, family), [part]).to_pandas())
+
+
+def read_draws(lake: Lake, dataset: str, symbol: str, family: str) -> int | None:
+    """Return how many samples a family's quantiles were read off, the fewest of all parts; None where it drew none."""
+    keys = _keys(symbol, family)
+    found = [
+        int((lake.read(dataset, keys, [part], ["decided_at"]).schema.metadata or {}).get(_DRAWS, 0))
+        for part in lake.parts(dataset, keys)
+    ]
+    return min((count for count in found if count), default=None)
 
 
 def write_span(lake: Lake, dataset: str, forecast: Forecast, fingerprint: str) -> None:

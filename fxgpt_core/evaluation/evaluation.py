@@ -34,6 +34,7 @@ def evaluate(
     labels: Mapping[str, Labels] | None = None,
     releases: NDArray[np.datetime64] | None = None,
     seed: int = 0,
+    draws: Mapping[str, int] | None = None,
 ) -> Evaluation:
     """Return scores, intervals, tests and alarms for every family and horizon.
 
@@ -44,6 +45,10 @@ def evaluate(
 
     Scores are broken down by what `config` names, by `labels` (name -> a label per decision, such as the regime), and,
     where ascending `releases` (datetime64[ns] UTC) are given, by how decisions lie to them. `seed` steers resampling.
+
+    One estimator of the CRPS scores all families, that of the quantiles which are delivered. Finite `draws` (family ->
+    number, for families that sample) are part of what is delivered and raise it; by how much is told beside it, as
+    `sampling_excess`, and subtracted nowhere: a family that wants it back draws more.
 
     Raises DataError when families, horizons or symbols contradict each other or fewer than `MIN_ROWS` rows are left.
     """
@@ -62,7 +67,7 @@ def evaluate(
     before = {name: _at(forecast, decided_at) for name, forecast in raw.items()}
     after = {name: _at(forecast, decided_at) for name, forecast in calibrated.items()}
     crps = {name: scores.crps(truth.returns, f.quantiles, f.levels) for name, f in after.items()}
-    table = Table(truth, known, crps, tuple(baselines), config, seed)
+    table = Table(truth, known, crps, tuple(baselines), config, seed, draws or {})
     energy = relative_energy(outcomes, truth, after, baselines, seed)
     return Evaluation(
         symbol=symbol,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -32,7 +32,10 @@ _BEST = ""
 
 @dataclass(frozen=True)
 class Table:
-    """CRPS of every family on the shared rows, (rows, horizons), and how they are compared."""
+    """CRPS of every family on the shared rows, (rows, horizons), and how they are compared.
+
+    `draws`: family -> how many samples its quantiles were read off, for those that sample.
+    """
 
     truth: Outcomes
     known: NDArray[np.bool_]
@@ -40,6 +43,7 @@ class Table:
     baselines: tuple[str, ...]
     config: EvaluationConfig
     seed: int
+    draws: Mapping[str, int] = field(default_factory=dict)
 
     @cached_property
     def confidence_sets(self) -> tuple[ConfidenceSet, ...]:
@@ -122,6 +126,8 @@ class Table:
             r2_zero=point.r2_zero,
             confidence_p=chosen.p_values[name],
             in_confidence_set=name in chosen.members,
+            draws=self.draws.get(name),
+            sampling_excess=self._sampling_excess(name, quantiles, calibrated.levels),
             residuals=autocorrelations(pit, overlap, self.config.lags, self.config.confidence, self.config.terms),
         )
 
@@ -182,6 +188,11 @@ class Table:
             width=float(scores.width(calibrated, nominal, levels).mean()),
             interval_score=float(scores.interval_score(y, calibrated, nominal, levels).mean()),
         )
+
+    def _sampling_excess(self, name: str, quantiles: Floats, levels: tuple[float, ...]) -> float | None:
+        if name not in self.draws:
+            return None
+        return float(scores.sampling_excess(quantiles, self.draws[name], levels).mean())
 
     def _direction(self, y: Floats, mean: Floats, overlap: int) -> tuple[Estimate | None, int, float | None]:
         hits = scores.direction_hit(y, mean)

@@ -118,6 +118,16 @@ def test_log_score_histogram_and_point_errors_say_the_same_as_the_rest() -> None
     assert leaky.mape < true.mape == pytest.approx(true.mae, rel=0.01)
 
 
+def test_draws_change_no_score_but_what_they_cost_is_told() -> None:
+    every = {"wide": forecast("wide", 1.4), "flat": forecast("flat", 1.25), "true": forecast("true")}
+    result = evaluate("EURUSD", every, every, OUTCOMES, BASELINES, draws={"true": 100})
+    true = result.of("true", 60)
+    assert true.crps == RESULT.of("true", 60).crps
+    assert true.draws == 100
+    assert true.sampling_excess == pytest.approx(1e-3 / np.sqrt(np.pi) / 100, rel=0.02)  # ∫ F (1 − F) / draws
+    assert (result.of("flat", 60).draws, result.of("flat", 60).sampling_excess) == (None, None)
+
+
 def test_scores_are_broken_down_by_hour_session_volatility_and_what_is_passed_in() -> None:
     regime = Labels(TIMES, np.where(np.arange(ROWS) < ROWS // 2, "calm", "wild"))
     every = {"flat": forecast("flat", 1.25), "true": forecast("true")}
