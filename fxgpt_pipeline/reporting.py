@@ -12,7 +12,7 @@ from fxgpt_core.models.registry import FAMILIES
 from fxgpt_core.models.walk_forward import read_walk_forward
 from fxgpt_core.reports.overview import OverviewInputs, render_overview
 from fxgpt_core.store.documents import write_atomically
-from fxgpt_pipeline.evaluating import EVALUATION, backtest_name
+from fxgpt_pipeline.evaluating import EVALUATION, backtest_name, calibration_name
 from fxgpt_pipeline.lineage import Lineage
 from fxgpt_pipeline.outputs import report_path
 from fxgpt_pipeline.serving import forecast_now, resolve
@@ -23,6 +23,8 @@ def write_overview(lineage: Lineage) -> Path:
     workspace, symbol, costs = lineage.workspace, lineage.symbol, lineage.asset.costs
     documents, lake = workspace.documents, workspace.lake
     live, _ = forecast_now(lineage, resolve(lineage, "champion"))
+    champion = documents.read("champion", symbol)
+    sizes = calibration_name(champion["champion_family"])
     dataset, config = lineage.dataset(), lineage.settings.walk_forward
     page = render_overview(
         OverviewInputs(
@@ -34,7 +36,7 @@ def write_overview(lineage: Lineage) -> Path:
             raw={name: read_walk_forward(lake, symbol, name).forecast for name in lineage.families},
             calibrated={name: read_span(lake, CALIBRATED, symbol, name) for name in lineage.families},
             backtests={name: documents.read(backtest_name(name), symbol) for name in lineage.families},
-            champion=documents.read("champion", symbol),
+            champion=champion,
             drift=documents.read("drift", symbol),
             quality=documents.read("quality", symbol),
             labels={name: FAMILIES[name].label for name in lineage.families},
@@ -44,6 +46,7 @@ def write_overview(lineage: Lineage) -> Path:
             splits=walk_forward(dataset, config),
             known_at=dataset.known_at,
             embargo_days=config.embargo_days,
+            sizes=documents.read(sizes, symbol) if documents.exists(sizes, symbol) else {},
         )
     )
     return write_atomically(report_path(lineage), page)

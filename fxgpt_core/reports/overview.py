@@ -35,7 +35,7 @@ _COVERAGES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 class OverviewInputs:
     """Everything the page shows. `raw`, `calibrated`: family -> walk-forward forecasts; `backtests`: family -> summary
     with `curve`; `champion`, `drift`, `quality`: stored documents; `live`: the champion's newest forecast or None;
-    `splits`: the folds over the bars known at `known_at` (bars,)."""
+    `splits`: the folds over the bars known at `known_at` (bars,); `sizes`: what the champion's calibration rests on."""
 
     symbol: str
     made_at: str
@@ -54,6 +54,7 @@ class OverviewInputs:
     splits: Sequence[Split]
     known_at: NDArray[np.datetime64]
     embargo_days: float
+    sizes: Mapping[str, Any]
 
 
 def render_overview(inputs: OverviewInputs) -> str:

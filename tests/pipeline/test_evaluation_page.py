@@ -48,3 +48,12 @@ def test_report_shows_contradicting_horizons_and_autocorrelation_of_residuals(ba
     page = (base.home.reports / SYMBOL / "overview.html").read_text()
     assert "1h and 4h" in page
     assert "Autocorrelation of squared residuals" in page
+
+
+def test_report_says_what_the_calibration_rests_on(base: SmallHome) -> None:
+    page = (base.home.reports / SYMBOL / "overview.html").read_text()
+    documents = base.lineage().workspace.documents
+    found = documents.read(f"calibration_{documents.read('champion', SYMBOL)['champion_family']}", SYMBOL)
+    assert f"Method {found['method']}" in page
+    for horizon, rows, worth in zip(found["horizons"], found["rows"], found["effective_rows"], strict=True):
+        assert f"{rows} rows worth {worth:.0f} independent ones at {horizon}" in page
