@@ -73,7 +73,7 @@ def build_stages(families: Iterable[str]) -> Mapping[Key, Stage]:
     for name in names:
         stages += [
             Stage(walk_forward(name), (TABLES, TARGETS), ("walk_forward", "seed"), name),
-            Stage(calibrated(name), (walk_forward(name),), ("calibration",), name),
+            Stage(calibrated(name), (walk_forward(name),), ("calibration",), name, code_version="2"),
             Stage(backtest(name), (calibrated(name), CANDLES), ("backtest", "costs"), name),
         ]
     stages += [
