@@ -46,7 +46,7 @@ def test_balance_is_a_difference_of_the_on_balance_line(window: int) -> None:
     np.testing.assert_allclose(FOUND[f"obv_1h_{window}"][window:], expected[window:], atol=1e-12)
 
 
-@pytest.mark.parametrize("window", [12, 160])
+@pytest.mark.parametrize("window", [16, 160])
 def test_the_volume_weighted_price_is_that_of_the_window(window: int) -> None:
     unit = TRUE.rolling(24).mean() * window**0.5
     for row in range(165, 900, 31):

@@ -84,7 +84,7 @@ def chaikin(bars: Bars, fast: int, slow: int, window: int) -> Columns:
     group="money_flow",
     source="volume-weighted average price of a moving window",
     warm_up=lambda p: max(max(p["windows"]) - 1, p["unit"]),
-    windows=periods(12, 160, high=288),
+    windows=periods(16, 160, high=288),
     unit=number(24, 2, 200),
 )
 def vwap(bars: Bars, windows: tuple[int, ...], unit: int) -> Columns:

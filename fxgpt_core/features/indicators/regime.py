@@ -39,6 +39,9 @@ SHRINK = 20.0
 """Weight, in bars, of the overall mean in the mean of an hour of the day."""
 
 
+_DAY = 1440
+
+
 @dataclass(frozen=True)
 class Regimes:
     """A fitted model: `usual`: (24, 1) mean observation by hour of New York; `scale`: (1,) deviation from it; `means`,
@@ -184,6 +187,7 @@ def regime(bars: Bars, state: Regimes | None, states: int, learn: int, lag: int)
     group="regime",
     source="hidden Markov model, Rabiner 1989; Hamilton 1989",
     warm_up=lambda p: p["lag"],
+    version=2,
     fit=_fit_raw,
     memory=_learned,
     learn=number(4000, FEWEST, 50_000),
@@ -193,8 +197,11 @@ def regime_raw(bars: Bars, state: Regimes | None, learn: int, lag: int) -> Colum
     """Filtered states of a Gaussian hidden Markov model with two states of the log of log(high / low) as it is.
 
     `regime_raw_wild`, `regime_raw_entropy`, `regime_raw_change`, `regime_raw_surprise`: as in `regime`, with the change
-    of the expected log range; without the mean of the hour a busy hour is a volatile state.
+    of the expected log range; without the mean of the hour a busy hour is a volatile state. Nothing from 1d on, where
+    bars have no hour and `regime` says the same.
     """
+    if bars.timeframe.minutes >= _DAY:
+        return {}
     found = _columns(bars, state, lag, "regime_raw")
     kept = ("wild", "entropy", "change", "surprise")
     return {(f"regime_raw_{name}",): found[(f"regime_raw_{name}",)] for name in kept}
