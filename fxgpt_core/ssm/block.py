@@ -20,14 +20,19 @@ class Block(nn.Module):
         self.mix = nn.Sequential(nn.GELU(), nn.Dropout(dropout), nn.Linear(channels, 2 * channels), nn.GLU(dim=-1))
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, u: Tensor) -> Tensor:
-        """Run over a stretch (batch, bars, channels) from the zero state."""
-        return self._mixed(u, self.layer(self.norm(u)))
+    def forward(self, u: Tensor, state: Tensor | None = None) -> Tensor:
+        """Run over a stretch (batch, bars, channels) from `state`, None being zero."""
+        return self._mixed(u, self.layer(self.norm(u), state))
 
     def advance(self, u: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
         """Run over a stretch (batch, bars, channels) from `state`; return the state after it, too."""
         y, after = self.layer.advance(self.norm(u), state)
         return self._mixed(u, y), after
+
+    def landmarks(self, u: Tensor, every: int) -> tuple[Tensor, Tensor]:
+        """Run over a stretch (batch, bars, channels); return the states after each `every` bars, too."""
+        y, states = self.layer.landmarks(self.norm(u), every)
+        return self._mixed(u, y), states
 
     def step(self, u: Tensor, state: Tensor, bar: tuple[Tensor, ...] | None = None) -> tuple[Tensor, Tensor]:
         """Run over one bar (batch, channels)."""

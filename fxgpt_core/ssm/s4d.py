@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from fxgpt_core.common.errors import ModelError
 from fxgpt_core.ssm.discrete import Discrete, Discretisation, discretise
 from fxgpt_core.ssm.initialisation import Initialisation, diagonal
-from fxgpt_core.ssm.scan import scan
+from fxgpt_core.ssm.scan import Keep, scan
 
 DYNAMICS = ("log_dt", "log_decay", "frequency")
 """Names of the parameters of dt and A: they want a learning rate of their own and no weight decay."""
@@ -43,8 +43,8 @@ class LayerSettings:
 class S4D(nn.Module):
     """One diagonal state-space layer over `channels` independent channels.
 
-    Three modes give equal outputs: `forward` convolves a stretch from the zero state, `advance` scans it from any
-    state and returns the one after it, `step` takes one bar, in real arithmetic only. A state is real:
+    Three modes give equal outputs: `forward` convolves a stretch, `advance` returns the state after it, too,
+    `step` takes one bar, in real arithmetic only. All start from a given state, None being zero. A state is real:
     (batch, channels, pairs, 2), real and imaginary parts. Inside, autocast is off and numbers have the type of the
     parameters. Random starting values come from `generator`, torch's default one where None.
     """
@@ -71,19 +71,21 @@ class S4D(nn.Module):
         """Return the layer in discrete time."""
         return discretise(self.log_decay.exp(), self.frequency, self.log_dt.exp(), self.discretisation)
 
-    def forward(self, u: Tensor) -> Tensor:
-        """Return outputs (batch, bars, channels) of a stretch like it, from the zero state."""
-        y, _ = self._scan(u, None, carry=False)
-        return y
+    def forward(self, u: Tensor, state: Tensor | None = None) -> Tensor:
+        """Return outputs (batch, bars, channels) of a stretch like it."""
+        return self._scan(u, state, self.chunk, "none")[0]
 
     def advance(self, u: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Return outputs (batch, bars, channels) and the state after the last bar (batch, channels, pairs, 2).
+        """Return outputs (batch, bars, channels) and the state after the last bar (batch, channels, pairs, 2)."""
+        y, kept = self._scan(u, state, self.chunk, "last")
+        return y, kept[-1]
 
-        `state` is the one before the first bar, None for zero.
+    def landmarks(self, u: Tensor, every: int) -> tuple[Tensor, Tensor]:
+        """Return outputs (batch, bars, channels) from the zero state, and the states after each `every` bars.
+
+        States (count, batch, channels, pairs, 2); the last one is that after the last bar.
         """
-        y, after = self._scan(u, state, carry=True)
-        assert after is not None
-        return y, after
+        return self._scan(u, None, every, "all")
 
     def step(self, u: Tensor, state: Tensor, bar: tuple[Tensor, ...] | None = None) -> tuple[Tensor, Tensor]:
         """Advance one bar: `u` (batch, channels) -> output (batch, channels) and new state; no complex arithmetic.
@@ -103,12 +105,12 @@ class S4D(nn.Module):
         """Return what one bar multiplies by: Re Ā, Im Ā, Re B̄, Im B̄, each (channels, pairs)."""
         return self.discrete().bar(self.readout.dtype)
 
-    def _scan(self, u: Tensor, state: Tensor | None, carry: bool) -> tuple[Tensor, Tensor | None]:
+    def _scan(self, u: Tensor, state: Tensor | None, chunk: int, keep: Keep) -> tuple[Tensor, Tensor]:
         channels = len(self.log_dt)
         if u.ndim != 3 or u.shape[2] != channels or not u.shape[1]:
             raise ModelError(f"S4D takes (batch, bars, {channels}) with at least one bar, not {tuple(u.shape)}.")
         with torch.autocast(u.device.type, enabled=False):
             u = u.to(self.readout.dtype)
             state = None if state is None else state.to(self.readout.dtype)
-            y, after = scan(u, self.discrete(), self.readout, state, self.chunk, carry)
-            return y + u * self.skip, after
+            y, kept = scan(u, self.discrete(), self.readout, state, chunk, keep)
+            return y + u * self.skip, kept

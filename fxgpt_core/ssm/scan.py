@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -19,28 +20,31 @@ from torch.utils.checkpoint import checkpoint
 from fxgpt_core.ssm.convolution import causal_convolution
 from fxgpt_core.ssm.discrete import Discrete
 
+Keep = Literal["none", "last", "all"]
+
 WORKSPACE = 2**21
 """Complex numbers that the tables of one block of channels may hold: 16 MB in single precision."""
 
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]  # complex numbers and FFTs: nothing for a compiler to fuse
 def scan(
-    u: Tensor, discrete: Discrete, readout: Tensor, state: Tensor | None, chunk: int, carry: bool
-) -> tuple[Tensor, Tensor | None]:
+    u: Tensor, discrete: Discrete, readout: Tensor, state: Tensor | None, chunk: int, keep: Keep
+) -> tuple[Tensor, Tensor]:
     """Return y_k = 2 Re sum_n C_n x_k,n with x_k = Ā x_(k-1) + B̄ u_k, and the state after the last bar.
 
     `u` (batch, bars, channels), bars >= 1; `readout` C and `state` as real and imaginary parts (channels, pairs, 2)
     and (batch, channels, pairs, 2), None for zero; y like `u`. At most `chunk` bars go through one FFT, the state is
-    passed between chunks. Without `carry` the last state is not computed and None is returned.
+    passed between chunks. States that are returned, (kept, batch, channels, pairs, 2): by `keep` "none", the "last" one
+    or "all" after every chunk.
     """
     batch, bars, channels = u.shape
     rows = u.permute(2, 0, 1).contiguous()  # (channels, batch, bars)
     before = None if state is None else torch.view_as_complex(state.transpose(0, 1).contiguous())
-    block = _block(batch, bars, min(chunk, bars), readout.shape[1], carry or state is not None)
+    block = _block(batch, bars, min(chunk, bars), readout.shape[1], keep != "none" or state is not None)
 
-    def one(part: slice) -> tuple[Tensor, Tensor | None]:
+    def one(part: slice) -> tuple[Tensor, Tensor]:
         given = None if before is None else before[part]
-        return _scan(rows[part], discrete.channels(part), readout[part], given, chunk, carry)
+        return _scan(rows[part], discrete.channels(part), readout[part], given, chunk, keep)
 
     parts = [slice(at, at + block) for at in range(0, channels, block)]
     if len(parts) > 1 and torch.is_grad_enabled():
@@ -48,9 +52,8 @@ def scan(
     else:
         done = [one(part) for part in parts]
     y = torch.cat([out for out, _ in done]).permute(1, 2, 0)
-    if not carry:
-        return y, None
-    return y, torch.view_as_real(torch.cat([after for _, after in done])).transpose(0, 1)
+    states = torch.cat([kept for _, kept in done], dim=1).transpose(1, 2)
+    return y, torch.view_as_real(states)
 
 
 def _block(batch: int, bars: int, width: int, pairs: int, carried: bool) -> int:
@@ -67,27 +70,33 @@ def _inner(width: int) -> int:
 
 
 def _scan(
-    u: Tensor, discrete: Discrete, readout: Tensor, state: Tensor | None, chunk: int, carry: bool
-) -> tuple[Tensor, Tensor | None]:
-    """Scan one block of channels: `u`, y (channels, batch, bars), `state` complex (channels, batch, pairs)."""
+    u: Tensor, discrete: Discrete, readout: Tensor, state: Tensor | None, chunk: int, keep: Keep
+) -> tuple[Tensor, Tensor]:
+    """Scan one block of channels: `u`, y (channels, batch, bars), `state` complex (channels, batch, pairs).
+
+    Kept states: complex (kept, channels, batch, pairs).
+    """
     tables = Tables.build(discrete, min(chunk, u.shape[-1]), u.dtype)
     weights, gain = 2 * torch.view_as_complex(readout)[:, None], discrete.gain(u.dtype)[:, None]
     first = discrete.powers(torch.ones(1, device=u.device), u.dtype)  # Ā: (channels, 1, pairs)
     pieces = torch.split(u, tables.width, dim=-1)
     kernel = tables.respond(weights * gain, tables.width)[:, 0]  # (channels, width)
-    out = []
+    out, kept = [], []
     for i, piece in enumerate(pieces):
         bars = piece.shape[-1]
         y = causal_convolution(piece, kernel[:, :bars])
         if state is not None:
             y = y + tables.respond(weights * first * state, bars)
         out.append(y)
-        if carry or i + 1 < len(pieces):
+        if keep != "none" or i + 1 < len(pieces):
             arrived = tables.gather(piece) * gain
             if state is not None:
                 arrived = arrived + state * discrete.powers(torch.full((1,), float(bars), device=u.device), u.dtype)
             state = arrived
-    return torch.cat(out, dim=-1), state if carry else None
+            if keep == "all" or (keep == "last" and i + 1 == len(pieces)):
+                kept.append(state)
+    states = torch.stack(kept) if kept else gain.new_zeros((0, *u.shape[:2], gain.shape[-1]))
+    return torch.cat(out, dim=-1), states
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ Bars = list[tuple[Tensor, ...]]
 class Stack(nn.Module):
     """Projects features to `channels` and runs `layers` S4D blocks over them.
 
-    The output at a bar depends on this bar and earlier ones only. `forward` runs over a stretch from nothing, `advance`
-    from the states before it (one per layer, so a stretch may be cut anywhere), `step` bar by bar.
+    The output at a bar depends on this bar and earlier ones only. `forward` runs over a stretch, `advance` returns the
+    states after it, too (one per layer, so a stretch may be cut anywhere), `step` goes bar by bar.
     """
 
     def __init__(
@@ -37,11 +37,11 @@ class Stack(nn.Module):
         self.blocks = nn.ModuleList(Block(channels, settings, dropout, generator) for _ in range(layers))
         self.norm = nn.LayerNorm(channels)
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Map features (batch, bars, inputs) to encodings (batch, bars, channels)."""
+    def forward(self, features: Tensor, states: States | None = None) -> Tensor:
+        """Map features (batch, bars, inputs) to encodings (batch, bars, channels); `states` None before history."""
         u = self.project(features)
-        for block in self.blocks:
-            u = block(u)
+        for i, block in enumerate(self.blocks):
+            u = block(u, None if states is None else states[i])
         encoded: Tensor = self.norm(u)
         return encoded
 
@@ -77,6 +77,19 @@ class Stack(nn.Module):
             encoded, states = self.advance(part[None], states)
             out.append(encoded[0])
         return torch.cat(out)
+
+    @torch.no_grad()
+    def landmarks(self, features: Tensor, every: int) -> States:
+        """Return each layer's states before bars 0, `every`, 2 `every` .. of a history (bars, inputs), bars >= 1.
+
+        Each (count, channels, pairs, 2), count = ceil(bars / every).
+        """
+        u, out = self.project(features[None]), []
+        for block in self._blocks():
+            u, states = block.landmarks(u, every)
+            before = torch.cat([block.layer.initial_state(1), states[:-1, 0]])
+            out.append(before)
+        return out
 
     @torch.no_grad()
     def stream(self, features: Tensor) -> Tensor:

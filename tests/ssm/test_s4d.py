@@ -120,6 +120,24 @@ def test_state_carries_over_a_cut_at_any_bar() -> None:
         close(after, end, 1e-10)
 
 
+@pytest.mark.parametrize(("bars", "every"), [(70, 16), (64, 16), (5, 16), (70, 1)])
+def test_states_along_the_way_are_those_of_the_recurrence(bars: int, every: int) -> None:
+    torch.manual_seed(2)
+    stack = Stack(3, 4, 2, LayerSettings(8)).eval().double()
+    features = random(bars, 3, dtype=torch.float64)
+    marks = stack.landmarks(features, every)
+    states = stack.initial_states(1)
+    for bar in range(bars):
+        if bar % every == 0:
+            for mark, state in zip(marks, states, strict=True):
+                close(mark[bar // every], state[0], 1e-10)
+        _, states = stack.step(features[bar : bar + 1], states)
+    assert len(marks[0]) == -(-bars // every)
+    at = every * ((bars - 1) // every)
+    tail = stack(features[None, at:], [mark[at // every][None] for mark in marks])
+    close(tail[0], stack(features[None])[0, at:], 1e-10)
+
+
 @pytest.mark.parametrize("method", ["zoh", "bilinear"])
 def test_output_equals_a_direct_simulation(method: str) -> None:
     s4d = layer(2, 6, "inv", seed=9, discretisation=method).double()

@@ -26,15 +26,26 @@ class EncoderConfig(Config):
     discretisation: Literal["zoh", "bilinear"] = Field("zoh", description="Zero-order hold or Tustin.")
     dt_min: float = Field(1e-3, gt=0, le=1, description="Smallest starting step; memory is about 2 / dt own bars.")
     dt_max: float = Field(1e-1, gt=0, le=1, description="Largest starting step.")
-    heads: int = Field(4, ge=1, le=16, description="Attention heads across timeframes; divides channels.")
+    fusion: Literal["attention", "concat", "mlp", "conv1d"] = Field(
+        "attention", description="How timeframes are joined; attention alone has weights to read."
+    )
+    heads: int = Field(4, ge=1, le=16, description="Attention heads across timeframes; divides channels and context.")
     context: int = Field(512, ge=8, le=1024, description="Width of the context vector.")
     dropout: float = Field(0.1, ge=0, le=0.6, description="Dropout in stacks, context and head.")
     chunk: int = Field(2048, ge=16, le=65536, description="Bars per FFT; state is passed between chunks.")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _causal(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("bidirectional"):
+            raise ValueError("bidirectional is refused: an encoder that reads later bars looks ahead; leave it out")
+        return values
+
     @model_validator(mode="after")
     def _consistent(self) -> EncoderConfig:
-        if self.channels % self.heads:
-            raise ValueError(f"channels {self.channels} is not a multiple of heads {self.heads}")
+        for name in ("channels", "context") if self.fusion == "attention" else ():
+            if getattr(self, name) % self.heads:
+                raise ValueError(f"{name} {getattr(self, name)} is not a multiple of heads {self.heads}")
         if self.dt_min > self.dt_max:
             raise ValueError(f"dt_min {self.dt_min} is above dt_max {self.dt_max}")
         return self

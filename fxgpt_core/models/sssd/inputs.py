@@ -41,6 +41,7 @@ class Scaling:
     def apply(self, dataset: Dataset) -> dict[str, NDArray[np.float32]]:
         """Return features per timeframe (bars, kept columns): standardised, clipped, missing ones at the mean (0).
 
+        A bar of which nothing at all is known stays NaN throughout, so that a model can leave it out.
         Raises ModelError when the dataset's timeframes or feature names are not those of the fit.
         """
         if tuple(dataset.tables) != tuple(self.names):
@@ -52,7 +53,9 @@ class Scaling:
         for code, table in dataset.tables.items():
             if table.names != self.names[code]:
                 raise ModelError(_difference(dataset.symbol, code, self.names[code], table.names))
-            out[code] = self.tables[code].transform(table.values)
+            scaler = self.tables[code]
+            out[code] = scaler.transform(table.values)
+            out[code][~np.isfinite(table.values[:, scaler.kept]).any(axis=1)] = np.nan
         return out
 
     def notes(
@@ -108,7 +111,10 @@ def _difference(symbol: str, code: str, wanted: tuple[str, ...], given: tuple[st
 
 @dataclass(frozen=True)
 class Inputs:
-    """One dataset on a device: `features` per timeframe (bars, columns) and `last_known` (base bars, timeframes)."""
+    """One dataset on a device: `features` per timeframe (bars, columns) and `last_known` (base bars, timeframes).
+
+    A row of `features` is finite or, where nothing is known of a bar, NaN throughout.
+    """
 
     features: dict[str, Tensor]
     last_known: Tensor
@@ -122,7 +128,10 @@ class Inputs:
         return cls(features, torch.from_numpy(dataset.last_known).to(device))
 
     def stretch_lengths(self, segment: int, burn_in: int) -> dict[str, int]:
-        """Return how many own bars each timeframe needs for any segment: those inside it plus the burn-in."""
+        """Return how many own bars each timeframe needs for any segment: those inside it plus `burn_in` own bars.
+
+        A slow timeframe therefore starts earlier than a fast one, at the latest at the start of history.
+        """
         first = self.last_known[: len(self.last_known) - segment + 1].clamp(min=0)
         inside = (self.last_known[segment - 1 :] - first).amax(dim=0) + 1
         return {
