@@ -193,6 +193,7 @@ class Course(LightningModule):
             "recomputing": self.recomputing,
             "compiling": self.compiling,
             "parts": self.parts,
+            "threads": torch.get_num_threads(),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -201,6 +202,7 @@ class Course(LightningModule):
         self.notes = list(kept["notes"])
         self._sum = kept["sum"].to(self._sum.device)
         # Cut as the interrupted run did, so that its continuation has the same bits.
+        torch.set_num_threads(kept["threads"])
         self.pass_items, self.parts = kept["pass_items"], kept["parts"]
         self.recomputing, self.compiling = kept["recomputing"], kept["compiling"] and self.compiling
         (recompute if self.recomputing else keep)(self.lesson.blocks())

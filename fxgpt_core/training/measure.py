@@ -26,9 +26,16 @@ def measure(lesson: Lesson, stream: Stream, plan: TrainingPlan, options: RunOpti
     network = lesson.network.train()
     item = next(iter(stream))[:1].to(plan.device)
     blocks = lesson.blocks()
+    choose = plan.device == "cpu" and plan.threads > 1 and plan.devices == 1 and plan.wishes.threads is None
+    if choose:  # on a busy machine all threads together may take fifty times as long: use them for one pass only
+        torch.set_num_threads(1)
     lesson.loss(item, torch.zeros(1, dtype=torch.int64))  # the first pass of a process is slow: not the one to time
     recomputed, _ = _pass(lesson, item, plan, blocks)
     kept, seconds = _pass(lesson, item, plan, ())
+    alone = seconds if choose and seconds else None
+    if choose:
+        torch.set_num_threads(plan.threads)
+        seconds = _pass(lesson, item, plan, ())[1]
     network.zero_grad(set_to_none=True)
     data = torch.cuda.memory_allocated() if plan.device == "cuda" else 0
     return Work(
@@ -40,6 +47,7 @@ def measure(lesson: Lesson, stream: Stream, plan: TrainingPlan, options: RunOpti
         item_seconds=seconds,
         batch=stream.batch,
         data_bytes=data,
+        alone_seconds=alone,
     )
 
 

@@ -147,7 +147,7 @@ def _chosen_gpus(machine: Hardware, wishes: Wishes) -> tuple[tuple[Gpu, ...], tu
 
 def _on_processor(plan: TrainingPlan, machine: Hardware, wishes: Wishes) -> TrainingPlan:
     devices = min(wishes.devices or 1, machine.cores)
-    threads = max(machine.cores // devices, 1)
+    threads = wishes.threads or max(machine.cores // devices, 1)
     ranks = f"{devices} processes of {threads} threads: wished" if devices > 1 else f"{threads} threads in one process"
     plan = plan.because(ranks, device="cpu", devices=devices, threads=threads)
     if wishes.precision == "bf16":

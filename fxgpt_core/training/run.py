@@ -65,6 +65,7 @@ def run_training(
     with ExitStack() as stack:
         stack.enter_context(torch_settings(plan))
         plan = plan_work(plan, measure(lesson, stream, plan, options))
+        torch.set_num_threads(plan.threads)
         _announce(plan, options.name)
         folder, watch = plan.checkpoints, plan.watch
         if folder is None and (plan.devices > 1 or plan.device != "cpu"):  # a step back starts from the last epoch

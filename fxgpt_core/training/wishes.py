@@ -22,4 +22,5 @@ class Wishes(Config):
     pass_items: int | None = Field(
         None, ge=1, description="Items per device and pass; default as many as memory holds."
     )
+    threads: int | None = Field(None, ge=1, description="CPU threads of a process; default as many as pay.")
     deterministic: bool = Field(True, description="Whether equal seeds must give equal bits on one machine.")

@@ -11,6 +11,7 @@ _BATCH = (256, 512)  # effective batch where the family names none
 _FULL = 0.9  # share of memory above which a run is warned about, and which a pass may fill
 _COMPILE_SECONDS, _LAUNCH_SECONDS = 300.0, 600.0  # work shorter than this does not earn compiling, starting processes
 _RECOMPUTE_COST = 4 / 3  # one more forward pass beside forward and backward, which costs about two
+_WORTH = 0.9  # several threads must take less than this share of the time of one: small products gain nothing by them
 _CONTEXT = {"cuda": 600 * 2**20, "cpu": 0}  # what CUDA itself takes
 
 
@@ -21,7 +22,7 @@ class Work:
     `batch`: items per optimiser step, None where the planner may choose. `item_bytes` are the activations that one
     item keeps for the backward pass, `item_bytes_recomputed` the same with recomputation; `item_seconds` is forward
     and backward of one item on the planned device. `fixed_shapes`: every pass has equal shapes; `images`: it
-    convolves images.
+    convolves images. `alone_seconds` is `item_seconds` with a single CPU thread, where that was measured.
     """
 
     items: int
@@ -34,11 +35,13 @@ class Work:
     data_bytes: int = 0
     fixed_shapes: bool = True
     images: bool = False
+    alone_seconds: float | None = None
 
 
 def plan_work(plan: TrainingPlan, work: Work) -> TrainingPlan:
     """Return the plan with batch, accumulation, devices, recomputation, compiling and estimate decided."""
-    seconds = work.item_seconds * work.items * work.epochs
+    plan, item_seconds = _with_threads(plan, work)
+    seconds = item_seconds * work.items * work.epochs
     batch, reason = _effective_batch(plan, work)
     plan = plan.because(reason)
     plan = _with_devices(plan, seconds, batch)
@@ -59,6 +62,17 @@ def plan_work(plan: TrainingPlan, work: Work) -> TrainingPlan:
         return plan
     warning = f"memory: {estimate}, above 90 %; a shorter segment, a smaller network or fewer columns would need less"
     return replace(plan, warnings=(*plan.warnings, warning))
+
+
+def _with_threads(plan: TrainingPlan, work: Work) -> tuple[TrainingPlan, float]:
+    """Return the plan with as many threads as pay, and the seconds of an item with them."""
+    alone, together = work.alone_seconds, work.item_seconds
+    if alone is None or plan.threads == 1:
+        return plan, together
+    times = f"an item takes {alone * 1e3:.0f} ms with one, {together * 1e3:.0f} ms with {plan.threads}"
+    if together < _WORTH * alone:
+        return plan.because(f"{plan.threads} threads: {times}"), together
+    return plan.because(f"one thread: {times}", threads=1), alone
 
 
 def _effective_batch(plan: TrainingPlan, work: Work) -> tuple[int, str]:

@@ -112,6 +112,14 @@ def test_wishes_that_cannot_be_met_never_fail() -> None:
     assert planned(SERVER, WORK, pass_items=10).pass_items == 10
 
 
+def test_threads_are_used_where_they_pay() -> None:
+    slow, quick = (planned(LAPTOP, replace(WORK, batch=4, alone_seconds=seconds)) for seconds in (0.018, 0.0105))
+    assert (slow.threads, quick.threads) == (2, 1)
+    assert said(quick, "one thread", "10 ms with one, 10 ms with 2")
+    assert quick.estimate.seconds == pytest.approx(0.0105 * 4000 * 100)
+    assert planned(LAPTOP, threads=1).threads == 1
+
+
 def test_short_work_is_not_compiled_unless_wished() -> None:
     short = replace(WORK, epochs=1)
     assert planned(SERVER, short).compile is None
