@@ -57,13 +57,7 @@ def evaluate(
     horizons = next(iter(calibrated.values())).horizons
     decided_at = reduce(np.intersect1d, [f.decided_at for f in (*raw.values(), *calibrated.values())])
     truth = outcomes.aligned(decided_at, horizons)
-    known = np.isfinite(truth.returns)  # (rows, horizons)
-    shared = int(known.all(axis=1).sum())
-    if shared < MIN_ROWS:
-        raise DataError(
-            f"Evaluation of {symbol}: {', '.join(raw)} share {shared} decisions whose outcome is known at every "
-            f"horizon, {MIN_ROWS} are needed; import more bars."
-        )
+    known = _known(truth, tuple(raw))  # (rows, horizons)
     before = {name: _at(forecast, decided_at) for name, forecast in raw.items()}
     after = {name: _at(forecast, decided_at) for name, forecast in calibrated.items()}
     crps = {name: scores.crps(truth.returns, f.quantiles, f.levels) for name, f in after.items()}
@@ -87,6 +81,18 @@ def evaluate(
         consistency=tuple(pair for name in raw for pair in contradictions(name, after[name], truth, table.config)),
         levels=next(iter(after.values())).levels,
     )
+
+
+def _known(truth: Outcomes, families: Sequence[str]) -> NDArray[np.bool_]:
+    """Return where the outcome is known; raises DataError where too few decisions have all of theirs."""
+    known = np.isfinite(truth.returns)
+    shared = int(known.all(axis=1).sum())
+    if shared < MIN_ROWS:
+        raise DataError(
+            f"Evaluation of {truth.symbol}: {', '.join(families)} share {shared} decisions whose outcome is known at "
+            f"every horizon, {MIN_ROWS} are needed; import more bars."
+        )
+    return known
 
 
 def _groups(

@@ -35,6 +35,7 @@ def test_quantile_and_interval_scores(seed: int) -> None:
     y, quantiles = random_quantiles(seed)
     expected = scoringrules.quantile_score(y[..., None], quantiles, np.asarray(LEVELS))
     np.testing.assert_allclose(scores.pinball(y, quantiles), expected, **CLOSE)
+    np.testing.assert_allclose(scores.mean_pinball(y, quantiles), expected.mean(axis=(0, 1)), **CLOSE)
     for coverage in (0.5, 0.9):
         low, high = scores.central(quantiles, coverage)
         expected = scoringrules.interval_score(y, low, high, 1 - coverage)
