@@ -59,6 +59,17 @@ def test_a_masked_horizon_neither_acts_nor_counts(name: HeadName) -> None:
 
 
 @EVERY
+def test_the_name_of_a_masked_horizon_is_not_heard_either(name: HeadName) -> None:
+    net = denoiser(name)
+    x, level, context, mask = torch.randn(5, 3), torch.tensor(300.0), torch.randn(5, 2), torch.tensor([1.0, 0.0, 1.0])
+    before = net(x, level, mask, context)[:, [0, 2]]
+    with torch.no_grad():
+        net.head.embedding[1].mul_(-3)  # as fine-tuning a new horizon would
+    torch.testing.assert_close(net(x, level, mask, context)[:, [0, 2]], before)
+    assert not torch.allclose(net(x, level, torch.ones(3), context)[:, [0, 2]], before)
+
+
+@EVERY
 def test_every_parameter_takes_part(name: HeadName) -> None:
     net = denoiser(name)
     level = torch.rand(6) * 1000
