@@ -8,22 +8,28 @@ alone equals the same month cut from the whole, bit for bit.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fxgpt_core.common.errors import DataError
 from fxgpt_core.common.hashing import stable_hash
+from fxgpt_core.common.timeframes import Timeframe
 from fxgpt_core.features.alignment import last_known
 from fxgpt_core.features.bars import Bars, Releases, SlowerBars, Surroundings
+from fxgpt_core.features.registry import Indicator
 from fxgpt_core.features.spec import FeatureSpec
 from fxgpt_core.features.table import FeatureTable
 from fxgpt_core.market.candles import Candles
 
 Floats32 = NDArray[np.float32]
 NOTHING = Surroundings()
+REACH = 512
+"""Bars before a bar that the values of windowed indicators depend on at most."""
+
 RELEASES_REACH = np.timedelta64(31, "D")
 """How far before a block's first and after its last close releases are looked at."""
 
@@ -38,48 +44,81 @@ def months(candles: Candles) -> Iterator[tuple[np.datetime64, slice]]:
         yield month[first], slice(int(first), int(stop))
 
 
+@dataclass(frozen=True)
+class Plan:
+    """What a configuration asks of one timeframe: indicators with their parameters, what they read besides its bars,
+    how many bars before a month they learn from, where blocks start, and the hash of all of it.
+    """
+
+    chosen: tuple[tuple[Indicator, dict[str, Any]], ...]
+    reads: frozenset[str]
+    memory: int
+    warm_up: int
+    from_start: bool
+    definition: str
+
+    @classmethod
+    def of(cls, spec: FeatureSpec, bar: Timeframe, slower: Iterable[str]) -> Plan:
+        """Return the plan of a timeframe beside `slower` ones, by code."""
+        from_start = bar.minutes >= spec.whole_history_minutes
+        definition = spec.definition_hash(bar, tuple(slower))
+        return cls(tuple(spec.chosen(bar)), spec.reads(bar), spec.memory(bar), spec.warm_up, from_start, definition)
+
+
 class Blocks:
     """The blocks of one timeframe: everything that does not change from month to month, made once."""
 
-    def __init__(self, candles: Candles, spec: FeatureSpec, around: Surroundings = NOTHING) -> None:
-        bar = candles.timeframe
-        self.whole, self._warm_up, self._releases = Bars.of(candles), spec.warm_up, around.releases
-        self._from_start = bar.minutes >= spec.whole_history_minutes
-        self._reads, self._chosen, self.memory = spec.reads(bar), spec.chosen(bar), spec.memory(bar)
-        beside = around.slower.values() if "slower" in self._reads else ()
+    def __init__(self, candles: Candles, plan: Plan, around: Surroundings = NOTHING) -> None:
+        self.plan, self.whole, self._releases = plan, Bars.of(candles), around.releases
+        beside = around.slower.values() if "slower" in plan.reads else ()
         self._slower = tuple(Bars.of(other) for other in beside)
-        self.definition = spec.definition_hash(bar, tuple(around.slower))
+
+    @classmethod
+    def of(cls, candles: Candles, spec: FeatureSpec, around: Surroundings = NOTHING) -> Blocks:
+        """Return the blocks of `candles` by a configuration."""
+        return cls(candles, Plan.of(spec, candles.timeframe, around.slower), around)
 
     def bars(self, rows: slice) -> Bars:
         """Return the bars that a month's block is computed from, with what surrounds them: its own and those since its
         anchor, slower ones from `warm_up` bars before the first that is joined, releases within `RELEASES_REACH`."""
-        own = self.whole.part(slice(0 if self._from_start else max(0, rows.start - self._warm_up), rows.stop))
-        slower = tuple(_joined(own, other, self._warm_up) for other in self._slower)
-        return replace(own, slower=slower, releases=self._near(own) if "releases" in self._reads else None)
+        plan = self.plan
+        own = self.whole.part(slice(0 if plan.from_start else max(0, rows.start - plan.warm_up), rows.stop))
+        slower = tuple(_joined(own, other, plan.warm_up) for other in self._slower)
+        return replace(own, slower=slower, releases=self._near(own) if "releases" in plan.reads else None)
 
     def past(self, rows: slice, memory: int) -> Bars:
         """Return the bars that a month's fitted state is learned from: the last `memory` before it."""
         return self.whole.part(slice(max(0, rows.start - memory), rows.start))
 
-    def compute(self, rows: slice) -> tuple[Floats32, tuple[str, ...]]:
+    def compute(
+        self, rows: slice, since: int | None = None, learned: dict[str, Any] | None = None
+    ) -> tuple[Floats32, tuple[str, ...]]:
         """Return the columns of a month's bars as they come: (bars of the month, columns) float32, NaN where undefined,
-        infinite where an indicator says so (see `condition`); and their names."""
-        bars, columns = self.bars(rows), {}
+        infinite where an indicator says so (see `condition`); and their names.
+
+        `since`: only bars from this row on are wanted, and windowed indicators need not look at the whole month for
+        them. `learned`: what indicators learned for this month before; what is learned now is added.
+        """
+        first, learned = rows.start if since is None else since, {} if learned is None else learned
+        whole, columns = self.bars(rows), {}
+        count = rows.stop - first
+        near = _last(whole, count + REACH) if count + REACH < len(whole) else whole
         past: dict[int, Bars] = {}  # shared, so that what several indicators learn from it is made once
-        for indicator, parameters in self._chosen:
+        for indicator, parameters in self.plan.chosen:
             memory = indicator.memory(parameters)
-            if memory and memory not in past:
-                past[memory] = self.past(rows, memory)
-            state = indicator.learn(past[memory], parameters) if memory else None
-            for name, values in indicator.compute(bars, parameters, state).items():
+            if memory and indicator.name not in learned:
+                if memory not in past:
+                    past[memory] = self.past(rows, memory)
+                learned[indicator.name] = indicator.learn(past[memory], parameters)
+            bars = near if indicator.windowed and indicator.warm_up(parameters) <= REACH else whole
+            for name, values in indicator.compute(bars, parameters, learned.get(indicator.name)).items():
                 if values.shape != (len(bars),):
                     raise DataError(f"Indicator {indicator.name} gave {name} {values.shape} for {len(bars)} bars.")
-                columns[name] = values
-        count = rows.stop - rows.start
+                columns[name] = values[len(bars) - count :]
         out = np.empty((len(columns), count), dtype=np.float32)  # a column at a time, turned over as a whole
         with np.errstate(over="ignore"):  # what no float32 can hold is infinite
             for index, values in enumerate(columns.values()):
-                out[index] = values[len(bars) - count :]
+                out[index] = values
         return np.ascontiguousarray(out.T), tuple(columns)
 
     def _near(self, own: Bars) -> Releases | None:
@@ -90,7 +129,7 @@ class Blocks:
 
 def block_sources(candles: Candles, spec: FeatureSpec, around: Surroundings = NOTHING) -> dict[np.datetime64, str]:
     """Return for each month the hash of everything that its block is computed from, the definition aside."""
-    blocks = Blocks(candles, spec, around)
+    blocks = Blocks.of(candles, spec, around)
     return {month: _source(blocks, rows) for month, rows in months(candles)}
 
 
@@ -105,14 +144,14 @@ def compute_block(
     first, stop = (int(np.searchsorted(known_at, moment.astype("datetime64[ns]"))) for moment in (wanted, wanted + 1))
     if first == stop:
         raise DataError(f"No {candles.timeframe} bar of {candles.symbol} became known in {month}.")
-    blocks, rows = Blocks(candles, spec, around), slice(first, stop)
+    blocks, rows = Blocks.of(candles, spec, around), slice(first, stop)
     values, names = blocks.compute(rows)
-    return FeatureTable(candles.timeframe, candles.ts_utc[rows], known_at[rows], names, values, blocks.definition)
+    return FeatureTable(candles.timeframe, candles.ts_utc[rows], known_at[rows], names, values, blocks.plan.definition)
 
 
 def compute_table(candles: Candles, spec: FeatureSpec, around: Surroundings = NOTHING) -> FeatureTable:
     """Return the features of all bars, month by month; raises DataError without bars."""
-    blocks = Blocks(candles, spec, around)
+    blocks = Blocks.of(candles, spec, around)
     values: Floats32 | None = None
     names: tuple[str, ...] = ()
     for _, rows in months(candles):
@@ -122,7 +161,7 @@ def compute_table(candles: Candles, spec: FeatureSpec, around: Surroundings = NO
         values[rows] = block
     if values is None:
         raise DataError("There are no bars to compute features from.")
-    return FeatureTable(candles.timeframe, candles.ts_utc, candles.known_at, names, values, blocks.definition)
+    return FeatureTable(candles.timeframe, candles.ts_utc, candles.known_at, names, values, blocks.plan.definition)
 
 
 def join(blocks: list[FeatureTable]) -> FeatureTable:
@@ -145,12 +184,23 @@ def join(blocks: list[FeatureTable]) -> FeatureTable:
 def _source(blocks: Blocks, rows: slice) -> str:
     bars = blocks.bars(rows)
     parts: list[object] = [bars.checksum()]
-    if blocks.memory:
-        parts.append(blocks.past(rows, blocks.memory).checksum())
+    if blocks.plan.memory:
+        parts.append(blocks.past(rows, blocks.plan.memory).checksum())
     parts += [slower.bars.checksum() for slower in bars.slower]
     if bars.releases is not None:
         parts.append(bars.releases.checksum())
     return stable_hash(parts)
+
+
+def _last(bars: Bars, count: int) -> Bars:
+    """Return the last `count` bars with what surrounds them, slower ones from `REACH` before the first joined."""
+    rows = slice(len(bars) - count, len(bars))
+    slower = []
+    for beside in bars.slower:
+        row = beside.row[rows]
+        first = max(0, int(row[0]) - REACH)
+        slower.append(SlowerBars(beside.bars.part(slice(first, None)), np.where(row >= 0, row - first, -1)))
+    return replace(bars.part(rows), slower=tuple(slower), releases=bars.releases)
 
 
 def _joined(own: Bars, other: Bars, warm_up: int) -> SlowerBars:

@@ -30,7 +30,9 @@ class Indicator:
 
     What is learned from the past is frozen at the end of the previous month: `fit(past, **parameters)` sees the last
     `memory(parameters)` bars before the month (fewer, or none, early in history), and `function` gets what it returns
-    as `state=`. `reads`: "slower" and "releases" where the function looks at those of `Bars`.
+    as `state=`. `reads`: "slower" and "releases" where the function looks at those of `Bars`. `windowed`: a bar's
+    values follow from it and the 512 bars before (`blocks.REACH`) alone, to the bit as they are stored; recursive
+    averages, and running sums of TA-Lib, do not.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Indicator:
     fit: Callable[..., Any] | None = None
     memory: Callable[[Values], int] = lambda _: 0
     reads: tuple[Literal["slower", "releases"], ...] = ()
+    windowed: bool = False
 
     @property
     def formula(self) -> str:
@@ -102,6 +105,7 @@ def feature(
     fit: Callable[..., Any] | None = None,
     memory: Callable[[Values], int] = lambda _: 0,
     reads: tuple[Literal["slower", "releases"], ...] = (),
+    windowed: bool = False,
     **parameters: Parameter,
 ) -> Callable[[Callable[..., Columns]], Callable[..., Columns]]:
     """Register the decorated function as indicator `name`; further keyword arguments declare its parameters."""
@@ -110,7 +114,9 @@ def feature(
         if name in _INDICATORS:
             raise ConfigError(f"Indicator {name} is registered twice: give one of them another name.")
         declared = MappingProxyType(dict(parameters))
-        _INDICATORS[name] = Indicator(name, group, source, function, warm_up, declared, version, fit, memory, reads)
+        _INDICATORS[name] = Indicator(
+            name, group, source, function, warm_up, declared, version, fit, memory, reads, windowed
+        )
         return function
 
     return register

@@ -1,19 +1,21 @@
 """`RunningTables`: feature tables kept up to the newest bar, for a process that lives on.
 
-A new bar changes its own month and nothing else, so only that block is computed, by the same function as everywhere
-(`blocks.compute_block`), and its rows are written behind those that are there: no history is computed or copied again.
+A new bar changes its own row and nothing else. That row is computed by the same function as everywhere
+(`blocks.Blocks.compute`): recursive indicators from the month's anchor on, windowed ones from the bars that they look
+at, with what was learned for the month. It is written behind those that are there: no history is copied again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fxgpt_core.common.timeframes import Timeframe
 from fxgpt_core.features.bars import Releases
-from fxgpt_core.features.blocks import compute_block, months
+from fxgpt_core.features.blocks import Blocks, Plan, months
 from fxgpt_core.features.spec import FeatureSpec
 from fxgpt_core.features.surroundings import surroundings
 from fxgpt_core.features.table import FeatureTable
@@ -25,8 +27,8 @@ class RunningTables:
 
     def __init__(self, timeframes: Sequence[Timeframe], spec: FeatureSpec, releases: Releases | None = None) -> None:
         self._codes = tuple(bar.code for bar in timeframes)
-        self._spec, self._releases = spec, releases
-        self._definitions = spec.definition_hashes(timeframes)
+        self._releases = releases
+        self._plans = {bar.code: Plan.of(spec, bar, self._codes[at + 1 :]) for at, bar in enumerate(timeframes)}
         self._held: dict[str, _Held] = {}
         self._seen: dict[str, Candles] = {}
 
@@ -44,26 +46,32 @@ class RunningTables:
         return tables
 
     def _table(self, code: str, ordered: Mapping[str, Candles], changed: Mapping[str, np.datetime64]) -> FeatureTable:
-        bars, around = ordered[code], surroundings(ordered, code, self._releases)
+        bars, plan, around = ordered[code], self._plans[code], surroundings(ordered, code, self._releases)
         held = self._held.get(code)
         kept = int(np.searchsorted(bars.known_at, min(changed[read] for read in (code, *around.slower))))
+        blocks = Blocks(bars, plan, around)
         for month, rows in months(bars):
             if rows.stop <= kept:
                 continue
-            block = compute_block(bars, month, self._spec, around)
+            if held is None or held.month != month or kept <= rows.start:
+                since, learned = rows.start, {}
+            else:
+                since, learned = kept, held.learned
+            values, names = blocks.compute(rows, since, learned)
             if held is None:
-                held = self._held[code] = _Held(block.names, len(bars))
-            held.write(rows, block.values)
+                held = self._held[code] = _Held(names, len(bars))
+            held.write(slice(since, rows.stop), values)
+            held.month, held.learned = month, learned
         if held is None:
             empty = np.empty((0, 0), dtype=np.float32)
-            return FeatureTable(bars.timeframe, bars.ts_utc, bars.known_at, (), empty, self._definitions[code])
+            return FeatureTable(bars.timeframe, bars.ts_utc, bars.known_at, (), empty, plan.definition)
         return FeatureTable(
             bars.timeframe,
             bars.ts_utc,
             bars.known_at,
             held.names,
             held.values[: len(bars)],
-            self._definitions[code],
+            plan.definition,
         )
 
 
@@ -85,10 +93,12 @@ def _first_change(before: Candles | None, bars: Candles) -> np.datetime64:
 
 
 class _Held:
-    """Rows of one table with room behind them."""
+    """Rows of one table with room behind them; the month that was computed last, and what was learned for it."""
 
     def __init__(self, names: tuple[str, ...], rows: int) -> None:
         self.names = names
+        self.month = np.datetime64("NaT", "M")
+        self.learned: dict[str, Any] = {}
         self.values: NDArray[np.float32] = np.empty((2 * rows, len(names)), dtype=np.float32)
 
     def write(self, rows: slice, values: NDArray[np.float32]) -> None:

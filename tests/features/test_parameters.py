@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from fxgpt_core.features.alignment import last_known
 from fxgpt_core.features.bars import Bars, Releases, SlowerBars
+from fxgpt_core.features.blocks import REACH
 from fxgpt_core.features.parameters import Parameter
 from fxgpt_core.features.registry import indicators
 from fxgpt_core.market.providers.simulator import simulate
@@ -66,3 +68,31 @@ def test_every_indicator_keeps_its_word_for_all_parameters(where: float) -> None
             assert not np.isinf(values).any(), (name, column, parameters)
             known = values[:CUT].astype(np.float32)
             np.testing.assert_array_equal(part[column].astype(np.float32), known, err_msg=f"{column} {parameters}")
+
+
+@pytest.mark.parametrize("where", [0.0, 1.0, np.nan], ids=["lowest", "highest", "any"])
+def test_windowed_indicators_need_no_more_than_their_reach(where: float) -> None:
+    rng = np.random.default_rng(1)
+    rows = rng.integers(REACH + 1, len(WHOLE), 3)
+    for name, indicator in indicators().items():
+        chosen = {key: drawn(parameter, where, rng) for key, parameter in indicator.parameters.items()}
+        for parameters in (indicator.resolved(chosen), indicator.resolved({})):
+            if not indicator.windowed or indicator.warm_up(parameters) > REACH:
+                continue
+            state = indicator.learn(PAST, parameters)
+            whole = indicator.compute(WHOLE, parameters, state)
+            for row in rows:
+                near = replace(
+                    WHOLE.part(slice(row - REACH, row + 1)),
+                    slower=tuple(SlowerBars(s.bars, s.row[row - REACH : row + 1]) for s in WHOLE.slower),
+                    releases=RELEASES,
+                )
+                for column, values in indicator.compute(near, parameters, state).items():
+                    pair = np.float32(
+                        [values[-1], whole[column][row]]
+                    )  # as stored: logs of arrays of other lengths may
+                    assert np.array_equal(pair[0], pair[1], equal_nan=True), (
+                        name,
+                        column,
+                        parameters,
+                    )  # differ at 1e-16

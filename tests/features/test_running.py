@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from fxgpt_core.common.timeframes import TIMEFRAMES
-from fxgpt_core.features import running
 from fxgpt_core.features.assemble import build_dataset, candles_by_timeframe
+from fxgpt_core.features.bars import Bars
+from fxgpt_core.features.blocks import Blocks
+from fxgpt_core.features.registry import Indicator
 from fxgpt_core.features.running import RunningTables
 from fxgpt_core.features.spec import FeatureSpec
 from fxgpt_core.market.candles import Candles
@@ -27,7 +29,7 @@ def same(tables: dict[str, object], candles: Candles) -> None:
 
 def test_bar_by_bar_gives_what_all_at_once_gives() -> None:
     tables = RunningTables(LAYOUT, SPEC)
-    for known in (30, 700, 701, 702, 760, 1100, 1101, 1400):  # the last steps pass a month's end and outgrow the room
+    for known in (30, 700, 701, 702, 760, 1100, 1101, 1399, 1400):  # past months' ends, and more than there is room for
         part = CANDLES.take(slice(0, known))
         same(tables.update(candles_by_timeframe(part, LAYOUT)), part)
 
@@ -57,16 +59,30 @@ def test_a_slower_bar_that_is_corrected_or_late_changes_what_reads_it() -> None:
             np.testing.assert_array_equal(found[code].values, table.values)
 
 
-def test_a_new_bar_computes_its_own_month_only(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_bar_computes_its_own_row_and_learns_once_a_month(monkeypatch: pytest.MonkeyPatch) -> None:
     tables = RunningTables(LAYOUT[:1], SPEC)
     tables.update({"1h": CANDLES.take(slice(0, 1399))})
-    computed = []
-    real = running.compute_block
+    computed, looked_at, fitted = [], {}, []
+    real, learn, compute = Blocks.compute, Indicator.learn, Indicator.compute
 
-    def counted(*arguments: object) -> object:
-        computed.append(str(arguments[1]))
-        return real(*arguments)  # type: ignore[arg-type]
+    def counted(self: Blocks, rows: slice, *more: object) -> object:
+        values, names = real(self, rows, *more)  # type: ignore[arg-type]
+        computed.append((rows.stop, len(values)))
+        return values, names
 
-    monkeypatch.setattr(running, "compute_block", counted)
+    def learning(self: Indicator, *arguments: object) -> object:
+        fitted.append(self.name)
+        return learn(self, *arguments)  # type: ignore[arg-type]
+
+    def computing(self: Indicator, bars: Bars, *more: object) -> object:
+        looked_at[self.name] = len(bars)
+        return compute(self, bars, *more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Blocks, "compute", counted)
+    monkeypatch.setattr(Indicator, "learn", learning)
+    monkeypatch.setattr(Indicator, "compute", computing)
     tables.update({"1h": CANDLES})
-    assert computed == [str(CANDLES.known_at[-1].astype("datetime64[M]"))]
+    assert computed == [(1400, 1)]
+    assert not fitted
+    assert looked_at["volume_profile"] == 513
+    assert looked_at["rsi"] > 513  # recursive: from the month's anchor on

@@ -22,6 +22,7 @@ from fxgpt_core.features.rolling import rolling_mean
     "sma",
     group="trend",
     source="simple moving average; own rolling sums",
+    windowed=True,
     warm_up=lambda p: max(max(p["windows"]) + p["lag"] - 1, p["unit"]),
     windows=periods(90, 240, high=260),
     lag=number(10, 1, 28),

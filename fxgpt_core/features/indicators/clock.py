@@ -18,7 +18,7 @@ _COARSE = 240
 """Bars from this many minutes on close at so few times of the day that finer phases of it say nothing new."""
 
 
-@feature("clock", group="time", source="SPEC 2, time as sine and cosine", warm_up=lambda p: 0, version=2)
+@feature("clock", group="time", source="SPEC 2, time as sine and cosine", windowed=True, warm_up=lambda p: 0, version=2)
 def clock(bars: Bars) -> Columns:
     """Sine and cosine of the time of the trading day (from 17:00 New York) and of the trading week; to the close.
 
@@ -35,7 +35,7 @@ def clock(bars: Bars) -> Columns:
     return {**out, ("week_left",): minutes_to_week_close(bars.known_at) / _WEEK}
 
 
-@feature("session", group="time", source="SPEC 2, trading session", warm_up=lambda p: 0, version=2)
+@feature("session", group="time", source="SPEC 2, trading session", windowed=True, warm_up=lambda p: 0, version=2)
 def sessions(bars: Bars) -> Columns:
     """Whether Sydney, Tokyo, London or New York is at work in the bar's last minute (they overlap); below 1d."""
     if bars.timeframe.minutes >= _DAY:
@@ -44,7 +44,7 @@ def sessions(bars: Bars) -> Columns:
     return {(name,): flags.astype(np.float64) for name, flags in at_work.items()}
 
 
-@feature("session_overlap", group="time", source="SPEC 2, trading session", warm_up=lambda p: 0)
+@feature("session_overlap", group="time", source="SPEC 2, trading session", windowed=True, warm_up=lambda p: 0)
 def session_overlap(bars: Bars) -> Columns:
     """Whether two neighbouring centres are at work at once in the bar's last minute: 0 or 1; below 4h only."""
     if bars.timeframe.minutes >= _COARSE:
@@ -53,7 +53,13 @@ def session_overlap(bars: Bars) -> Columns:
     return {(f"{a.name}_{b.name}",): (at_work[a.name] & at_work[b.name]) * 1.0 for a, b in pairwise(SESSIONS)}
 
 
-@feature("session_phase", group="time", source="own: each centre's working day by its wall clock", warm_up=lambda p: 0)
+@feature(
+    "session_phase",
+    group="time",
+    source="own: each centre's working day by its wall clock",
+    windowed=True,
+    warm_up=lambda p: 0,
+)
 def session_phase(bars: Bars) -> Columns:
     """Where the bar's close lies in each centre's working day; below 4h only, 0 outside it if not said otherwise.
 
@@ -92,7 +98,7 @@ def _session_minutes(times: Times, session: Session) -> tuple[Floats, Floats]:
     return since, days * _DAY + opens - minute
 
 
-@feature("minute", group="time", source="SPEC 2, time as sine and cosine", warm_up=lambda p: 0)
+@feature("minute", group="time", source="SPEC 2, time as sine and cosine", windowed=True, warm_up=lambda p: 0)
 def minute_of_hour(bars: Bars) -> Columns:
     """Sine and cosine of the minute of the hour at which the bar closes; at 30m the cosine, from 1h on nothing."""
     length = bars.timeframe.minutes
@@ -101,7 +107,7 @@ def minute_of_hour(bars: Bars) -> Columns:
     return out if length >= 30 else {("minute_sin",): np.sin(angle), **out}
 
 
-@feature("month", group="time", source="own: turn-of-month flows", warm_up=lambda p: 0)
+@feature("month", group="time", source="own: turn-of-month flows", windowed=True, warm_up=lambda p: 0)
 def month_phase(bars: Bars) -> Columns:
     """Share of the month that is over, by trading days that turn at 17:00 New York, and nearness of its turn.
 
@@ -115,7 +121,11 @@ def month_phase(bars: Bars) -> Columns:
 
 
 @feature(
-    "market_moments", group="time", source="own: week's open and close, rollover, London fixing", warm_up=lambda p: 0
+    "market_moments",
+    group="time",
+    source="own: week's open and close, rollover, London fixing",
+    windowed=True,
+    warm_up=lambda p: 0,
 )
 def market_moments(bars: Bars) -> Columns:
     """Nearness of moments at which the market is unlike itself, exp(-minutes / scale), 1 at the moment.

@@ -32,6 +32,7 @@ def share_up(bars: Bars, period: int) -> Floats:
     "cross_timeframe",
     group="cross",
     source="own; RSI by plain sums after Cutler",
+    windowed=True,
     warm_up=lambda p: 0,
     reads=("slower",),
     window=number(20, 2, 200),

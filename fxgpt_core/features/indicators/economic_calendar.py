@@ -33,6 +33,7 @@ _Found = dict[tuple[object, ...], Floats]
     "economic_calendar",
     group="calendar",
     source="SPEC 20, scheduled releases of both currencies",
+    windowed=True,
     warm_up=lambda p: 0,
     version=2,
     reads=("releases",),

@@ -19,6 +19,7 @@ from fxgpt_core.features.rolling import rolling_mean
     "rate_of_change",
     group="oscillators",
     source="price momentum in units of volatility; TA-Lib MOM",
+    windowed=True,
     warm_up=lambda p: max(*p["lags"], p["unit"]),
     lags=periods(2, 12, 60, low=1, high=288),
     unit=number(24, 2, 200),

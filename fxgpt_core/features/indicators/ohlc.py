@@ -14,7 +14,7 @@ STILL = 1e-8
 """Share of the price below which a range counts as none: far below a tick, far above rounding."""
 
 
-@feature("ohlc", group="ohlc", source="SPEC 2, relative OHLC", warm_up=lambda p: 1, version=2)
+@feature("ohlc", group="ohlc", source="SPEC 2, relative OHLC", windowed=True, warm_up=lambda p: 1, version=2)
 def relative_ohlc(bars: Bars) -> Columns:
     """Logs of open/previous close, high/open, low/open and close/previous close.
 
@@ -31,13 +31,13 @@ def relative_ohlc(bars: Bars) -> Columns:
     }
 
 
-@feature("body", group="ohlc_same", source="SPEC 2, relative OHLC", warm_up=lambda p: 0)
+@feature("body", group="ohlc_same", source="SPEC 2, relative OHLC", windowed=True, warm_up=lambda p: 0)
 def body(bars: Bars) -> Columns:
     """Log of close/open: correlated above .98 with the log of close/previous close, hence off by default."""
     return {("close_open",): np.log(bars.close / bars.open)}
 
 
-@feature("candle", group="ohlc", source="shares of a candle's range", warm_up=lambda p: 0)
+@feature("candle", group="ohlc", source="shares of a candle's range", windowed=True, warm_up=lambda p: 0)
 def candle(bars: Bars) -> Columns:
     """Shares of the bar's range: (close - open) / (high - low), -1..1; upper and lower shadow / (high - low), 0..1.
 
@@ -51,7 +51,7 @@ def candle(bars: Bars) -> Columns:
     }
 
 
-@feature("previous_bar", group="ohlc", source="inside and outside bars, as a share", warm_up=lambda p: 1)
+@feature("previous_bar", group="ohlc", source="inside and outside bars, as a share", windowed=True, warm_up=lambda p: 1)
 def previous_bar(bars: Bars) -> Columns:
     """Common range with the bar before / range of both together, -1..1; close within the range of the bar before.
 
@@ -74,6 +74,7 @@ def previous_bar(bars: Bars) -> Columns:
     "candle_pressure",
     group="ohlc",
     source="sums of candle parts over a window / sum of ranges",
+    windowed=True,
     warm_up=lambda p: p["window"] - 1,
     window=number(10, 2, 288),
 )
@@ -94,6 +95,7 @@ def candle_pressure(bars: Bars, window: int) -> Columns:
     "range_expansion",
     group="ohlc",
     source="range of a bar against those before it",
+    windowed=True,
     warm_up=lambda p: p["window"],
     window=number(14, 2, 288),
 )

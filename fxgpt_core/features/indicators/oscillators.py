@@ -220,6 +220,7 @@ def ultimate(bars: Bars, spans: tuple[int, ...]) -> Columns:
     "aroon",
     group="oscillators",
     source="Chande 1995; TA-Lib AROON, AROONOSC",
+    windowed=True,
     warm_up=lambda p: max(p["period"], p["long"]),
     period=number(25, 2, 288),
     long=number(100, 2, 288),

@@ -63,17 +63,22 @@ INDECISION = ("doji", "high_wave", "spinning_top")
 
 def confidences(bars: Bars, patterns: Mapping[str, tuple[str, ...]]) -> dict[str, Floats]:
     """Return by name the confidence of each pattern, -1..1, NaN on the first `LOOK_BACK` bars: (bars,) each."""
+
+    def confidence(name: str, functions: tuple[str, ...]) -> Floats:
+        return bars.once(("pattern", name), lambda: _confidence(bars, name, functions))
+
+    return {name: confidence(name, functions) for name, functions in patterns.items()}
+
+
+def _confidence(bars: Bars, name: str, functions: tuple[str, ...]) -> Floats:
     import talib
 
     prices = (bars.open, bars.high, bars.low, bars.close)
-    out = {}
-    for name, functions in patterns.items():
-        # 100 for a pattern; of hikkakes 100, and 200 at the bar that confirms one.
-        full = 200.0 if name == "hikkake" else 100.0
-        found = np.sum([getattr(talib, function)(*prices) for function in functions], axis=0) / full
-        found[:LOOK_BACK] = np.nan
-        out[name] = np.clip(found, -1.0, 1.0)
-    return out
+    # 100 for a pattern; of hikkakes 100, and 200 at the bar that confirms one.
+    full = 200.0 if name == "hikkake" else 100.0
+    found = np.asarray(sum(getattr(talib, function)(*prices) for function in functions), dtype=np.float64) / full
+    found[:LOOK_BACK] = np.nan
+    return np.clip(found, -1.0, 1.0)
 
 
 @feature(

@@ -20,6 +20,7 @@ LONGEST_RUN = 12
     "efficiency",
     group="statistics",
     source="Kaufman 1995, efficiency ratio",
+    windowed=True,
     warm_up=lambda p: max(p["windows"]),
     windows=periods(10, 40, 160, low=2, high=288),
 )
@@ -38,6 +39,7 @@ def efficiency(bars: Bars, windows: tuple[int, ...]) -> Columns:
     "fractal_dimension",
     group="statistics",
     source="Ehlers 2005, FRAMA",
+    windowed=True,
     warm_up=lambda p: max(p["windows"]) - 1,
     windows=periods(32, 128, low=4, high=288),
 )
@@ -65,6 +67,7 @@ def fractal_dimension(bars: Bars, windows: tuple[int, ...]) -> Columns:
     "runs",
     group="statistics",
     source="Wald & Wolfowitz 1940, runs test",
+    windowed=True,
     warm_up=lambda p: p["window"],
     window=number(64, 8, 288),
 )
@@ -89,6 +92,7 @@ def runs(bars: Bars, window: int) -> Columns:
     "current_run",
     group="statistics",
     source="own: successive returns of one sign",
+    windowed=True,
     warm_up=lambda p: p["scale"] + LONGEST_RUN,
     scale=number(96, 2, 270),
 )
@@ -119,6 +123,7 @@ def current_run(bars: Bars, scale: int) -> Columns:
     "up_share",
     group="statistics",
     source="share of rising bars",
+    windowed=True,
     warm_up=lambda p: max(p["windows"]),
     windows=periods(16, 64, low=2, high=288),
 )

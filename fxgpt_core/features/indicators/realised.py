@@ -57,6 +57,7 @@ def upside(returns: Floats, window: int, floor: float = FLOOR) -> Floats:
     "estimators",
     group="volatility",
     source="Parkinson 1980; Garman & Klass 1980; Rogers & Satchell 1991; Yang & Zhang 2000",
+    windowed=True,
     warm_up=lambda p: max(p["windows"]),
     windows=periods(12, 48, low=2, high=288),
 )
@@ -84,6 +85,7 @@ def estimators(bars: Bars, windows: tuple[int, ...]) -> Columns:
     "jump_share",
     group="volatility",
     source="Barndorff-Nielsen & Shephard 2004, bipower variation",
+    windowed=True,
     warm_up=lambda p: max(p["windows"]),
     windows=periods(24, 192, low=3, high=288),
 )
@@ -96,6 +98,7 @@ def jumps(bars: Bars, windows: tuple[int, ...]) -> Columns:
     "jump_z",
     group="volatility",
     source="Huang & Tauchen 2005, eq. 13 (ratio statistic, tripower quarticity)",
+    windowed=True,
     warm_up=lambda p: p["window"],
     window=number(72, 4, 288),
 )
@@ -116,6 +119,7 @@ def jump_z(bars: Bars, window: int) -> Columns:
     "semivariance",
     group="volatility",
     source="Barndorff-Nielsen, Kinnebrock & Shephard 2010",
+    windowed=True,
     warm_up=lambda p: max(p["windows"]),
     windows=periods(12, 48, 192, low=2, high=288),
 )
@@ -128,6 +132,7 @@ def semivariance(bars: Bars, windows: tuple[int, ...]) -> Columns:
     "volatility_of_volatility",
     group="volatility",
     source="standard deviation of log volatility",
+    windowed=True,
     warm_up=lambda p: p["fast"] + max(p["windows"]) - 2,
     fast=number(6, 1, 48),
     windows=periods(48, 192, low=2, high=240),
@@ -142,6 +147,7 @@ def volatility_of_volatility(bars: Bars, fast: int, windows: tuple[int, ...]) ->
     "volatility_ratio",
     group="volatility",
     source="Parkinson 1980, short against long",
+    windowed=True,
     warm_up=lambda p: p["times"] * max(p["windows"]) - 1,
     windows=periods(6, 24, 72, low=1, high=96),
     times=number(4, 2, 12),
@@ -160,6 +166,7 @@ def volatility_ratio(bars: Bars, windows: tuple[int, ...], times: int) -> Column
     "volatility_rank",
     group="volatility",
     source="rank of Parkinson volatility in its own past",
+    windowed=True,
     warm_up=lambda p: max(p["windows"]) + p["past"] - 2,
     windows=periods(1, 12, low=1, high=96),
     past=number(288, 10, 400),
@@ -179,6 +186,7 @@ def volatility_rank(bars: Bars, windows: tuple[int, ...], past: int) -> Columns:
     "quarticity",
     group="volatility",
     source="Barndorff-Nielsen & Shephard 2002, realised quarticity",
+    windowed=True,
     warm_up=lambda p: max(p["windows"]),
     windows=periods(24, 192, low=2, high=288),
 )
@@ -200,6 +208,7 @@ def quarticity(bars: Bars, windows: tuple[int, ...]) -> Columns:
     "tails",
     group="volatility",
     source="Hinkley 1975 (skewness by quantiles); Hogg 1974, Crow & Siddiqui 1967 (tail width)",
+    windowed=True,
     warm_up=lambda p: p["window"],
     window=number(96, 20, 288),
 )
@@ -226,6 +235,7 @@ def tails(bars: Bars, window: int) -> Columns:
     "leverage",
     group="volatility",
     source="leverage effect: Black 1976; Bouchaud, Matacz & Potters 2001",
+    windowed=True,
     warm_up=lambda p: p["window"] + 1,
     window=number(96, 8, 287),
 )

@@ -26,6 +26,7 @@ def log_spread(bars: Bars) -> Floats:
     "relative_spread",
     group="volume",
     source="log spread - its rolling mean; against ranges",
+    windowed=True,
     warm_up=lambda p: max(*p["windows"], p["ranges"]) - 1,
     windows=periods(6, 96, low=2, high=288),
     ranges=number(24, 1, 288),
@@ -48,6 +49,7 @@ def relative_spread(bars: Bars, windows: tuple[int, ...], ranges: int) -> Column
     "spread_from_range",
     group="volume",
     source="Corwin & Schultz 2012, eq. 14 and 18",
+    windowed=True,
     warm_up=lambda p: p["window"],
     window=number(48, 4, 288),
 )
@@ -76,6 +78,7 @@ def fit_spread(past: Bars, weeks: int, **_: object) -> Floats | None:
     "seasonal_spread",
     group="seasonal",
     source="log spread - its mean at the time of week, learned from the months before",
+    windowed=True,
     warm_up=lambda p: max(p["windows"]) - 1,
     fit=fit_spread,
     memory=lambda p: BARS,

@@ -178,6 +178,7 @@ def supertrend(bars: Bars, period: int, width: float, reach: int, unit: int) -> 
     "ichimoku",
     group="trend",
     source="Hosoda 1969, without the lines drawn backwards; TA-Lib MIDPRICE",
+    windowed=True,
     warm_up=lambda p: max(max(p["fast"], p["middle"], p["slow"]) - 1 + p["middle"], p["unit"]),
     fast=number(9, 2, 100),
     middle=number(26, 2, 100),

@@ -74,6 +74,7 @@ def yang_zhang_variance(legs: Legs, window: int) -> Floats:
     "realised_volatility",
     group="volatility",
     source="root mean square of log returns",
+    windowed=True,
     warm_up=lambda p: max(p["windows"]),
     windows=periods(10, 60, low=1, high=288),
 )
@@ -86,6 +87,7 @@ def realised_volatility(bars: Bars, windows: tuple[int, ...]) -> Columns:
     "parkinson",
     group="volatility",
     source="Parkinson 1980",
+    windowed=True,
     warm_up=lambda p: p["window"] - 1,
     window=number(6, 1, 288),
 )
@@ -98,6 +100,7 @@ def parkinson(bars: Bars, window: int) -> Columns:
     "garman_klass",
     group="volatility",
     source="Garman & Klass 1980, eq. 19 without the jump",
+    windowed=True,
     warm_up=lambda p: p["window"] - 1,
     window=number(120, 1, 288),
 )
@@ -110,6 +113,7 @@ def garman_klass(bars: Bars, window: int) -> Columns:
     "yang_zhang",
     group="volatility",
     source="Yang & Zhang 2000, eq. 9 with k of eq. 10",
+    windowed=True,
     warm_up=lambda p: p["window"],
     version=2,
     window=number(20, 2, 288),
@@ -123,6 +127,7 @@ def yang_zhang(bars: Bars, window: int) -> Columns:
     "har",
     group="volatility",
     source="Corsi 2009, in logs; range version with Parkinson variances",
+    windowed=True,
     warm_up=lambda p: max(*p["returns"], *(window - 1 for window in p["ranges"])),
     version=2,
     returns=periods(12, 48, 144, low=1, high=288),

@@ -24,6 +24,7 @@ def log_volume(bars: Bars) -> Floats:
     "relative_volume",
     group="volume",
     source="log(1 + volume) - its rolling mean",
+    windowed=True,
     warm_up=lambda p: max(p["windows"]) - 1,
     windows=periods(20, 120, low=1, high=288),
 )
@@ -37,6 +38,7 @@ def relative_volume(bars: Bars, windows: tuple[int, ...]) -> Columns:
     "volume_level",
     group="volume",
     source="mean log volume, short against long",
+    windowed=True,
     warm_up=lambda p: p["times"] * max(p["windows"]) - 1,
     windows=periods(6, 48, low=1, high=96),
     times=number(6, 2, 12),
@@ -52,6 +54,7 @@ def volume_level(bars: Bars, windows: tuple[int, ...], times: int) -> Columns:
     "volume_correlation",
     group="volume",
     source="Karpoff 1987, price changes and volume",
+    windowed=True,
     warm_up=lambda p: max(p["windows"]),
     windows=periods(48, 192, low=8, high=288),
 )
@@ -69,6 +72,7 @@ def volume_correlation(bars: Bars, windows: tuple[int, ...]) -> Columns:
     "illiquidity",
     group="volume",
     source="Amihud 2002",
+    windowed=True,
     warm_up=lambda p: p["times"] * max(p["windows"]),
     windows=periods(12, 48, low=1, high=96),
     times=number(6, 2, 12),
@@ -91,6 +95,7 @@ def illiquidity(bars: Bars, windows: tuple[int, ...], times: int) -> Columns:
     "volume_trend",
     group="volume",
     source="correlation of log volume with time",
+    windowed=True,
     warm_up=lambda p: max(p["windows"]) - 1,
     windows=periods(24, 96, low=4, high=288),
 )
@@ -115,6 +120,7 @@ def _time_correlation(values: Floats, window: int) -> Floats:
     "volume_sides",
     group="volume",
     source="share of volume in rising bars",
+    windowed=True,
     warm_up=lambda p: max(p["windows"]),
     windows=periods(24, 96, low=2, high=288),
 )
@@ -139,6 +145,7 @@ def volume_sides(bars: Bars, windows: tuple[int, ...]) -> Columns:
     "volume_character",
     group="volume",
     source="dispersion and persistence of log volume",
+    windowed=True,
     warm_up=lambda p: p["window"],
     window=number(96, 8, 287),
 )
@@ -155,6 +162,7 @@ def volume_character(bars: Bars, window: int) -> Columns:
     "effort_result",
     group="volume",
     source="volume-spread analysis after Wyckoff; Williams 1993",
+    windowed=True,
     warm_up=lambda p: p["window"] + p["mean"] - 2,
     window=number(48, 8, 240),
     mean=number(8, 2, 48),
@@ -199,6 +207,7 @@ def fit_volume(past: Bars, weeks: int, **_: object) -> Floats | None:
     "seasonal_volume",
     group="seasonal",
     source="log volume - its mean at the time of week, learned from the months before",
+    windowed=True,
     warm_up=lambda p: max(p["windows"]) - 1,
     fit=fit_volume,
     memory=lambda p: BARS,

@@ -17,6 +17,7 @@ FAR = 50.0
     "volume_profile",
     group="volume_profile",
     source="Steidlmayer's market profile on volume; value area after Dalton, Jones & Dalton 1990",
+    windowed=True,
     warm_up=lambda p: max(*p["windows"], p["period"] + 1) - 1,
     windows=periods(96, 288, low=10, high=288),
     bins=number(32, 8, 200),
