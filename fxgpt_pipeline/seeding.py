@@ -29,7 +29,8 @@ def repeat_with_seeds(lineage: Lineage, family: str, count: int, progress: Progr
     """Run a family's walk-forward with `count` seeds, the official one among them; stores and returns the spread.
 
     Further seeds follow the official one; their folds stay in the lake under names of their own, so an interrupted
-    run carries on. A family whose first fold comes out the same to the bit takes no random draw and is not run again.
+    run carries on. A family whose folds all come out the same to the bit with a second seed takes no random draw, and
+    no third one is run; a single fold would not tell, where a model falls back to its yardstick.
     Raises DataError where the symbol's evaluation is out of date, BadInputError for another family than it has.
     """
     symbol, documents = lineage.symbol, lineage.workspace.documents
@@ -44,11 +45,10 @@ def repeat_with_seeds(lineage: Lineage, family: str, count: int, progress: Progr
     official, lake = read_walk_forward(lineage.workspace.lake, symbol, family), lineage.workspace.lake
     forecasts = {first: read_span(lake, CALIBRATED, symbol, family)}
     for seed in range(first + 1, first + count):
-        begun = walk_forward_forecasts(lineage, entry, progress, seed, most=1)
-        if same_forecasts(begun.forecast.take(begun.fold == 0), official.forecast):
-            forecasts[seed] = forecasts[first]
+        folds = walk_forward_forecasts(lineage, entry, progress, seed)
+        forecasts[seed] = _calibrated(lineage, folds)
+        if same_forecasts(folds.forecast, official.forecast):
             break
-        forecasts[seed] = _calibrated(lineage, walk_forward_forecasts(lineage, entry, progress, seed))
     baselines = {name: read_span(lake, CALIBRATED, symbol, name) for name in lineage.baselines if name != family}
     outcomes = Outcomes.from_dataset(lineage.dataset())
     spread = seed_spread(symbol, family, forecasts, baselines, outcomes, lineage.settings.evaluation)

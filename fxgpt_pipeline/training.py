@@ -33,12 +33,11 @@ from fxgpt_pipeline.stages import walk_forward as walk_forward_key
 
 
 def walk_forward_forecasts(
-    lineage: Lineage, entry: FamilyEntry, progress: Progress, seed: int | None = None, most: int | None = None
+    lineage: Lineage, entry: FamilyEntry, progress: Progress, seed: int | None = None
 ) -> WalkForward:
     """Forecast every fold of a symbol by one family; finished folds made from the same inputs are kept.
 
-    With a `seed` of its own the forecasts are kept apart from the official ones, whose seed is the settings'; `most`
-    stops after so many folds.
+    With a `seed` of its own the forecasts are kept apart from the official ones, whose seed is the settings'.
     """
     dataset, fingerprint = lineage.dataset(), lineage.fingerprint(walk_forward_key(entry.name))
     splits = walk_forward(dataset, lineage.settings.walk_forward)
@@ -49,7 +48,7 @@ def walk_forward_forecasts(
         dataset,
         entry,
         lineage.family_config(entry.name),
-        splits[:most],
+        splits,
         FoldStore(lineage.workspace.lake, lineage.symbol, entry.name, fingerprint, inputs, kept),
         _plan(lineage, entry, fingerprint if seed is None else f"{fingerprint}_{seed}", own),
         lineage.workspace.clock,
