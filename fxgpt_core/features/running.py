@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fxgpt_core.common.errors import DataError
 from fxgpt_core.common.timeframes import Timeframe
 from fxgpt_core.features.bars import Releases
 from fxgpt_core.features.blocks import Blocks, Plan, months
@@ -44,6 +45,23 @@ class RunningTables:
         tables = {code: self._table(code, ordered, changed) for code in self._codes}
         self._seen = ordered
         return tables
+
+    def resume(self, candles: Mapping[str, Candles], tables: Mapping[str, FeatureTable]) -> None:
+        """Take over what was computed before, by the lake say: afterwards only the running month is computed again.
+
+        `candles` and `tables` of every timeframe by code, of the same bars. Raises DataError where they are not, or
+        where a table is of another configuration.
+        """
+        for code in self._codes:
+            bars, table = candles[code], tables[code]
+            if len(bars) != len(table) or (bars.ts_utc != table.ts_utc).any():
+                raise DataError(f"The {code} table has {len(table)} rows, not those of the {len(bars)} {code} bars.")
+            if table.definition_hash != self._plans[code].definition:
+                raise DataError(f"The {code} table was computed with another configuration: compute it again.")
+            if len(table):
+                self._held[code] = _Held(table.names, len(table))
+                self._held[code].write(slice(0, len(table)), table.values)
+        self._seen = {code: candles[code] for code in self._codes}
 
     def _table(self, code: str, ordered: Mapping[str, Candles], changed: Mapping[str, np.datetime64]) -> FeatureTable:
         bars, plan, around = ordered[code], self._plans[code], surroundings(ordered, code, self._releases)
@@ -83,6 +101,8 @@ def _first_change(before: Candles | None, bars: Candles) -> np.datetime64:
     same = np.ones(shared, dtype=bool)
     for name in ("ts_utc", "open", "high", "low", "close", "volume", "spread"):
         left, right = getattr(before, name)[:shared], getattr(bars, name)[:shared]
+        if np.array_equal(left.view(np.int64), right.view(np.int64)):  # bits are compared fast, NaN and all
+            continue
         equal = left == right
         same &= equal if name == "ts_utc" else equal | (np.isnan(left) & np.isnan(right))
     first = shared if same.all() else int(np.argmin(same))
