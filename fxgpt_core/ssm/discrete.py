@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 Discretisation = Literal["zoh", "bilinear"]
 
@@ -34,12 +35,10 @@ class Discrete:
         re, im, gain_re, gain_im = (part.to(dtype) for part in parts)
         return re, im, gain_re, gain_im
 
-    def powers(self, exponents: Tensor, dtype: torch.dtype) -> Tensor:
-        """Return Ā to the integer `exponents` (count,): complex (channels, count, pairs) with parts in `dtype`."""
-        times = exponents[:, None]
-        turned = self.turns[:, None] * times
-        phase = _TURN * (turned - torch.round(turned))
-        return torch.polar(torch.exp((self.log_modulus[:, None] * times).to(dtype)), phase.to(dtype))
+    def powers(self, step: int, count: int, dtype: torch.dtype) -> Tensor:
+        """Return Ā^0, Ā^step .. Ā^((count - 1) step): complex (channels, count, pairs) with parts in `dtype`."""
+        table: Tensor = _Powers.apply(self.log_modulus, self.turns, step, count, dtype)  # type: ignore[no-untyped-call]
+        return table
 
     def gain(self, dtype: torch.dtype) -> Tensor:
         """Return B̄ as complex (channels, pairs) with parts in `dtype`."""
@@ -48,6 +47,39 @@ class Discrete:
     def channels(self, part: slice) -> Discrete:
         """Return the channels in `part`."""
         return Discrete(self.log_modulus[part], self.turns[part], self.gain_re[part], self.gain_im[part])
+
+
+class _Powers(torch.autograd.Function):
+    """A table of powers by doubling: one product an entry, and one in the backward pass.
+
+    The factors Ā^(2^k step) are squared in double precision, so an entry has seen no more than log2(count) roundings.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, log_modulus: Tensor, turns: Tensor, step: int, count: int, dtype: torch.dtype) -> Tensor:
+        channels, pairs = turns.shape
+        table = torch.empty(channels, count, pairs, dtype=dtype.to_complex(), device=turns.device)
+        table[:, 0] = 1
+        turned = turns * step
+        factor = torch.polar(torch.exp(log_modulus * step), _TURN * (turned - torch.round(turned)))
+        filled = 1
+        while filled < count:
+            more = min(filled, count - filled)
+            torch.mul(table[:, :more], factor.to(table.dtype)[:, None], out=table[:, filled : filled + more])
+            filled, factor = filled + more, factor * factor
+        ctx.save_for_backward(table)
+        ctx.step = step
+        return table
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        (table,) = ctx.saved_tensors
+        channels, count, pairs = table.shape
+        moved = torch.view_as_real(grad * table.conj()).reshape(channels, count, 2 * pairs)
+        exponents = ctx.step * torch.arange(count, dtype=moved.dtype, device=moved.device)
+        summed = torch.matmul(exponents, moved).reshape(channels, pairs, 2).double()
+        return summed[..., 0], _TURN * summed[..., 1], None, None, None
 
 
 def discretise(decay: Tensor, frequency: Tensor, dt: Tensor, method: Discretisation) -> Discrete:

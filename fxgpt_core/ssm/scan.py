@@ -78,7 +78,6 @@ def _scan(
     """
     tables = Tables.build(discrete, min(chunk, u.shape[-1]), u.dtype)
     weights, gain = 2 * torch.view_as_complex(readout)[:, None], discrete.gain(u.dtype)[:, None]
-    first = discrete.powers(torch.ones(1, device=u.device), u.dtype)  # Ā: (channels, 1, pairs)
     pieces = torch.split(u, tables.width, dim=-1)
     kernel = tables.respond(weights * gain, tables.width)[:, 0]  # (channels, width)
     out, kept = [], []
@@ -86,12 +85,12 @@ def _scan(
         bars = piece.shape[-1]
         y = causal_convolution(piece, kernel[:, :bars])
         if state is not None:
-            y = y + tables.respond(weights * first * state, bars)
+            y = y + tables.respond(weights * tables.power(1) * state, bars)
         out.append(y)
         if keep != "none" or i + 1 < len(pieces):
             arrived = tables.gather(piece) * gain
             if state is not None:
-                arrived = arrived + state * discrete.powers(torch.full((1,), float(bars), device=u.device), u.dtype)
+                arrived = arrived + state * tables.power(bars)
             state = arrived
             if keep == "all" or (keep == "last" and i + 1 == len(pieces)):
                 kept.append(state)
@@ -101,7 +100,7 @@ def _scan(
 
 @dataclass(frozen=True)
 class Tables:
-    """Powers of Ā for chunks of up to `width` bars: `inner` Ā^0 .. Ā^(w-1), `outer` Ā^0, Ā^w, Ā^2w ..
+    """Powers of Ā for chunks of up to `width` bars: `inner` Ā^0 .. Ā^(w-1), `outer` Ā^0, Ā^w, Ā^2w .. past the width.
 
     Both complex, (channels, powers, pairs).
     """
@@ -113,10 +112,14 @@ class Tables:
     @classmethod
     def build(cls, discrete: Discrete, width: int, dtype: torch.dtype) -> Tables:
         """Compute both tables."""
-        step, device = _inner(width), discrete.turns.device
-        inner = discrete.powers(torch.arange(step, device=device), dtype)
-        outer = discrete.powers(torch.arange(0, width, step, device=device), dtype)
-        return cls(width, inner, outer)
+        step = _inner(width)
+        return cls(width, discrete.powers(1, step, dtype), discrete.powers(step, -(-(width + step) // step), dtype))
+
+    def power(self, bars: int) -> Tensor:
+        """Return Ā^bars, bars <= width: complex (channels, 1, pairs)."""
+        step = self.inner.shape[1]
+        whole, rest = self.outer[:, bars // step, None], bars % step
+        return whole * self.inner[:, rest, None] if rest else whole
 
     def respond(self, start: Tensor, bars: int) -> Tensor:
         """Return Re sum_n start_n Ā_n^k for k = 0 .. bars - 1: `start` (channels, rows, pairs) complex ->
