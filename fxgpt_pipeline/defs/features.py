@@ -50,7 +50,10 @@ def _odd(summary: "FeaturesSummary") -> dg.TableMetadataValue:
 
 def build(parts: Parts) -> list[Any]:
     """Return the feature assets and their checks."""
+    return [_tables(parts), _targets(parts), _no_look_ahead(parts), _warm_up_suffices(parts)]
 
+
+def _tables(parts: Parts) -> dg.AssetsDefinition:
     @parts.asset(
         TABLES,
         description="Multi-timeframe features, one table a timeframe; each row is usable from its bar's close on. "
@@ -82,6 +85,10 @@ def build(parts: Parts) -> list[Any]:
             },
         )
 
+    return tables
+
+
+def _targets(parts: Parts) -> dg.AssetsDefinition:
     @parts.asset(
         TARGETS,
         description="Log returns over each horizon in units of the volatility yardstick, with the true end of every "
@@ -102,6 +109,10 @@ def build(parts: Parts) -> list[Any]:
             {"dagster/row_count": summary.rows, "usable_bars": summary.usable, "labels_by_horizon": labels},
         )
 
+    return targets
+
+
+def _no_look_ahead(parts: Parts) -> dg.AssetChecksDefinition:
     @parts.check(
         TABLES,
         "no_look_ahead",
@@ -130,6 +141,11 @@ def build(parts: Parts) -> list[Any]:
             },
         )
 
+    made: dg.AssetChecksDefinition = no_look_ahead
+    return made
+
+
+def _warm_up_suffices(parts: Parts) -> dg.AssetChecksDefinition:
     @parts.check(
         TABLES,
         "warm_up_suffices",
@@ -150,4 +166,5 @@ def build(parts: Parts) -> list[Any]:
             metadata={"months": report.months, "changes": [found.sentence for found in report.found]},
         )
 
-    return [tables, targets, no_look_ahead, warm_up_suffices]
+    made: dg.AssetChecksDefinition = warm_up_suffices
+    return made
