@@ -19,10 +19,11 @@ from fxgpt_core.features.dataset import Dataset
 from fxgpt_core.features.outcomes import Outcomes
 from fxgpt_core.market.events.files import IMPACTS
 from fxgpt_core.models.walk_forward import DATASET, read_walk_forward
+from fxgpt_pipeline.brokers import broker_of
 from fxgpt_pipeline.lineage import Lineage
 from fxgpt_pipeline.stages import SCORES, backtest, calibrated
 
-EVALUATION, TRADES = "evaluation", "trades"
+EVALUATION, TRADES, ORDERS, FILLS = "evaluation", "trades", "orders", "fills"
 _CURVE_POINTS = 500
 
 
@@ -90,23 +91,20 @@ def regime_labels(dataset: Dataset) -> dict[str, Labels]:
 
 
 def backtest_family(lineage: Lineage, family: str) -> BacktestResult:
-    """Trade a family's calibrated out-of-sample forecasts after costs; stores summary and trades."""
+    """Trade a family's calibrated out-of-sample forecasts after costs; stores summary, trades, orders and fills."""
     lake, symbol = lineage.workspace.lake, lineage.symbol
     result = run_backtest(
         lineage.candles(),
         read_span(lake, CALIBRATED, symbol, family),
         lineage.settings.backtest,
         lineage.asset.costs,
+        broker=broker_of(lineage),
         seed=lineage.settings.seed,
     )
     keys = {"symbol": symbol, "family": family}
-    lake.write(TRADES, keys, "span=all", pa.Table.from_pandas(result.trades, preserve_index=False))
-    step = max(1, len(result.equity) // _CURVE_POINTS)
-    curve = {
-        "times": [str(t) for t in result.known_at[::step].astype("datetime64[s]")],
-        "equity": [round(float(value), 4) for value in result.equity[::step]],
-    }
+    for name, frame in ((TRADES, result.trades), (ORDERS, result.orders), (FILLS, result.fills)):
+        lake.write(name, keys, "span=all", pa.Table.from_pandas(frame, preserve_index=False))
     fingerprint = lineage.fingerprint(backtest(family))
-    document = {**result.summary(), "curve": curve}
+    document = {**result.summary(), "curve": result.curve(_CURVE_POINTS)}
     lineage.workspace.documents.write(backtest_name(family), symbol, document, fingerprint)
     return result

@@ -13,6 +13,7 @@ from fxgpt_core.features.spec import FeatureSpec
 from fxgpt_core.models.registry import FAMILIES, family
 from fxgpt_core.store.asset_config import AssetConfig
 from fxgpt_core.store.config import family_values, feature_values, validate
+from fxgpt_pipeline.brokers import instruments_setting
 from fxgpt_pipeline.settings import Settings, load_settings
 from fxgpt_pipeline.stages import CANDLES, Key, Stage, build_stages
 
@@ -97,6 +98,7 @@ class Lineage:
             "features": list(self.spec.definition_hashes(self.timeframes).values()),
             "releases": self._releases_fingerprint() if name == "releases" else None,
             "aliases": self._aliases() if name == "aliases" else None,
+            "instruments": instruments_setting(self) if name == "instruments" else None,
             "costs": self.asset.costs.model_dump(mode="json"),
             "acknowledged_alarms": [entry.model_dump(mode="json") for entry in self.asset.acknowledged_alarms],
         }

@@ -74,7 +74,13 @@ def build_stages(families: Iterable[str]) -> Mapping[Key, Stage]:
         stages += [
             Stage(walk_forward(name), (TABLES, TARGETS), ("walk_forward", "seed"), name),
             Stage(calibrated(name), (walk_forward(name),), ("calibration",), name, code_version="2"),
-            Stage(backtest(name), (calibrated(name), CANDLES), ("backtest", "costs"), name),
+            Stage(
+                backtest(name),
+                (calibrated(name), CANDLES),
+                ("backtest", "costs", "instruments"),
+                name,
+                code_version="2",
+            ),
         ]
     stages += [
         Stage(

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from fxgpt_core.backtest import layout
+from fxgpt_core.backtest.book import Book, Leg, make_book
+from fxgpt_core.backtest.charges import as_mid, charges
 from fxgpt_core.backtest.config import BacktestConfig
-from fxgpt_core.backtest.engine import Rules, Simulation, Trade, engine
+from fxgpt_core.backtest.conversion import RateSource
+from fxgpt_core.backtest.engine import Simulation, engine
 from fxgpt_core.backtest.metrics import (
     bootstrap_intervals,
     curve_metrics,
@@ -17,12 +23,36 @@ from fxgpt_core.backtest.metrics import (
     random_direction_p,
     trade_metrics,
 )
-from fxgpt_core.backtest.result import TRADE_COLUMNS, BacktestResult, Status
-from fxgpt_core.backtest.signals import Signals, make_signals
+from fxgpt_core.backtest.orders import orders_and_fills
+from fxgpt_core.backtest.result import BacktestResult, Status
+from fxgpt_core.backtest.signals import make_signals
+from fxgpt_core.backtest.trades import trades_frame
+from fxgpt_core.common.errors import BadInputError, DataError
 from fxgpt_core.common.forecast import Forecast
 from fxgpt_core.market.candles import Candles
+from fxgpt_core.market.instrument_config import InstrumentsConfig, shipped_instruments
 from fxgpt_core.market.instruments import instrument
+from fxgpt_core.market.market_hours import MarketHours, market_hours
 from fxgpt_core.store.asset_config import Costs
+
+
+def no_rates(symbol: str) -> Candles | None:
+    """Know no pair but the traded one."""
+    return None
+
+
+@dataclass(frozen=True)
+class Broker:
+    """What is the same for every pair of an account: instruments, holidays, and where conversion rates come from."""
+
+    instruments: InstrumentsConfig
+    hours: MarketHours
+    rates: RateSource = no_rates
+
+    @classmethod
+    def shipped(cls, rates: RateSource = no_rates) -> Broker:
+        """Return the broker of the configuration that ships with the product."""
+        return cls(shipped_instruments(), market_hours(), rates)
 
 
 def run_backtest(
@@ -31,128 +61,151 @@ def run_backtest(
     config: BacktestConfig,
     costs: Costs,
     *,
-    pip: float | None = None,
+    broker: Broker | None = None,
     seed: int = 0,
 ) -> BacktestResult:
-    """Trade calibrated out-of-sample forecasts on the bars they were made from and account for costs.
+    """Trade calibrated out-of-sample forecasts on the bars they were made from and account for every cost.
 
-    The account is kept in the pair's quote currency and starts with `initial_cash` units of the base currency, so that
-    sizes mean the same for every pair. Costs in pips become a share of the first open: spread plus twice the slippage
-    per round trip. `pip`: price of one pip, by default the instrument's. `seed` steers the bootstrap.
+    The account starts with `initial_cash` in `account_currency`; profits of a pair quoted in another currency are
+    converted at the rate known at the time, from the bars that `broker.rates` gives. `seed` steers the bootstrap.
     Forecasts without direction trade nothing and give the status "n/a: no direction".
 
-    Raises DataError when the forecasts do not belong to these bars or none of them is calibrated.
+    Raises DataError when the forecasts do not belong to these bars, when none of them is calibrated, or when a pair
+    that converts profits is missing; BadInputError when the engine `backtesting` cannot model what is asked.
     """
-    signals = make_signals(candles, forecast, config)
-    step = instrument(candles.symbol).pip if pip is None else pip
-    rules = _rules(signals.candles, config, costs, step)
-    signals = _worth_its_spread(signals, rules)
-    if signals.directional and signals.direction.any():
-        simulation = engine(config.engine).simulate(signals, rules)
+    at = broker or Broker.shipped()
+    leg = prepare(candles, forecast, config, costs, at)
+    return _result([leg], [forecast], config, [costs], at, seed)
+
+
+def run_portfolio(
+    parts: Sequence[tuple[Candles, Forecast, Costs]],
+    config: BacktestConfig,
+    *,
+    broker: Broker | None = None,
+    seed: int = 0,
+) -> BacktestResult:
+    """Trade several pairs on one capital: sizes follow the common equity and margin; the ledger only.
+
+    `parts`: bars, forecasts and costs of each pair, with one base timeframe and one commission. The result's symbol
+    joins the pairs; raises as `run_backtest`, and BadInputError for a pair that comes twice.
+    """
+    at = broker or Broker.shipped()
+    symbols = [candles.symbol for candles, _, _ in parts]
+    if len(set(symbols)) != len(symbols) or not symbols:
+        raise BadInputError(f"A portfolio needs each of its pairs once; given {', '.join(symbols) or 'none'}.")
+    legs = [prepare(candles, forecast, config, costs, at) for candles, forecast, costs in parts]
+    return _result(legs, [part[1] for part in parts], config, [part[2] for part in parts], at, seed)
+
+
+def prepare(candles: Candles, forecast: Forecast, config: BacktestConfig, costs: Costs, broker: Broker) -> Leg:
+    """Return one pair of a book: signals of `forecast` and the costs of trading them."""
+    pair = instrument(candles.symbol, broker.instruments)
+    charge = charges(candles, pair, costs, broker.instruments, broker.hours)
+    mid = as_mid(candles, charge.half)
+    round_trip = 2 * (charge.half + charge.slip) / mid.close + 2e-6 * costs.commission_per_million
+    signals = make_signals(mid, forecast, config, round_trip)
+    rows = slice(signals.first, signals.first + len(signals.candles))
+    return Leg(pair, signals, charge.take(rows), costs.commission_per_million)
+
+
+def _result(
+    legs: Sequence[Leg], forecasts: Sequence[Forecast], config: BacktestConfig, costs: Sequence[Costs], broker: Broker,
+    seed: int,
+) -> BacktestResult:  # fmt: skip
+    directional = any(leg.signals.directional for leg in legs)
+    book = make_book(legs, config, broker.rates, broker.hours)
+    if any(leg.signals.direction.any() for leg in legs):
+        simulation = engine(config.engine).simulate(book)
     else:
-        simulation = Simulation((), np.full(len(signals.candles), rules.cash))
-    status: Status = "traded" if simulation.trades else "no trades" if signals.directional else "n/a: no direction"
-    trades = trades_frame(simulation.trades, signals)
+        simulation = Simulation(np.zeros(0, dtype=layout.TRADE), np.full(len(book.times), book.cash))
+    trades = trades_frame(simulation, book)
+    status: Status = "traded" if len(trades) else "no trades" if directional else "n/a: no direction"
+    orders, fills = orders_and_fills(trades)
     return BacktestResult(
-        symbol=candles.symbol,
-        family=forecast.family,
-        horizon=signals.horizon,
+        symbol="+".join(leg.pair.symbol for leg in legs),
+        family="+".join(sorted({forecast.family for forecast in forecasts})),
+        horizon=legs[0].signals.horizon,
         engine=config.engine,
+        currency=config.account_currency,
         status=status,
         trades=trades,
-        known_at=signals.candles.known_at,
+        orders=orders,
+        fills=fills,
+        known_at=book.closes,
         equity=simulation.equity,
-        initial_cash=rules.cash,
-        metrics=_metrics(simulation, signals, rules, config, seed),
-        intervals=_intervals(simulation, signals, rules, config, seed),
-        costs={
-            "spread_paid": float(trades["spread_cost"].sum()),
-            "commission_paid": float(trades["commission"].sum()),
-            "share_of_cash": float((trades["spread_cost"].sum() + trades["commission"].sum()) / rules.cash),
-            "spread_pips": costs.spread_pips,
-            "slippage_pips": costs.slippage_pips,
-            "commission_per_million": costs.commission_per_million,
-        },
-        rows=signals.rows,
-        uncalibrated=signals.uncalibrated,
+        path=simulation.path,
+        initial_cash=book.cash,
+        metrics=_metrics(simulation, trades, book, config, seed),
+        intervals=_intervals(simulation, book, config, seed),
+        costs=_costs(trades, book, costs),
+        refused={"margin": simulation.refused, "too_small": simulation.too_small},
+        rows=sum(leg.signals.rows for leg in legs),
+        uncalibrated=sum(leg.signals.uncalibrated for leg in legs),
     )
 
 
+def _costs(trades: pd.DataFrame, book: Book, costs: Sequence[Costs]) -> dict[str, float]:
+    paid = {
+        "spread_paid": float(trades["spread_cost"].sum()),
+        "slippage_paid": float(trades["slippage_cost"].sum()),
+        "commission_paid": float(trades["commission"].sum()),
+        "swap_paid": float(-trades["swap"].sum()),
+    }
+    total = sum(paid.values())
+    charged = {} if len(costs) > 1 else {
+        "spread_pips": costs[0].spread_pips,
+        "slippage_pips": costs[0].slippage_pips,
+        "commission_per_million": costs[0].commission_per_million,
+    }  # fmt: skip
+    return {**paid, "total_paid": total, "share_of_cash": total / book.cash, **charged}
+
+
 def _metrics(
-    simulation: Simulation, signals: Signals, rules: Rules, config: BacktestConfig, seed: int
+    simulation: Simulation, trades: pd.DataFrame, book: Book, config: BacktestConfig, seed: int
 ) -> dict[str, float | None]:
-    bars = signals.candles
+    hold = [float(leg.signals.candles.close[-1] / leg.signals.candles.open[0] - 1) for leg in book.parts]
+    gross = trades["gross_pnl"].to_numpy(dtype=np.float64)
     return {
-        **curve_metrics(bars.known_at, simulation.equity, rules.cash),
-        **trade_metrics(simulation.trades, len(bars)),
-        "buy_and_hold": float(bars.close[-1] / bars.open[0] - 1),
-        "random_direction_p": random_direction_p(
-            simulation.trades, lambda trade: _gross(trade, signals), config.bootstrap_draws, seed
-        ),
+        **curve_metrics(book.closes, simulation.equity, book.cash),
+        **trade_metrics(trades, len(book.times)),
+        "gross_return": float(gross.sum() / book.cash),
+        "buy_and_hold": float(np.mean(hold)),
+        "random_direction_p": random_direction_p(gross, config.bootstrap_draws, seed),
     }
 
 
 def _intervals(
-    simulation: Simulation, signals: Signals, rules: Rules, config: BacktestConfig, seed: int
+    simulation: Simulation, book: Book, config: BacktestConfig, seed: int
 ) -> dict[str, tuple[float, float] | None]:
-    if not simulation.trades:
+    if not len(simulation.trades):
         return {"return": None, "sharpe": None}
-    daily = daily_returns(signals.candles.known_at, simulation.equity, rules.cash)
+    daily = daily_returns(book.closes, simulation.equity, book.cash)
     return bootstrap_intervals(
         daily, config.bootstrap_draws, config.bootstrap_block_days, config.confidence_level, seed
     )
 
 
-def _rules(bars: Candles, config: BacktestConfig, costs: Costs, pip: float) -> Rules:
-    price = float(bars.open[0])
-    return Rules(
-        cash=config.initial_cash * price,
-        spread=(costs.spread_pips + 2 * costs.slippage_pips) * pip / price,
-        commission=costs.commission_per_million / 1e6,
-        size_fraction=config.size_fraction,
-        lot_units=config.lot_units,
-        leverage=config.leverage,
+def chart(candles: Candles, forecast: Forecast, config: BacktestConfig, costs: Costs, page: Path) -> pd.Series[Any]:
+    """Write backtesting.py's interactive chart of the same signals to `page` and return its own statistics.
+
+    Within its model: the spread in pips at all hours, no swap, no slippage by volatility, an account in the pair's
+    quote currency that starts with `initial_cash` units of the base currency. Its figures therefore differ from the
+    ledger's; the trades are the same where these costs are. The page opens offline.
+
+    Raises DataError as `run_backtest`, and when there is nothing to draw.
+    """
+    from fxgpt_core.backtest.backtesting_py import BacktestingPy
+
+    broker = Broker.shipped()
+    pair = instrument(candles.symbol, broker.instruments)
+    slippage = costs.slippage_pips if config.take_profit is None else 0.0
+    plain = costs.model_copy(
+        update={"spread": "constant", "swap": False, "slippage_volatility": 0.0, "slippage_pips": slippage}
     )
-
-
-def _worth_its_spread(signals: Signals, rules: Rules) -> Signals:
-    """Leave out trades whose target lies within the spread: they could only lose."""
-    out_of_reach = -np.expm1(-signals.target) <= rules.spread  # False where there is no target
-    return replace(signals, direction=np.where(out_of_reach, 0, signals.direction))
-
-
-def _gross(trade: Trade, signals: Signals) -> float:
-    fill = float(signals.candles.open[trade.entry_bar])
-    return trade.direction * trade.units * (trade.exit_price - fill)
-
-
-def trades_frame(trades: Sequence[Trade], signals: Signals) -> pd.DataFrame:
-    """Return the trades with times and cost split: `TRADE_COLUMNS`, one row each."""
-    bars = signals.candles
-    opens = np.r_[bars.ts_utc, bars.known_at[-1:]]  # an exit after the last bar happens at its close
-    records = [
-        (
-            bars.known_at[t.decision_bar],
-            opens[t.entry_bar],
-            opens[t.exit_bar],
-            t.direction,
-            t.units,
-            float(bars.open[t.entry_bar]),
-            t.entry_price,
-            t.exit_price,
-            _gross(t, signals),
-            t.units * abs(t.entry_price - float(bars.open[t.entry_bar])),
-            t.commission,
-            t.pnl,
-            t.pnl / (t.units * t.entry_price),
-            t.exit_bar - t.entry_bar,
-            float(signals.confidence[t.decision_bar]),
-            float(signals.strength[t.decision_bar]),
-            t.reason,
-        )
-        for t in trades
-    ]
-    frame = pd.DataFrame.from_records(records, columns=list(TRADE_COLUMNS))
-    for name in TRADE_COLUMNS[:3]:
-        frame[name] = pd.DatetimeIndex(frame[name].astype("datetime64[ns]")).tz_localize("UTC")
-    return frame
+    leg = prepare(candles, forecast, config, plain, broker)
+    if not leg.signals.direction.any():
+        raise DataError(f"The forecasts of {forecast.family} for {candles.symbol} trade nothing: there is no chart.")
+    cash = config.initial_cash * float(leg.signals.candles.open[0])
+    account = config.model_copy(update={"account_currency": pair.quote, "initial_cash": cash})
+    return BacktestingPy().report(make_book([leg], account, broker.rates, broker.hours), page)

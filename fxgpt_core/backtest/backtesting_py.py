@@ -1,16 +1,24 @@
-"""Engine on backtesting.py 0.6 (AGPL-3.0): one strategy that replays the signals, filled at the next open."""
+"""Engine on backtesting.py 0.6 (AGPL-3.0): one strategy that replays the signals, filled at the next open.
+
+backtesting.py knows one price per bar and charges its own `spread` at the entry alone, as a share of the price. Here
+half the spread and the slippage go into its commission function, which it calls for either side, so that a round trip
+pays what the ledger charges; stops and targets are handed over as the mid prices at which bid or ask touch them.
+"""
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from fxgpt_core.backtest.engine import Rules, Simulation, Trade, bracket
-from fxgpt_core.backtest.signals import Signals
-from fxgpt_core.market.candles import Candles
+from fxgpt_core.backtest import layout
+from fxgpt_core.backtest.book import Book
+from fxgpt_core.backtest.engine import Simulation
+from fxgpt_core.common.errors import BadInputError
 
 
 class BacktestingPy:
@@ -23,60 +31,161 @@ class BacktestingPy:
 
     name = "backtesting"
 
-    def simulate(self, signals: Signals, rules: Rules) -> Simulation:
-        """Return trades and equity; see `engine` for the rules."""
-        backtest_class, strategy = _library()
-        reasons: dict[int, str] = {}
-        run = backtest_class(
-            _padded(signals.candles),
-            strategy,
-            cash=rules.cash,
-            spread=rules.spread,
-            commission=rules.commission,
-            margin=1 / rules.leverage,
-            trade_on_close=False,
-        )
-        stats = run.run(signals=signals, rules=rules, reasons=reasons)
+    def simulate(self, book: Book) -> Simulation:
+        """Return trades and equity; see `engine` for the rules.
+
+        Raises BadInputError naming what backtesting.py cannot model.
+        """
+        _, stats, replay = self._run(book)
         equity = stats["_equity_curve"]["Equity"].to_numpy(dtype=np.float64)  # (bars + 2,)
         inside = equity[1:-1].copy()
         inside[-1] = equity[-1]  # what is left when the last position is closed
-        frame = stats["_trades"].sort_values("EntryBar", kind="stable")
-        return Simulation(tuple(_trade(row, reasons) for row in frame.itertuples()), inside)
+        frame = stats["_trades"]
+        trades = np.zeros(len(frame), dtype=layout.TRADE)
+        for trade, row in zip(trades, frame.itertuples(), strict=True):
+            _fill(trade, row, replay, book)
+        return Simulation(trades, inside, refused=replay.refused(frame), too_small=replay.small)
+
+    def report(self, book: Book, page: Path | None = None) -> pd.Series[Any]:
+        """Return backtesting.py's own statistics, and write its interactive chart to `page`, which opens offline."""
+        test, stats, _ = self._run(book)
+        if page is not None:
+            from bokeh.settings import settings
+
+            before = settings.resources()
+            settings.resources = "inline"  # the chart would load its scripts from the network otherwise
+            try:
+                test.plot(results=stats, filename=str(page), open_browser=False, superimpose=False)
+            finally:
+                settings.resources = before
+        return stats[[name for name in stats.index if not name.startswith("_")]]
+
+    def _run(self, book: Book) -> tuple[Any, Any, _Replay]:
+        problems = beyond_its_model(book)
+        if problems:
+            raise BadInputError(
+                f"backtesting.py cannot model {' and '.join(problems)}: set backtest.engine to ledger, or give it "
+                "costs.spread: constant, costs.swap: false and the pair's quote currency as account_currency."
+            )
+        backtest_class, strategy = _library()
+        replay = _Replay(book)
+        test = backtest_class(
+            _padded(book),
+            strategy,
+            cash=book.cash,
+            commission=replay.commission,
+            margin=1 / float(book.account["leverage"][0]),
+            trade_on_close=False,
+        )
+        return test, test.run(replay=replay), replay
 
 
-def _padded(candles: Candles) -> pd.DataFrame:
-    first, last = candles.open[0], candles.close[-1]
+def beyond_its_model(book: Book) -> list[str]:
+    """Return what of a book backtesting.py has no model for; empty where the two engines must agree."""
+    bars, found = book.bars, []
+    if len(book.parts) != 1:
+        found.append("several pairs on one capital")
+    if book.legs["own_rate"].any() or (bars["rate_open"] != 1).any() or (bars["rate_close"] != 1).any():
+        found.append("an account in another currency than the pair's quote")
+    if np.ptp(bars["half"]) > 0:
+        found.append("a spread that changes")
+    if np.ptp(bars["slip"]) > 0:
+        found.append("slippage that changes")
+    if (bars["slip"] > 0).any() and np.isfinite(bars["target"]).any():
+        found.append("fills at market that slip while targets do not")
+    if (bars["nights"] * (abs(bars["swap_long"]) + abs(bars["swap_short"]))).any():
+        found.append("swap")
+    return found
+
+
+def _padded(book: Book) -> pd.DataFrame:
+    bars = book.bars[:, 0]
+    first, last = bars["open"][0], bars["close"][-1]
     prices = {
-        name.capitalize(): np.concatenate([[first], getattr(candles, name), [last]])
-        for name in ("open", "high", "low", "close")
+        name.capitalize(): np.concatenate([[first], bars[name], [last]]) for name in ("open", "high", "low", "close")
     }
-    length = candles.timeframe.duration
-    times = np.concatenate([[candles.ts_utc[0] - length], candles.ts_utc, [candles.ts_utc[-1] + length]])
+    length = book.closes[0] - book.times[0]
+    times = np.concatenate([[book.times[0] - length], book.times, [book.times[-1] + length]])
     return pd.DataFrame({**prices, "Volume": 0.0}, index=pd.DatetimeIndex(times))
 
 
-def _trade(row: Any, reasons: dict[int, str]) -> Trade:
-    direction = 1 if row.Size > 0 else -1
-    return Trade(
-        decision_bar=int(row.Tag),
-        entry_bar=int(row.EntryBar) - 1,
-        exit_bar=int(row.ExitBar) - 1,
-        direction=direction,
-        units=abs(int(row.Size)),
-        entry_price=float(row.EntryPrice),
-        exit_price=float(row.ExitPrice),
-        commission=float(row.Commission),
-        pnl=float(row.PnL),
-        reason=reasons.get(int(row.Tag)) or _resting_order(row, direction),
-    )
+class _Replay:
+    """The book of one pair as the strategy walks through it, and what it leaves behind."""
+
+    def __init__(self, book: Book) -> None:
+        bars, self.leg, self.account = book.bars[:, 0], book.legs[0], book.account[0]
+        self.directions, self.flat = bars["direction"].tolist(), bars["flat"].tolist()
+        self.close, self.high, self.low = (bars[name].tolist() for name in ("close", "high", "low"))
+        self.stop, self.target, self.trail = (bars[name].tolist() for name in ("stop", "target", "trail"))
+        self.fraction = bars["fraction"].tolist()
+        self.half, self.slip = float(bars["half"][0]), float(bars["slip"][0])
+        self.hold, self.longest = int(self.leg["hold"]), int(self.leg["longest"])
+        self.switches, self.fee = bool(self.account["exit_on_opposite"]), float(self.account["commission"])
+        self.balance = book.cash
+        self.reasons: dict[int, int] = {}
+        self.trailed: set[int] = set()
+        self.orders = self.small = 0
+
+    def commission(self, size: float, price: float) -> float:
+        """What one fill pays: half the spread, slippage and commission."""
+        return abs(size) * (self.half + self.slip + price * self.fee)
+
+    def units(self, bar: int, equity: float, balance: float) -> int:
+        """Return the size of a new position; the rules of `SizingConfig`, written a second time."""
+        price, leg = self.close[bar], self.leg
+        money = balance if self.account["of_balance"] else equity
+        wanted = float(leg["fixed_units"]) or self.fraction[bar] * money / price
+        caps = (
+            leg["max_units"],
+            leg["max_fraction"] * money / price,
+            equity * self.account["leverage"] * self.account["margin_use"] / price,
+        )
+        lots = math.floor(min(wanted, *map(float, caps)) / leg["lot"] + 1e-9) if wanted > 0 else 0
+        units = round(max(lots, 0) * float(leg["lot"]))
+        return units if units >= leg["min_units"] else 0
+
+    def bracket(self, bar: int, side: int) -> tuple[float | None, float | None]:
+        """Return the mid prices at which stop and target are touched, None where there are none."""
+        price, stop, target = self.close[bar], self.stop[bar], self.target[bar]
+        below = None if math.isnan(stop) else price * math.exp(-side * stop) + side * self.half
+        above = None if math.isnan(target) else price * math.exp(side * target) + side * self.half
+        return below, above
+
+    def refused(self, trades: pd.DataFrame) -> int:
+        """Return how many entries were ordered and never filled."""
+        return self.orders - len(trades)
 
 
-def _resting_order(row: Any, direction: int) -> str:
+def _fill(trade: Any, row: Any, replay: _Replay, book: Book) -> None:
+    side, units = (1 if row.Size > 0 else -1), abs(int(row.Size))
+    away, tag = replay.half + replay.slip, int(row.Tag)
+    trade["decision_bar"], trade["entry_bar"], trade["exit_bar"] = tag, row.EntryBar - 1, row.ExitBar - 1
+    trade["direction"], trade["units"] = side, units
+    trade["reason"] = replay.reasons.get(tag, _resting_order(row, side, tag in replay.trailed))
+    trade["entry_mid"], trade["exit_mid"] = row.EntryPrice, row.ExitPrice
+    trade["entry_price"], trade["exit_price"] = row.EntryPrice + side * away, row.ExitPrice - side * away
+    stop, target = replay.bracket(tag, side)
+    trade["stop"] = np.nan if stop is None else stop - side * replay.half
+    trade["target"] = np.nan if target is None else target - side * replay.half
+    levels = {layout.STOP: row.SL, layout.TRAILING: row.SL, layout.TARGET: row.TP}
+    level = levels.get(int(trade["reason"]))
+    trade["level"] = np.nan if level is None else level - side * replay.half
+    trade["entry_rate"] = trade["exit_rate"] = 1.0
+    trade["entry_half"] = trade["exit_half"] = replay.half
+    trade["entry_slip"] = trade["exit_slip"] = replay.slip
+    trade["gross"] = side * units * (row.ExitPrice - row.EntryPrice)
+    trade["spread"], trade["slippage"] = 2 * units * replay.half, 2 * units * replay.slip
+    trade["commission"] = row.Commission - trade["spread"] - trade["slippage"]
+    trade["pnl"] = row.PnL
+
+
+def _resting_order(row: Any, side: int, trailed: bool) -> int:
     """Return what closed a trade that the strategy did not close: the stop, the target or the margin call."""
-    for name, level, side in (("stop", row.SL, -direction), ("target", row.TP, direction)):
-        if level is not None and side * (row.ExitPrice - level) >= 0:
-            return name
-    return "ruin"
+    if row.SL is not None and not np.isnan(row.SL) and side * (row.SL - row.ExitPrice) >= 0:
+        return layout.TRAILING if trailed else layout.STOP
+    if row.TP is not None and not np.isnan(row.TP) and side * (row.ExitPrice - row.TP) >= 0:
+        return layout.TARGET
+    return layout.RUIN
 
 
 @lru_cache(maxsize=1)
@@ -90,46 +199,70 @@ def _library() -> tuple[Any, Any]:
     class ReplaySignals(Strategy):
         """Places at each close the orders that `fxgpt_core.backtest.engine` prescribes."""
 
-        # The base class insists on class attributes for all parameters of `run`.
-        signals: Any = None
-        rules: Any = None
-        reasons: Any = None
+        replay: Any = None  # the base class insists on class attributes for all parameters of `run`
 
         def init(self) -> None:
-            self.expires = -1
+            self.expires = self.latest = -1
+            self.bar = 0  # `next` is first called at the close of the padded second bar, the book's first
+            self.last = len(self.replay.close) - 1
 
         def next(self) -> None:
-            signals, bar = self.signals, len(self.data) - 2
-            if bar < 0 or bar >= len(signals.candles):
+            replay, bar = self.replay, self.bar
+            self.bar += 1
+            if bar > self.last:
                 return
-            held = self.trades[0] if self.trades else None
-            if bar == len(signals.candles) - 1:
-                self._leave(held, "end")
+            trades = self.trades
+            held = trades[0] if trades else None
+            signal = replay.directions[bar]
+            if held is None:
+                if signal and bar < self.last and not replay.flat[bar]:
+                    self._enter(bar, signal, None)
                 return
-            signal = int(signals.direction[bar])
-            if signals.flat[bar]:
-                self._leave(held, "weekend")
-            elif held and signal == (1 if held.is_long else -1):
-                self.expires = bar + signals.hold_bars
-            elif held and signal == 0:
-                if bar >= self.expires:
-                    self._leave(held, "holding")
-            elif signal:
-                self._leave(held, "reversal")
-                self._enter(bar, signal)
+            self._trail(bar, held)
+            side = 1 if held.is_long else -1
+            if bar == self.last:
+                self._leave(held, layout.END)
+            elif replay.flat[bar]:
+                self._leave(held, layout.WEEKEND)
+            elif bar >= self.latest:
+                self._leave(held, layout.MAXIMUM)
+            elif signal == side:
+                self.expires = bar + replay.hold
+            elif signal and replay.switches:
+                self._leave(held, layout.REVERSAL)
+                self._enter(bar, signal, held)
+            elif bar >= self.expires:
+                self._leave(held, layout.HOLDING)
 
-        def _leave(self, held: Any, reason: str) -> None:
-            if held:
-                self.reasons[int(held.tag)] = reason
-                held.close()
+        def _leave(self, held: Any, reason: int) -> None:
+            self.replay.reasons[int(held.tag)] = reason
+            held.close()
 
-        def _enter(self, bar: int, direction: int) -> None:
-            units = self.rules.units(float(self.equity), float(self.signals.candles.close[bar]))
+        def _enter(self, bar: int, side: int, held: Any) -> None:
+            replay, equity = self.replay, float(self.equity)
+            open_profit = 0.0 if held is None else held.size * (replay.close[bar] - held.entry_price)
+            # The ledger pays half the spread and the slippage of an entry at the exit, backtesting.py at the entry.
+            prepaid = 0.0 if held is None else abs(held.size) * (replay.half + replay.slip)
+            units = replay.units(bar, equity, equity - open_profit + prepaid)
             if not units:
+                replay.small += 1
                 return
-            stop, target = bracket(self.signals, bar, direction)
-            order = self.buy if direction > 0 else self.sell
+            stop, target = replay.bracket(bar, side)
+            order = self.buy if side > 0 else self.sell
             order(size=units, sl=stop, tp=target, tag=bar)
-            self.expires = bar + self.signals.hold_bars
+            replay.orders += 1
+            self.expires, self.latest = bar + replay.hold, bar + replay.longest
+
+        def _trail(self, bar: int, held: Any) -> None:
+            replay, tag = self.replay, int(held.tag)
+            distance = replay.trail[tag]
+            if math.isnan(distance):
+                return
+            side = 1 if held.is_long else -1
+            best = replay.high[bar] if side > 0 else replay.low[bar]
+            level = best * math.exp(-side * distance) + side * replay.half
+            if held.sl is None or side * (level - held.sl) > 0:
+                held.sl = level
+                replay.trailed.add(tag)
 
     return Backtest, ReplaySignals

@@ -1,90 +1,64 @@
 """The seam between trading rules and whoever simulates the fills: `Engine`, with two implementations that must agree.
 
-The rules, for every engine: a decision at the close of bar i is filled at the open of bar i + 1. One position at a
-time. An opposite signal closes and reverses; a signal in the direction of the position restarts its clock; without one
-the position is closed `hold_bars` after its last signal. Stops and targets rest in the market from the fill on; the
-stop is taken first when one bar touches both. Whatever is open after the last bar is closed at its close.
-The whole round-trip spread (and slippage) is paid in the entry price; the commission on both sides.
+The rules, for every engine:
+
+- A decision at the close of bar i is filled at the open of the pair's bar i + 1. One position a pair at a time.
+- An opposite signal closes and reverses (unless `exit_on_opposite` is off); a signal in the direction of the position
+  restarts its clock; without one it is closed `hold_bars` after its last signal, and after `longest` bars in any case.
+  Before the weekend it is closed at the open of the week's last bar. Exits are filled before entries.
+- Bars are mid. A market order buys at mid + half the spread + slippage and sells at mid - half the spread - slippage.
+  Stop and target are order prices on the side that closes the position: a long one is closed when the bid (mid - half
+  the spread) touches them, a short one when the ask does. A bar that opens beyond the level fills at its open; stops
+  slip as market orders do, targets do not. They rest in the market from the fill on, its own bar included; the stop is
+  taken first when one bar touches both.
+- A trailing stop moves at closes only, by the best mid price of the bar that has closed, and holds from the next bar
+  on; how a bar got from its low to its high is not known.
+- Nights are charged at the first open at or after 17:00 New York to positions that came into that bar. An entry at that
+  very open pays nothing, an exit there does.
+- Profit, spread and slippage are converted at the rate of the exit, commission at each fill's, swap at its night's.
+- New positions are rounded down to the lot and may use `margin_use` of the leverage at the decision; an entry that at
+  its fill needs more than all of it is refused. Equity below zero at a close ends everything.
+- Whatever is open after a pair's last bar is closed at its close.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fxgpt_core.backtest.signals import Signals
+from fxgpt_core.backtest.book import Book
 
-REASONS = ("holding", "reversal", "weekend", "stop", "target", "end", "ruin")
-
-
-@dataclass(frozen=True)
-class Rules:
-    """The account: `cash` in quote currency; `spread` round trip and `commission` per side, relative to the price."""
-
-    cash: float
-    spread: float
-    commission: float
-    size_fraction: float
-    lot_units: int
-    leverage: float
-
-    def units(self, equity: float, price: float) -> int:
-        """Return the size of a new position in units of the base currency, rounded down to whole lots."""
-        return int(self.size_fraction * equity / price / self.lot_units) * self.lot_units
-
-
-@dataclass(frozen=True)
-class Trade:
-    """One round trip. Bars count from the first bar of the signals; prices and money are in quote currency.
-
-    `decision_bar`: at whose close it was decided; `entry_bar`: at whose open it was filled; `exit_bar`: in which it
-    ended, `bars` (one past the last) for a position closed after the last bar. `entry_price` contains the spread.
-    `pnl` is after spread and commission.
-    """
-
-    decision_bar: int
-    entry_bar: int
-    exit_bar: int
-    direction: int
-    units: int
-    entry_price: float
-    exit_price: float
-    commission: float
-    pnl: float
-    reason: str
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Simulation:
-    """`trades` in order of entry; `equity`: (bars,) at each bar's close, quote currency, open positions at mid."""
+    """`trades`: (trades,) of `layout.TRADE` in order of exit; `equity`: (bars,) at each close, open positions at mid.
 
-    trades: tuple[Trade, ...]
-    equity: NDArray[np.float64]
+    `path`: (bars, 6) columns `layout.PATH`, or None from an engine that keeps none. `refused`, `too_small`: entries
+    that did not fit the margin at their fill, or were below the broker's smallest order.
+    """
+
+    trades: NDArray[Any]
+    equity: Floats
+    path: Floats | None = None
+    refused: int = 0
+    too_small: int = 0
 
 
 class Engine(Protocol):
-    """Simulates the signals under the rules of this module."""
+    """Simulates a book under the rules of this module."""
 
     name: str
 
-    def simulate(self, signals: Signals, rules: Rules) -> Simulation: ...
-
-
-def bracket(signals: Signals, bar: int, direction: int) -> tuple[float | None, float | None]:
-    """Return stop and target prices of a position decided at the close of `bar`, None where there are none."""
-    close = float(signals.candles.close[bar])
-
-    def level(distance: float, side: int) -> float | None:
-        return None if np.isnan(distance) else close * float(np.exp(side * distance))
-
-    return level(float(signals.stop[bar]), -direction), level(float(signals.target[bar]), direction)
+    def simulate(self, book: Book) -> Simulation: ...
 
 
 def engine(name: str) -> Engine:
-    """Return the engine `backtesting` (backtesting.py, AGPL-3.0) or `ledger` (own)."""
+    """Return the engine `ledger` (own) or `backtesting` (backtesting.py, AGPL-3.0)."""
     if name == "ledger":
         from fxgpt_core.backtest.ledger import Ledger
 

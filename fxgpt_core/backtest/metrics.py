@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
-from fxgpt_core.backtest.engine import Trade
 from fxgpt_core.market.calendar import week_open
 
 Floats = NDArray[np.float64]
@@ -63,11 +61,11 @@ def curve_metrics(known_at: Times, equity: Floats, start: float) -> dict[str, fl
     }
 
 
-def trade_metrics(trades: Sequence[Trade], bars: int) -> dict[str, float | None]:
-    """Return counts and averages over the trades; money in quote currency, `exposure` as a share of `bars`."""
-    pnl = np.array([trade.pnl for trade in trades])
+def trade_metrics(trades: pd.DataFrame, bars: int) -> dict[str, float | None]:
+    """Return counts and averages over the trades; money in the account's currency, `exposure` as a share of `bars`."""
+    pnl = trades["pnl"].to_numpy(dtype=np.float64)
     wins, losses = pnl[pnl > 0], pnl[pnl < 0]
-    held = sum(max(trade.exit_bar - trade.entry_bar, 1) for trade in trades)
+    held = float(np.maximum(trades["bars_held"].to_numpy(), 1).sum())
 
     def mean(values: Floats) -> float | None:
         return float(values.mean()) if len(values) else None
@@ -109,13 +107,12 @@ def bootstrap_intervals(
     return {"return": interval(np.prod(1 + sample, axis=1) - 1), "sharpe": interval(ratios)}
 
 
-def random_direction_p(trades: Sequence[Trade], gross: Callable[[Trade], float], draws: int, seed: int) -> float | None:
+def random_direction_p(gross: Floats, draws: int, seed: int) -> float | None:
     """Return how often the same trades with coin-flip directions earn at least as much before costs (one-sided p).
 
-    Costs are the same either way and cancel; None without trades.
+    `gross`: (trades,) what each earned before costs. Costs are the same either way and cancel; None without trades.
     """
-    if not trades:
+    if not len(gross):
         return None
-    earned = np.array([gross(trade) for trade in trades])
-    signs = np.random.default_rng(seed).choice([-1.0, 1.0], (draws, len(earned)))
-    return float((1 + (signs @ earned >= earned.sum()).sum()) / (1 + draws))
+    signs = np.random.default_rng(seed).choice([-1.0, 1.0], (draws, len(gross)))
+    return float((1 + (signs @ gross >= gross.sum()).sum()) / (1 + draws))

@@ -2,38 +2,44 @@
 
 from __future__ import annotations
 
-from bisect import insort
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fxgpt_core.backtest.config import BacktestConfig
+from fxgpt_core.backtest.sizing import wanted_fraction
 from fxgpt_core.common.errors import DataError
 from fxgpt_core.common.forecast import Forecast
 from fxgpt_core.market.calendar import week_close
 from fxgpt_core.market.candles import Candles
 
 Floats = NDArray[np.float64]
+_BARS_AFTER = 2
 
 
 @dataclass(frozen=True)
 class Signals:
     """What the forecasts say at the close of each bar of `candles` (all arrays: (bars,)).
 
-    `direction`: 1 buy, -1 sell, 0 nothing to do; `confidence`: max(P(up), P(down)), NaN without forecast; `strength`:
-    |mean| / std of the forecast; `stop`, `target`: distances in log return, NaN where there are none; `flat`: be out of
-    the market at the next open. `hold_bars`: bars between fill and planned exit. `directional` is False when no
-    forecast leans either way. `rows`: forecasts read; `uncalibrated`: rows among them that were left out.
+    `direction`: 1 buy, -1 sell, 0 nothing to do; `confidence`: as configured, NaN without forecast; `strength`:
+    |mean| / std of the forecast; `stop`, `target`, `trail`: distances in log return, NaN where there are none;
+    `fraction`: wanted notional value as a multiple of equity; `flat`: be out of the market at the next open.
+    `first`: index of the first of these bars in the candles given; `hold_bars`: bars between fill and planned exit.
+    `directional` is False when no forecast leans either way. `rows`: forecasts read; `uncalibrated`: rows among them
+    that were left out.
     """
 
     candles: Candles
+    first: int
     horizon: int
     direction: NDArray[np.int64]
     confidence: Floats
     strength: Floats
     stop: Floats
     target: Floats
+    trail: Floats
+    fraction: Floats
     flat: NDArray[np.bool_]
     hold_bars: int
     directional: bool
@@ -41,9 +47,13 @@ class Signals:
     uncalibrated: int
 
 
-def make_signals(candles: Candles, forecast: Forecast, config: BacktestConfig) -> Signals:
+def make_signals(
+    candles: Candles, forecast: Forecast, config: BacktestConfig, round_trip: Floats | float = 0.0
+) -> Signals:
     """Return the signals over the bars from the first forecast until the last one's position has run out.
 
+    `round_trip`: (bars,) of `candles`, what entering and leaving costs as a share of the price, known at each close; a
+    target within it, a stop within half of it, and a mean below `least_move` times it, is not traded.
     Raises DataError when a forecast belongs to no bar of `candles`, to another symbol, or when none is calibrated.
     """
     if forecast.symbol != candles.symbol:
@@ -58,49 +68,88 @@ def make_signals(candles: Candles, forecast: Forecast, config: BacktestConfig) -
     column = forecast.column(horizon)
     traded = forecast.take(usable)
     hold = max(1, -(-horizon // candles.timeframe.minutes))
-    bars, at = _span(candles, traded, hold)
-
-    up = traded.probability_up()[:, column]  # (rows,)
-    leans = np.abs(up - 0.5) > config.least_edge
-    sure = np.maximum(up, 1 - up)
-    chosen = leans & (sure >= causal_threshold(sure, config.confidence_quantile, config.history_rows))
-    spread = traded.std[:, column]
+    where = _bars_of(candles, traded)
+    first = int(where[0])
+    bars, at = candles.take(slice(first, int(where[-1]) + hold + _BARS_AFTER)), where - first
+    cost = np.broadcast_to(round_trip, len(candles))[where]
+    choice = _choose(replace(traded, samples=None), column, config, cost)
 
     def on_bars(values: Floats, fill: float) -> Floats:
         out = np.full(len(bars), fill)
         out[at] = values
         return out
 
-    nothing = np.full(len(at), np.nan)
+    std = traded.std[:, column]
+
+    def distance(deviations: float | None) -> Floats:
+        return on_bars(np.full(len(at), np.nan) if deviations is None else deviations * std, np.nan)
+
     return Signals(
         candles=bars,
+        first=first,
         horizon=horizon,
-        direction=on_bars(np.where(chosen, np.sign(up - 0.5), 0.0), 0.0).astype(np.int64),
-        confidence=on_bars(sure, np.nan),
-        strength=on_bars(np.abs(traded.mean[:, column]) / np.maximum(spread, 1e-12), np.nan),
-        stop=on_bars(nothing if config.stop_loss is None else config.stop_loss * spread, np.nan),
-        target=on_bars(nothing if config.take_profit is None else config.take_profit * spread, np.nan),
+        direction=on_bars(choice.direction, 0.0).astype(np.int64),
+        confidence=on_bars(choice.confidence, np.nan),
+        strength=on_bars(np.abs(traded.mean[:, column]) / np.maximum(std, 1e-12), np.nan),
+        stop=distance(config.stop_loss),
+        target=distance(config.take_profit),
+        trail=distance(config.trailing_stop),
+        fraction=on_bars(choice.fraction, 0.0),
         flat=_before_weekend(bars) if config.exit_before_weekend else np.zeros(len(bars), dtype=bool),
         hold_bars=hold,
-        directional=bool(leans.any()),
+        directional=choice.directional,
         rows=len(forecast),
         uncalibrated=int((~usable).sum()),
     )
 
 
-def causal_threshold(confidence: Floats, quantile: float, history: int) -> Floats:
-    """Return, per row, the `quantile` (lower) of all EARLIER confidences; infinite for the first `history`: (rows,)."""
-    out = np.full(len(confidence), np.inf)
-    seen: list[float] = []
-    for row, value in enumerate(confidence):
-        if row >= history:
-            out[row] = seen[int(quantile * (len(seen) - 1))]
-        insort(seen, float(value))
+@dataclass(frozen=True)
+class _Choice:
+    direction: Floats  # (rows,)
+    confidence: Floats
+    fraction: Floats
+    directional: bool
+
+
+def _choose(forecast: Forecast, column: int, config: BacktestConfig, cost: Floats) -> _Choice:
+    """Return which rows are traded, which way, and how large: all (rows,)."""
+    up = forecast.probability_up()[:, column]
+    mean, std = forecast.mean[:, column], forecast.std[:, column]
+    sure = np.maximum(up, 1 - up)
+    confidence = sure if config.confidence == "probability" else np.abs(mean) / np.maximum(np.abs(mean) + std, 1e-12)
+    leans = np.abs(up - 0.5) > config.least_edge
+    chosen = leans & (confidence >= causal_threshold(confidence, config.confidence_quantile, config.history_rows))
+    side = np.sign(up - 0.5)
+    if config.least_move:
+        chosen &= np.abs(mean) >= config.least_move * cost
+    if config.interval is not None:
+        tail = (1 - config.interval) / 2
+        low, high = forecast.quantile(tail)[:, column], forecast.quantile(1 - tail)[:, column]
+        chosen &= np.where(side > 0, low > 0, high < 0)
+    if config.take_profit is not None:
+        chosen &= -np.expm1(-config.take_profit * std) > cost
+    if config.stop_loss is not None:
+        chosen &= -np.expm1(-config.stop_loss * std) > cost / 2
+    limit = np.full(len(std), np.inf)
+    if config.sizing.method == "shrink":
+        limit = causal_threshold(std, config.sizing.uncertainty_quantile, config.history_rows)
+    fraction = wanted_fraction(config, np.abs(mean) * side, std, sure, limit)
+    return _Choice(np.where(chosen, side, 0.0), confidence, fraction, bool(leans.any()))
+
+
+def causal_threshold(values: Floats, quantile: float, history: int) -> Floats:
+    """Return, per row, the `quantile` (lower) of all EARLIER values; infinite for the first `history`: (rows,)."""
+    from fxgpt_core.backtest.thresholds import earlier_quantile
+
+    order = np.argsort(values, kind="stable")
+    ranks = np.empty(len(values), dtype=np.int64)
+    ranks[order] = np.arange(len(values))
+    out: Floats = earlier_quantile(ranks, np.asarray(values[order], dtype=np.float64), quantile, history, np.inf)
     return out
 
 
-def _span(candles: Candles, forecast: Forecast, hold: int) -> tuple[Candles, NDArray[np.int64]]:
-    """Return the bars that can matter and the row in them of each forecast: (rows,)."""
+def _bars_of(candles: Candles, forecast: Forecast) -> NDArray[np.int64]:
+    """Return the bar at whose close each forecast was decided: (rows,)."""
     known = candles.known_at
     at = np.searchsorted(known, forecast.decided_at)
     stray = (at == len(known)) | (known[np.minimum(at, len(known) - 1)] != forecast.decided_at)
@@ -109,8 +158,7 @@ def _span(candles: Candles, forecast: Forecast, hold: int) -> tuple[Candles, NDA
             f"{int(stray.sum())} forecasts of {forecast.family} for {forecast.symbol} (first "
             f"{forecast.decided_at[stray][0]}) fit no bar's close: backtest on the bars they were made from."
         )
-    first = int(at[0])
-    return candles.take(slice(first, int(at[-1]) + hold + 2)), np.asarray(at - first, dtype=np.int64)
+    return np.asarray(at, dtype=np.int64)
 
 
 def _before_weekend(candles: Candles) -> NDArray[np.bool_]:

@@ -108,16 +108,11 @@ class Forecast:
         grid = np.asarray(self.levels)
         above = self.quantiles > 0  # (rows, horizons, levels)
         first = np.where(above.any(-1), above.argmax(-1), len(grid))
-        out = np.empty(self.mean.shape)
-        for index in np.ndindex(*out.shape):
-            right = int(first[index])
-            if right in (0, len(grid)):
-                out[index] = 1 - grid[0] if right == 0 else 1 - grid[-1]
-                continue
-            low, high = self.quantiles[index][right - 1], self.quantiles[index][right]
-            share = 0.0 if high <= low else (0.0 - low) / (high - low)
-            out[index] = 1 - (grid[right - 1] + share * (grid[right] - grid[right - 1]))
-        return out
+        right = np.clip(first, 1, len(grid) - 1)
+        low, high = (np.take_along_axis(self.quantiles, at[..., None], -1)[..., 0] for at in (right - 1, right))
+        share = np.where(high <= low, 0.0, (0.0 - low) / np.where(high <= low, 1.0, high - low))
+        inside = 1 - (grid[right - 1] + share * (grid[right] - grid[right - 1]))
+        return np.where(first == 0, 1 - grid[0], np.where(first == len(grid), 1 - grid[-1], inside))
 
     def take(self, rows: NDArray[Any] | slice) -> Forecast:
         """Return the forecast of the chosen rows (boolean mask, indices or slice)."""

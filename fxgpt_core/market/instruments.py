@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from fxgpt_core.common.symbols import normalise_symbol
+
+if TYPE_CHECKING:
+    from fxgpt_core.market.instrument_config import InstrumentsConfig
 
 # (pip, digits) by quote currency where it is not (0.0001, 5); metals are quoted in their own steps.
 _QUOTE_STEPS = {"JPY": (0.01, 3), "HUF": (0.01, 3), "KRW": (0.01, 3), "CLP": (0.01, 3), "RUB": (0.001, 4)}
@@ -30,8 +34,8 @@ class Instrument:
     """One pair.
 
     `pip`: price of one pip; `digits`: decimals of a quoted price; `lot_step`: smallest change of size in lots;
-    `contract_size`: units of the base currency in one lot; `triple_swap_day`: weekday (0 = Monday) whose 17:00 New York
-    rollover is charged three times.
+    `min_lot`, `max_lot`: smallest and largest order; `contract_size`: units of the base currency in one lot;
+    `triple_swap_day`: weekday (0 = Monday) whose 17:00 New York rollover is charged three times.
     """
 
     symbol: str
@@ -42,6 +46,8 @@ class Instrument:
     lot_step: float = 0.01
     contract_size: float = 100_000.0
     triple_swap_day: int = 2
+    min_lot: float = 0.01
+    max_lot: float = 100.0
 
     @property
     def point(self) -> float:
@@ -57,12 +63,15 @@ class Instrument:
         return base[0] / quote[1], base[1] / quote[0]
 
 
-def instrument(symbol: str) -> Instrument:
-    """Return the instrument of a pair in any usual spelling; raises BadInputError for what is no pair."""
+def instrument(symbol: str, config: InstrumentsConfig | None = None) -> Instrument:
+    """Return the instrument of a pair in any usual spelling, with what `config` says about it.
+
+    Raises BadInputError for what is no pair.
+    """
     name = normalise_symbol(symbol)
     base, quote = name[:3], name[3:]
     pip, digits = _METAL_STEPS.get(base) or _QUOTE_STEPS.get(quote) or (0.0001, 5)
-    return Instrument(
+    known = Instrument(
         name,
         base,
         quote,
@@ -71,3 +80,16 @@ def instrument(symbol: str) -> Instrument:
         contract_size=_METAL_LOTS.get(base, 100_000.0),
         triple_swap_day=3 if name in _SETTLES_NEXT_DAY else 2,
     )
+    return known if config is None else _as_broker_says(known, config)
+
+
+def _as_broker_says(known: Instrument, config: InstrumentsConfig) -> Instrument:
+    from fxgpt_core.market.instrument_config import WEEKDAYS
+
+    entry = config.instruments.get(known.symbol)
+    if entry is None:
+        return known
+    values = entry.model_dump(exclude={"swaps", "triple_swap_day"}, exclude_none=True)
+    if entry.triple_swap_day is not None:
+        values["triple_swap_day"] = WEEKDAYS.index(entry.triple_swap_day)
+    return replace(known, **values)

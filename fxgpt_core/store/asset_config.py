@@ -76,8 +76,25 @@ class Costs(Config):
         description="Commission in account currency per million of account currency traded, per side.",
     )
     slippage_pips: float = Field(
-        default=0.0, ge=0, le=1000, allow_inf_nan=False, description="Extra cost of every fill, in pips, per side."
+        default=0.0,
+        ge=0,
+        le=1000,
+        allow_inf_nan=False,
+        description="Extra cost of every fill at market and of every stop, in pips, per side.",
     )
+    spread: Literal["data", "sessions", "constant"] = Field(
+        default="data",
+        description="`data`: the spread that bars carry, by session where they carry none; `sessions`: `spread_pips` "
+        "times the session's factor in `instruments.yaml`; `constant`: `spread_pips` always.",
+    )
+    slippage_volatility: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="Slippage on top, as a share of the average true range of the last 24 bars known at the decision.",
+    )
+    swap: bool = Field(default=True, description="Whether overnight interest is booked at 17:00 New York.")
 
 
 class AcknowledgedAlarm(Config):

@@ -20,8 +20,8 @@ def _backtest(parts: Parts, entry: FamilyEntry) -> dg.AssetsDefinition:
 
     @parts.asset(
         key,
-        description=f"{entry.label}: calibrated out-of-sample forecasts traded through backtesting.py, filled at the "
-        "next open, after spread, slippage and commission. A forecast without direction trades nothing.",
+        description=f"{entry.label}: calibrated out-of-sample forecasts traded through the ledger, filled at the next "
+        "open, after spread, slippage, commission and swap. A forecast without direction trades nothing.",
         kinds={"python"},
     )
     def result(context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult[Any]:

@@ -1,0 +1,30 @@
+"""How much to trade: the wanted notional value of a position, before caps and lots (SPEC 11)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fxgpt_core.backtest.config import BacktestConfig
+
+Floats = NDArray[np.float64]
+_LEAST_STD = 1e-12
+
+
+def wanted_fraction(config: BacktestConfig, mean: Floats, std: Floats, confidence: Floats, threshold: Floats) -> Floats:
+    """Return the notional value as a multiple of equity (of balance for `risk`): (rows,).
+
+    `mean`, `std`: of the forecast in log returns; `confidence`: max(P(up), P(down)); `threshold`: the uncertainty at
+    which `shrink` stops, infinite where it is not known yet. All (rows,). Equations in `SizingConfig`.
+    """
+    sizing, spread = config.sizing, np.maximum(std, _LEAST_STD)
+    if sizing.method == "inverse_volatility":
+        return np.asarray(sizing.risk / spread)
+    if sizing.method == "kelly":
+        return np.asarray(sizing.kelly_fraction * np.abs(mean) / spread**2)
+    if sizing.method == "risk":
+        distance = np.abs(np.expm1(np.sign(mean) * -1 * float(config.stop_loss or 0) * spread))
+        return np.asarray(sizing.risk / distance * confidence * np.minimum(1.0, np.abs(mean) / spread))
+    if sizing.method == "shrink":
+        return np.asarray(config.size_fraction * np.maximum(0.0, 1 - spread / threshold))
+    return np.full(len(std), config.size_fraction)
