@@ -174,7 +174,7 @@ def claim_table(name: str, gains: Mapping[str, Sequence[Gain]], horizons: Sequen
         "|---|" + "---|" * len(horizons),
     ]
     for title, row in gains.items():
-        cells = [f"{_percent(g.value)} (p {_p(g.p_value)}, t {g.t_naive:.1f})" for g in row]
+        cells = [f"{_percent(g.value)} (p {_p(g.p_value)}, t {g.t_naive:.1f})".replace("-", "−") for g in row]
         lines.append(f"| {title} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
