@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from fxgpt_core.common.forecast import Forecast
 from fxgpt_core.common.progress import Progress, silent
 from fxgpt_core.features.dataset import Dataset
+from fxgpt_core.features.feed import Feed
+from fxgpt_core.models.session import Session
 from fxgpt_core.training.plan import TrainingPlan
 
 
@@ -40,8 +42,10 @@ class Forecaster(Protocol):
     """A model of one symbol.
 
     `fit` reads `dataset.split` (train and validation labels only). `forecast` gives the distribution at the chosen
-    base bars (`rows`: increasing indices whose yardstick is known), in log returns. `save`/`load` round-trip through
-    a folder of safetensors, JSON and, for scikit-learn members, skops; never pickle.
+    base bars (`rows`: increasing indices whose yardstick is known), in log returns. `open` starts a live session on a
+    feed, from what a session of this model once saved in `snapshot` or from the start of history; it raises ModelError
+    where the snapshot belongs to another model or other bars. `save`/`load` round-trip through a folder of
+    safetensors, JSON and, for scikit-learn members, skops; never pickle.
     """
 
     family: str
@@ -51,6 +55,8 @@ class Forecaster(Protocol):
     def forecast(
         self, dataset: Dataset, rows: NDArray[np.int64], provenance: Provenance, seed: int = 0
     ) -> Forecast: ...
+
+    def open(self, feed: Feed, snapshot: Path | None = None) -> Session: ...
 
     def save(self, folder: Path) -> None: ...
 

@@ -16,9 +16,11 @@ from fxgpt_core.common.errors import ModelError
 from fxgpt_core.common.forecast import LEVELS, Forecast
 from fxgpt_core.common.progress import Progress, silent
 from fxgpt_core.features.dataset import Dataset
+from fxgpt_core.features.feed import Feed
 from fxgpt_core.models.baselines.student import fit_student
 from fxgpt_core.models.forecaster import FitReport, Provenance
 from fxgpt_core.models.output import check_horizons, split_of, to_forecast
+from fxgpt_core.models.session import BulkSession, Session
 from fxgpt_core.training.plan import TrainingPlan
 
 Floats = NDArray[np.float64]
@@ -106,6 +108,10 @@ class Walk:
         std = path * np.array([shape.std for shape in self._shapes])
         until = self._trained_until
         return to_forecast(self.family, dataset, rows, provenance, until, mean, std, path[..., None] * quantiles)
+
+    def open(self, feed: Feed, snapshot: Path | None = None) -> Session:
+        """Follow the market; there is no state between bars, so a snapshot holds nothing."""
+        return BulkSession(self, feed)
 
     def save(self, folder: Path) -> None:
         """Write the fitted shapes as JSON."""

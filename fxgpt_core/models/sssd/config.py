@@ -58,6 +58,14 @@ class StudentConfig(Config):
     rows: int = Field(64, ge=1, le=4096, description="Contexts per step.")
     draws: int = Field(16, ge=1, le=1024, description="Draws per context.")
     lr: float = Field(3e-3, gt=0, le=0.1, description="Learning rate.")
+    contexts: int = Field(20_000, ge=1, le=10**6, description="Training bars whose contexts it learns on, at most.")
+    tolerance: float = Field(
+        0.1,
+        gt=0,
+        le=1,
+        description="Bulk forecasts are the student's where its quantiles lie within this many deviations of the full "
+        "sampler's, on average over validation rows and levels at every horizon; else the full sampler's.",
+    )
 
 
 class DiffusionConfig(Config):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +11,16 @@ import torch
 from numpy.typing import NDArray
 
 from fxgpt_core.common.errors import ModelError
-from fxgpt_core.common.forecast import LEVELS, Forecast, from_standardised
+from fxgpt_core.common.forecast import Forecast, from_standardised
 from fxgpt_core.common.progress import Progress, silent
 from fxgpt_core.diffusion.noise import row_noise
 from fxgpt_core.features.coverage import MissingColumns
 from fxgpt_core.features.dataset import Dataset, Split
+from fxgpt_core.features.feed import Feed
 from fxgpt_core.models.examples import show_examples
 from fxgpt_core.models.forecaster import FitReport, Provenance
-from fxgpt_core.models.sssd import storage
+from fxgpt_core.models.session import Session
+from fxgpt_core.models.sssd import bulk, storage
 from fxgpt_core.models.sssd.adjustment import Adjustment, label_overlap
 from fxgpt_core.models.sssd.config import SSSDConfig
 from fxgpt_core.models.sssd.inputs import Inputs, Scaling
@@ -28,7 +31,8 @@ from fxgpt_core.training.plan import TrainingPlan
 class SSSD:
     """Structured state-space encoder per timeframe with a joint diffusion over horizons (SPEC 4).
 
-    Fitted state: network weights, scaling, adjustment, horizons, `trained_until`.
+    Fitted state: network weights, scaling, adjustment, horizons, `trained_until`, and how far a student strays from the
+    full sampler. Bulk forecasts are the student's where there is one that is near enough (`diffusion.student`).
     """
 
     family = "sssd"
@@ -41,6 +45,7 @@ class SSSD:
         self.network: Network | None = None
         self.scaling: Scaling | None = None
         self.adjustment = Adjustment.none(0)
+        self.disagreement: tuple[float, ...] | None = None
         self._missing = MissingColumns()
 
     def fit(self, dataset: Dataset, plan: TrainingPlan, progress: Progress = silent) -> FitReport:
@@ -109,6 +114,7 @@ class SSSD:
         trained = run_training(lesson, segments, plan, options, progress)
         self.network.load_state_dict(trained.best)
         self.to(trained.plan.device)
+        told = self._distil(dataset, split, lesson.inputs, plan.seed)
         self._adjust(dataset, split, lesson.inputs, plan.seed)
         metrics = {
             "validation_crps": trained.best_score,
@@ -116,17 +122,20 @@ class SSSD:
             "epochs": float(len(trained.history["train_loss"])),
             **{f"shrink_{h}m": float(v) for h, v in zip(self.horizons, self.adjustment.shrink, strict=True)},
             **{f"scale_{h}m": float(v) for h, v in zip(self.horizons, self.adjustment.scale, strict=True)},
+            **{f"student_{h}m": v for h, v in zip(self.horizons, self.disagreement or (), strict=False)},
             "columns_left_out": float(sum(len(s.dropped) for s in self.scaling.tables.values())),
         }
         curves = {name: tuple(values) for name, values in trained.history.items()}
-        return FitReport(int(supervised.sum()), time.perf_counter() - began, metrics, curves, (*notes, *trained.notes))
+        return FitReport(
+            int(supervised.sum()), time.perf_counter() - began, metrics, curves, (*notes, *trained.notes, *told)
+        )
 
     def forecast(self, dataset: Dataset, rows: NDArray[np.int64], provenance: Provenance, seed: int = 0) -> Forecast:
         """Forecast base bars `rows`; equal seeds give equal forecasts, however rows are batched.
 
         Raises ModelError when unfitted, or when horizons or feature names are not those of the fit.
         """
-        _, scaling = self._fitted()
+        _, scaling = self.fitted()
         if dataset.horizons != self.horizons:
             raise ModelError(
                 f"SSSD was trained for horizons {self.horizons} minutes, the dataset of {dataset.symbol} has "
@@ -134,42 +143,72 @@ class SSSD:
             )
         self._missing.tell(f"sssd of {dataset.symbol}", scaling.unknown(dataset, rows))
         inputs = Inputs.build(dataset, scaling, self.device)
-        samples = self.adjustment.apply(self._draw(dataset, inputs, rows, seed))
-        quantiles = np.quantile(samples.astype(np.float64), LEVELS, axis=1, method="hazen")
+        return self.stamped(dataset, rows, self._draw(dataset, inputs, rows, seed, self.by_student), provenance)
+
+    def stamped(
+        self,
+        dataset: Dataset,
+        rows: NDArray[np.int64],
+        samples: NDArray[np.float32],
+        provenance: Provenance,
+        columns: Sequence[int] | None = None,
+    ) -> Forecast:
+        """Return the forecast that unadjusted samples (rows, draws, horizons) of base bars `rows` make.
+
+        `columns`: the horizons to speak of, all where None. The samples given are overwritten.
+        """
+        at = list(range(len(self.horizons)) if columns is None else columns)
+        made = bulk.summarise(samples, self.adjustment.apply, self.config.rows_per_pass)
         return from_standardised(
             symbol=dataset.symbol,
             family=self.family,
-            horizons=self.horizons,
+            horizons=tuple(self.horizons[i] for i in at),
             decided_at=dataset.known_at[rows],
             made_at=provenance.made_at,
             trained_until=self.trained_until,
             model_version=provenance.model_version,
-            yardstick=dataset.yardstick[rows],
-            mean=samples.mean(axis=1, dtype=np.float64),
-            std=samples.std(axis=1, dtype=np.float64),
-            quantiles=np.moveaxis(quantiles, 0, -1),
-            samples=samples,
+            yardstick=dataset.yardstick[rows][:, at],
+            mean=made.mean[:, at],
+            std=made.std[:, at],
+            quantiles=made.quantiles[:, at],
+            samples=made.samples[:, :, at],
             origin=provenance.origin,
         )
 
+    @property
+    def by_student(self) -> bool:
+        """Whether bulk forecasts come from the student."""
+        wanted = self.config.diffusion.student
+        return wanted is not None and self.disagreement is not None and max(self.disagreement) <= wanted.tolerance
+
+    def open(self, feed: Feed, snapshot: Path | None = None) -> Session:
+        """Start a live session at the newest bar of `feed`: from the start of history by one dense pass, or on from
+        what a session of this model saved in `snapshot`. Raises ModelError where that does not belong to this model
+        and these bars. A session always asks the full sampler.
+        """
+        from fxgpt_core.models.sssd.session import LiveSession
+
+        return LiveSession(self, feed, snapshot)
+
     def contexts(self, dataset: Dataset, rows: NDArray[np.int64], by_recurrence: bool = False) -> NDArray[np.float32]:
         """Return the context vectors (rows, context) at base bars `rows`, by convolution or as streamed live."""
-        network, scaling = self._fitted()
+        _, scaling = self.fitted()
         inputs = Inputs.build(dataset, scaling, self.device)
-        index = torch.from_numpy(np.asarray(rows)).to(self.device)
-        context = network.encoder.history(inputs, index, self.config.bars_per_pass, by_recurrence)
-        return np.asarray(context.cpu().numpy())
+        return np.asarray(self._history(inputs, rows, by_recurrence).cpu().numpy())
 
     def save(self, folder: Path) -> None:
         """Write `weights.safetensors` and `model.json` into `folder`."""
-        network, scaling = self._fitted()
-        storage.write(folder, network, self.config, scaling, self.adjustment, self.horizons, self.trained_until)
+        network, scaling = self.fitted()
+        storage.write(
+            folder, network, self.config, scaling, self.adjustment, self.horizons, self.trained_until, self.disagreement
+        )
 
     def load(self, folder: Path) -> None:
         """Read what `save` wrote, configuration included; the model lands on the CPU."""
         stored = storage.read(folder)
         self.config, self.scaling, self.adjustment = stored.config, stored.scaling, stored.adjustment
         self.horizons, self.trained_until = stored.horizons, stored.trained_until
+        self.disagreement = stored.disagreement
         self.network = self._build(seed=0)
         self.network.load_state_dict(stored.weights)
         self.to("cpu")
@@ -187,33 +226,49 @@ class SSSD:
             columns = self.scaling.columns
             return Network(columns, len(self.horizons), self.config)
 
-    def _fitted(self) -> tuple[Network, Scaling]:
+    def fitted(self) -> tuple[Network, Scaling]:
+        """Return network and scaling; raises ModelError before `fit` or `load`."""
         if self.network is None or self.scaling is None:
             raise ModelError("SSSD has not been fitted or loaded: call fit or load before forecast and save.")
         return self.network, self.scaling
 
-    def _draw(self, dataset: Dataset, inputs: Inputs, rows: NDArray[np.int64], seed: int) -> NDArray[np.float32]:
+    def _draw(
+        self, dataset: Dataset, inputs: Inputs, rows: NDArray[np.int64], seed: int, by_student: bool = False
+    ) -> NDArray[np.float32]:
         """Return unadjusted standardised samples (rows, draws, horizons), noise keyed by (seed, decision time)."""
-        network, _ = self._fitted()
-        settings, size, count = self.config.diffusion, self.config.rows_per_pass, len(self.horizons)
+        network, _ = self.fitted()
+        contexts = self._history(inputs, rows)
+        return bulk.draw_all(network, contexts, dataset.known_at[rows], seed, by_student)
+
+    def _history(self, inputs: Inputs, rows: NDArray[np.int64], by_recurrence: bool = False) -> torch.Tensor:
+        """Return contexts (rows, context) at base bars `rows`, in one dense pass with the state carried."""
+        network, _ = self.fitted()
         index = torch.from_numpy(np.asarray(rows, dtype=np.int64)).to(self.device)
-        contexts = network.encoder.history(inputs, index, self.config.bars_per_pass)
-        parts = [np.empty((0, settings.samples, count), dtype=np.float32)]
-        for at in range(0, len(rows), size):
-            moments = dataset.known_at[rows[at : at + size]]
+        return network.encoder.history(inputs, index, self.config.bars_per_pass, by_recurrence)
 
-            def noise(step: int, moments: NDArray[np.datetime64] = moments) -> torch.Tensor:
-                values = row_noise(seed, moments, settings.samples, count, stream=step + 1)
-                return torch.from_numpy(values).to(self.device)
-
-            drawn = network.draw(contexts[at : at + size], noise(-1), settings.sampling_steps, noise)
-            parts.append(drawn.cpu().numpy())
-        return np.concatenate(parts)
+    def _distil(self, dataset: Dataset, split: Split, inputs: Inputs, seed: int) -> tuple[str, ...]:
+        """Teach the student where one is configured and judge it on validation rows; return what to tell."""
+        network, wanted = self.fitted()[0], self.config.diffusion.student
+        if wanted is None:
+            return ()
+        known = np.isfinite(dataset.targets)
+        train = np.flatnonzero((split.train & known).any(axis=1))
+        train = train[:: max(1, -(-len(train) // wanted.contexts))]
+        network.distil(self._history(inputs, train), seed)
+        judged = np.flatnonzero((split.validation & known).any(axis=1))
+        judged = judged[:: max(1, -(-len(judged) // self.config.training.validation_rows))]
+        found = bulk.student_disagreement(network, self._history(inputs, judged), dataset.known_at[judged], seed)
+        self.disagreement = tuple(float(value) for value in found)
+        said = "forecasts are the student's" if self.by_student else "forecasts ask the full sampler"
+        return (
+            f"the one-step student's quantiles lie {max(found):.3f} deviations from the full sampler's on average at "
+            f"the worst horizon, the tolerance is {wanted.tolerance:g}: bulk {said}",
+        )
 
     def _adjust(self, dataset: Dataset, split: Split, inputs: Inputs, seed: int) -> None:
         mask = split.validation & np.isfinite(dataset.targets)
         rows = np.flatnonzero(mask.any(axis=1))
-        samples = self._draw(dataset, inputs, rows, seed)
+        samples = self._draw(dataset, inputs, rows, seed, self.by_student)
         overlap = label_overlap(dataset)
         self.adjustment = Adjustment.fit(samples, dataset.targets[rows], mask[rows], overlap, self.config.adjustment)
 

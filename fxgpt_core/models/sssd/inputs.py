@@ -39,24 +39,33 @@ class Scaling:
         return {code: len(scaler.kept) for code, scaler in self.tables.items()}
 
     def apply(self, dataset: Dataset) -> dict[str, NDArray[np.float32]]:
-        """Return features per timeframe (bars, kept columns): standardised, clipped, missing ones at the mean (0).
+        """Return features per timeframe (bars, kept columns), as `rows` gives them.
 
-        A bar of which nothing at all is known stays NaN throughout, so that a model can leave it out.
         Raises ModelError when the dataset's timeframes or feature names are not those of the fit.
         """
+        self.check(dataset)
+        return {code: self.rows(code, table.values) for code, table in dataset.tables.items()}
+
+    def rows(self, code: str, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return bars of one timeframe (bars, kept columns): standardised, clipped, missing values at the mean (0).
+
+        A bar of which nothing at all is known is NaN throughout, so that a model can leave it out.
+        """
+        scaler = self.tables[code]
+        out = scaler.transform(values)
+        out[~np.isfinite(values[:, scaler.kept]).any(axis=1)] = np.nan
+        return out
+
+    def check(self, dataset: Dataset) -> None:
+        """Raise ModelError when the dataset's timeframes or feature names are not those of the fit."""
         if tuple(dataset.tables) != tuple(self.names):
             raise ModelError(
                 f"SSSD was trained on timeframes {', '.join(self.names)}, the dataset of {dataset.symbol} has "
                 f"{', '.join(dataset.tables)}: build the dataset with the model's timeframes or train again."
             )
-        out = {}
         for code, table in dataset.tables.items():
             if table.names != self.names[code]:
                 raise ModelError(_difference(dataset.symbol, code, self.names[code], table.names))
-            scaler = self.tables[code]
-            out[code] = scaler.transform(table.values)
-            out[code][~np.isfinite(table.values[:, scaler.kept]).any(axis=1)] = np.nan
-        return out
 
     def notes(
         self, dataset: Dataset, train: NDArray[np.bool_], validation: NDArray[np.bool_], config: LikenessConfig

@@ -36,6 +36,7 @@ class Stored:
     horizons: tuple[int, ...]
     trained_until: np.datetime64
     weights: dict[str, Tensor]
+    disagreement: tuple[float, ...] | None
 
 
 def write(
@@ -46,6 +47,7 @@ def write(
     adjustment: Adjustment,
     horizons: tuple[int, ...],
     trained_until: np.datetime64,
+    disagreement: tuple[float, ...] | None = None,
 ) -> None:
     """Write the model into `folder`, creating it."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -57,6 +59,7 @@ def write(
         "adjustment": {"shrink": adjustment.shrink.tolist(), "scale": adjustment.scale.tolist()},
         "horizons": list(horizons),
         "trained_until": str(trained_until),
+        "disagreement": disagreement,
         "weights_hash": bytes_hash((folder / _WEIGHTS).read_bytes()),
     }
     (folder / _MODEL).write_text(json.dumps(document, allow_nan=False), encoding="utf-8")
@@ -82,7 +85,14 @@ def read(folder: Path) -> Stored:
         tuple(values["horizons"]),
         np.datetime64(values["trained_until"], "ns"),
         load_file(folder / _WEIGHTS),
+        None if values.get("disagreement") is None else tuple(values["disagreement"]),
     )
+
+
+def model_hash(network: Network, scaling: Scaling) -> str:
+    """Return a hash of weights and scaling: what a state of the encoder belongs to."""
+    weights = [bytes_hash(v.detach().cpu().contiguous().numpy().tobytes()) for v in network.state_dict().values()]
+    return stable_hash([weights, scaling.to_dict()])
 
 
 def fingerprint(config: SSSDConfig, dataset: Dataset, split: Split, plan: TrainingPlan) -> str:

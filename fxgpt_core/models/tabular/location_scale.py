@@ -25,11 +25,13 @@ from fxgpt_core.common.progress import Progress, silent
 from fxgpt_core.evaluation.scores import crps
 from fxgpt_core.features.coverage import MissingColumns, log, warn
 from fxgpt_core.features.dataset import Dataset
+from fxgpt_core.features.feed import Feed
 from fxgpt_core.features.likeness import LikenessConfig, likeness
 from fxgpt_core.features.pca import PCAConfig
 from fxgpt_core.features.scaler import ScalingConfig
 from fxgpt_core.models.forecaster import FitReport, Provenance
 from fxgpt_core.models.output import check_horizons, split_of, to_forecast
+from fxgpt_core.models.session import BulkSession, Session
 from fxgpt_core.models.tabular.design import design
 from fxgpt_core.models.tabular.inputs import Inputs
 from fxgpt_core.models.tabular.linear import Floats, Linear, Matrix, covariance, ridge
@@ -251,6 +253,10 @@ class LocationScaleForecaster:
         std = np.stack([scale for _, scale in moments], axis=1) * yardstick * widths
         quantiles = np.stack([head.quantiles(x) for head in self._heads], axis=1) * yardstick[..., None]
         return to_forecast(self.family, dataset, rows, provenance, self._trained_until, mean, std, quantiles)
+
+    def open(self, feed: Feed, snapshot: Path | None = None) -> Session:
+        """Follow the market; there is no state between bars, so a snapshot holds nothing."""
+        return BulkSession(self, feed)
 
     def save(self, folder: Path) -> None:
         """Write scaler, locations, shares and residuals as JSON and the scales as their learner does."""

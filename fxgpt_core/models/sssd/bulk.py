@@ -1,0 +1,96 @@
+"""Samples of many rows with bounded memory: by the full sampler, or by the student in one pass of its head."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fxgpt_core.common.forecast import LEVELS
+from fxgpt_core.diffusion.noise import row_noise
+from fxgpt_core.diffusion.student import disagreement
+from fxgpt_core.models.sssd.network import Network
+
+Floats = NDArray[np.float64]
+Samples = NDArray[np.float32]
+Times = NDArray[np.datetime64]
+Adjust = Callable[[Samples], Samples]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Standardised forecasts: `samples` (rows, draws, horizons), `mean`, `std` (rows, horizons), `quantiles` (rows,
+    horizons, levels)."""
+
+    samples: Samples
+    mean: Floats
+    std: Floats
+    quantiles: Floats
+
+
+def draw_rows(
+    network: Network, contexts: Tensor, moments: Times, seed: int, by_student: bool = False, mask: Tensor | None = None
+) -> Samples:
+    """Return unadjusted samples (rows, draws, horizons) from contexts (rows, context), noise keyed by seed and time.
+
+    `moments`: (rows,) decision times. `mask` (horizons,) asks for a subset, the others are NaN. A row does not depend
+    on the rows beside it.
+    """
+    settings = network.config.diffusion
+
+    def noise(step: int) -> Tensor:
+        values = row_noise(seed, moments, settings.samples, network.horizons, stream=step + 1)
+        return torch.from_numpy(values).to(contexts.device)
+
+    if by_student:
+        drawn = network.draw_bulk(contexts, noise(-1), mask)
+    else:
+        drawn = network.draw(contexts, noise(-1), settings.sampling_steps, noise, mask)
+    return np.asarray(drawn.float().cpu().numpy())
+
+
+def draw_all(network: Network, contexts: Tensor, moments: Times, seed: int, by_student: bool = False) -> Samples:
+    """Return `draw_rows` of any number of rows, `rows_per_pass` at a time."""
+    size, settings = network.config.rows_per_pass, network.config.diffusion
+    out = np.empty((len(contexts), settings.samples, network.horizons), dtype=np.float32)
+    for at in range(0, len(out), size):
+        part = slice(at, at + size)
+        out[part] = draw_rows(network, contexts[part], moments[part], seed, by_student)
+    return out
+
+
+def summarise(samples: Samples, adjust: Adjust, rows: int) -> Summary:
+    """Return adjusted samples and what a forecast says of them, `rows` rows at a time.
+
+    Quantiles by Hyndman & Fan (1996), definition 5 (Hazen): the i-th of n stratified draws stands for (i - 1/2) / n.
+    The samples given are overwritten.
+    """
+    count, draws, horizons = samples.shape
+    mean, std = np.empty((count, horizons)), np.empty((count, horizons))
+    quantiles = np.empty((count, horizons, len(LEVELS)))
+    at = np.clip(np.asarray(LEVELS) * draws - 0.5, 0, draws - 1)
+    low = np.minimum(at.astype(np.int64), max(draws - 2, 0))
+    for first in range(0, count, rows):
+        part = slice(first, first + rows)
+        samples[part] = adjust(samples[part])
+        mean[part] = samples[part].mean(axis=1, dtype=np.float64)
+        std[part] = samples[part].std(axis=1, dtype=np.float64)
+        ordered = np.sort(samples[part].transpose(0, 2, 1), axis=-1).astype(np.float64)
+        below, above = ordered[..., low], ordered[..., np.minimum(low + 1, draws - 1)]
+        quantiles[part] = below + (at - low) * (above - below)
+    return Summary(samples, mean, std, quantiles)
+
+
+def student_disagreement(network: Network, contexts: Tensor, moments: Times, seed: int) -> Floats:
+    """Return how far the student's quantiles lie from the full sampler's on average, in deviations: (horizons,).
+
+    Both start from the same noise; see `diffusion.student.disagreement`.
+    """
+    drawn, full = (
+        torch.from_numpy(draw_all(network, contexts, moments, seed, student)) for student in (True, False)
+    )  # (rows, draws, horizons) each
+    return np.asarray(disagreement(drawn, full, torch.tensor(LEVELS)).double().numpy())
