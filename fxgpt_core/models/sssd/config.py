@@ -124,6 +124,13 @@ class TrainingConfig(Config):
     burn_in: int = Field(512, ge=0, le=65536, description="Own bars of each timeframe before a segment.")
     batch: int = Field(4, ge=1, le=256, description="Segments per step.")
     horizon_weights: tuple[float, ...] | None = Field(None, description="Loss weights; default n, n-1, ..., 1.")
+    blind: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="Share of the diffusion's training targets, mirrored at random, that it sees without a context: "
+        "the law of what the scale leaves, from which forecasts depart only on evidence.",
+    )
     scale_weight: float = Field(1.0, ge=0, le=100, description="Weight of the scale likelihood beside the diffusion.")
     checkpoint_every: int = Field(10, ge=1, le=1000, description="Epochs between kept checkpoints.")
     validation_rows: int = Field(400, ge=20, le=100_000, description="Validation rows sampled after each epoch.")
@@ -133,8 +140,18 @@ class TrainingConfig(Config):
 
 
 class AdjustmentConfig(Config):
-    """Post-hoc shrinkage fitted on validation rows."""
+    """What validation rows have to show before forecasts leave the yardstick."""
 
+    scale_errors: float = Field(
+        0.5, ge=0, le=10, description="Standard errors of gain at which the learned scale of a horizon counts nothing."
+    )
+    shape_errors: float = Field(
+        3.0,
+        ge=0,
+        le=100,
+        description="Standard errors by which draws given the context must beat draws of one law for all rows; high, "
+        "because every epoch tries.",
+    )
     spread_prior: float = Field(50.0, ge=0, le=1e6, description="Effective rows at which a new spread counts half.")
     mean_prior: float = Field(1000.0, ge=0, le=1e6, description="Effective rows at which a mean counts half.")
 

@@ -14,41 +14,59 @@ from torch import Tensor, nn
 from fxgpt_core.features.dataset import Dataset
 from fxgpt_core.models.sssd.adjustment import Adjustment, label_overlap, sample_crps, shrinkage
 from fxgpt_core.models.sssd.config import SSSDConfig
+from fxgpt_core.models.sssd.evidence import judge_scale, shape_gain, standing_quantiles
 from fxgpt_core.models.sssd.inputs import Inputs
-from fxgpt_core.models.sssd.network import Network, default_weights, level_noise
+from fxgpt_core.models.sssd.network import Network, blindness, default_weights, level_noise
 from fxgpt_core.ssm.groups import parameter_groups
 from fxgpt_core.ssm.stack import Stack
 
 METRIC = "validation_crps"
+_JUDGED = 10_000  # rows that stand for all where scales are judged
+_PLAIN_DRAWS = 1000  # draws that stand for the law of u
 
 
 @dataclass(frozen=True)
 class Labels:
-    """Targets of one dataset on the device, zero where masked: all (bars, horizons); validation rows on the CPU."""
+    """Targets of one dataset on the device, zero where masked: all (bars, horizons); rows on the CPU.
+
+    `train_rows`, `validation_rows`: base bars on which scales are judged; `sampled`: places among the latter for which
+    samples are drawn, from `sampled_start` (sampled, draws, horizons); `plain_start` (1, draws, horizons) starts draws
+    that know no context.
+    """
 
     target: Tensor
     train: Tensor
+    train_rows: Tensor
     validation_rows: Tensor
-    validation_start: Tensor
+    sampled: Tensor
+    sampled_start: Tensor
+    plain_start: Tensor
 
     @classmethod
     def build(cls, dataset: Dataset, config: SSSDConfig, start: Any, device: torch.device | str) -> Labels:
-        """Take train labels, and at most `validation_rows` evenly spaced rows with a validation label.
+        """Take train labels, evenly spaced rows with one to judge by, and `validation_rows` of them to sample.
 
         `start(decided_at, draws)` gives starting noise (rows, draws, horizons).
         """
         split = dataset.split
         assert split is not None  # the caller has checked
         train = split.train & np.isfinite(dataset.targets)
-        rows = np.flatnonzero((split.validation & np.isfinite(dataset.targets)).any(axis=1))
-        rows = rows[:: max(1, -(-len(rows) // config.training.validation_rows))]
-        noise = start(dataset.known_at[rows], config.training.validation_samples)
+        rows = _spaced(np.flatnonzero((split.validation & np.isfinite(dataset.targets)).any(axis=1)), _JUDGED)
+        sampled = _spaced(np.arange(len(rows)), config.training.validation_rows)
+        noise = start(dataset.known_at[rows[sampled]], config.training.validation_samples)
         return cls(
             torch.from_numpy(np.nan_to_num(dataset.targets).astype(np.float32)).to(device),
             torch.from_numpy(train.astype(np.float32)).to(device),
+            torch.from_numpy(_spaced(np.flatnonzero(train.any(axis=1)), _JUDGED)),
             torch.from_numpy(rows),
+            torch.from_numpy(sampled),
             torch.from_numpy(noise).to(device),
+            torch.from_numpy(start(dataset.known_at[rows[:1]], _PLAIN_DRAWS)).to(device),
         )
+
+
+def _spaced(rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    return rows[:: max(1, -(-len(rows) // most))]
 
 
 class Lesson:
@@ -65,11 +83,12 @@ class Lesson:
         self.horizon_weights = default_weights(network.horizons, training.horizon_weights)
         split = dataset.split
         assert split is not None  # the caller has checked
-        rows = labels.validation_rows.numpy()
-        self.outcome = dataset.targets[rows]
+        rows, known = labels.validation_rows.numpy(), np.isfinite(dataset.targets)
+        taught = labels.train_rows.numpy()
+        self.outcome = dataset.targets[taught], dataset.targets[rows]
+        self.counted = (split.train & known)[taught], (split.validation & known)[rows]
         stride = float(np.median(np.diff(rows))) if len(rows) > 1 else 1.0
         self.overlap = np.maximum(label_overlap(dataset) / stride, 1.0)
-        self.counted = split.validation[rows] & np.isfinite(self.outcome)
 
     def loss(self, items: Tensor, keys: Tensor) -> Tensor:
         """Return the loss over every supervised bar of the segments that begin at `items`; shapes never change."""
@@ -83,9 +102,10 @@ class Lesson:
         shape = (config.diffusion.noises, self.length)
         noise = torch.cat([torch.randn(*shape, target.shape[-1], generator=g) for g in generators], dim=1)
         level = torch.cat([level_noise(g, shape, config.diffusion.steps) for g in generators], dim=1)
+        blind = torch.cat([blindness(g, shape, config.training.blind) for g in generators], dim=1)
         weights = self.horizon_weights.to(target)
         scale_loss, diffusion_loss = self.network.losses(
-            context, target, mask, weights, noise.to(target), level.to(target)
+            context, target, mask, weights, noise.to(target), level.to(target), blind.to(target)
         )
         return config.training.scale_weight * scale_loss + diffusion_loss
 
@@ -108,20 +128,58 @@ class Lesson:
         return [block for stack in self.network.encoder.stacks.values() for block in cast(Stack, stack).blocks]
 
     def validate(self, parts: int) -> dict[str, float]:
-        """Return scores of samples over the validation labels, means over horizons."""
-        config = self.network.config
-        piece = max(config.bars_per_pass // parts, 1)
+        """Settle how far the network is trusted, and return scores over validation labels, means over horizons.
+
+        What is judged is what would be forecast. The CRPS is that of the law of u without a context on all rows, plus,
+        where draws are given the context, what that gains on the rows that are sampled: so it is precise, as nearly
+        all of the skill lies in the scale, whose score needs no draws of its own.
+        """
+        network, labels, prior = self.network, self.labels, self.network.config.adjustment
+        rows = torch.cat([labels.train_rows, labels.validation_rows])
         with torch.no_grad():
-            context = self.network.encoder.history(self.inputs, self.labels.validation_rows, piece)
-            size = max(-(-len(context) // parts), 1)
-            pairs = zip(torch.split(context, size), torch.split(self.labels.validation_start, size), strict=True)
-            drawn = [self.network.draw(seen, start, config.training.validation_steps) for seen, start in pairs]
-        samples = torch.cat(drawn).float().cpu().numpy()
-        # Judge what would be forecast: with the mean as far shrunk as the labels demand, not with a lucky one.
-        shrink = shrinkage(samples, self.outcome, self.counted, self.overlap, config.adjustment)
-        judged = Adjustment(shrink, np.ones_like(shrink)).apply(samples)
-        scores = validation_scores(judged.astype(np.float64), self.outcome, self.counted)
+            context = network.encoder.history(self.inputs, rows, max(network.config.bars_per_pass // parts, 1))
+            learned = network.learned_log_scale(context)
+            taught, found = learned[: len(labels.train_rows)], learned[len(labels.train_rows) :]
+            network.centre.copy_(taught.mean(dim=0))
+            swing = tuple((part - network.centre).double().cpu().numpy() for part in (taught, found))
+            plain = network.draw_plain(labels.plain_start, network.config.diffusion.sampling_steps)[0]
+            quantiles = standing_quantiles(plain.double().cpu().numpy())
+            scale = judge_scale(
+                quantiles, (swing[0], swing[1]), self.outcome, self.counted, self.overlap, prior.scale_errors
+            )
+            network.trust.copy_(torch.from_numpy(scale.trust))
+            gain, samples = self._settle_shape(context[len(labels.train_rows) :][labels.sampled], parts)
+        at = labels.sampled.numpy()
+        scores = validation_scores(samples, self.outcome[1][at], self.counted[1][at])
+        scores["crps"] = float(np.nanmean(scale.crps)) * (1.0 - gain)
         return {f"validation_{name}": value for name, value in scores.items()}
+
+    def _settle_shape(self, context: Tensor, parts: int) -> tuple[float, NDArray[np.float64]]:
+        """Let draws look at the context where that proves itself; return the gain, as a share of the CRPS, and draws.
+
+        `context` (sampled, context); draws are those that would be forecast, (sampled, draws, horizons).
+        """
+        at, prior = self.labels.sampled.numpy(), self.network.config.adjustment
+        outcome, counted = self.outcome[1][at], self.counted[1][at]
+        overlap = np.maximum(self.overlap * len(at) / len(self.outcome[1]), 1.0)
+        self.network.informed.fill_(0.0)
+        plain = Adjustment.none(self.network.horizons).apply(self._drawn(context, parts))
+        self.network.informed.fill_(1.0)
+        drawn = self._drawn(context, parts)
+        shrink = shrinkage(drawn, outcome, counted, overlap, prior)
+        informed = Adjustment(shrink, np.ones_like(shrink)).apply(drawn)
+        score = [_crps(samples, outcome) for samples in (plain, informed)]
+        gain, t = shape_gain(score[0], score[1], counted, overlap)
+        if t > prior.shape_errors:
+            return gain, informed.astype(np.float64)
+        self.network.informed.fill_(0.0)
+        return 0.0, plain.astype(np.float64)
+
+    def _drawn(self, context: Tensor, parts: int) -> NDArray[np.float32]:
+        size = max(-(-len(context) // parts), 1)
+        pairs = zip(torch.split(context, size), torch.split(self.labels.sampled_start, size), strict=True)
+        steps = self.network.config.training.validation_steps
+        return torch.cat([self.network.draw(seen, start, steps) for seen, start in pairs]).float().cpu().numpy()
 
     def to(self, device: torch.device | str) -> None:
         """Move features and labels."""
@@ -132,7 +190,8 @@ class Lesson:
             labels,
             target=labels.target.to(device),
             train=labels.train.to(device),
-            validation_start=labels.validation_start.to(device),
+            sampled_start=labels.sampled_start.to(device),
+            plain_start=labels.plain_start.to(device),
         )
 
     def _bars(self, items: Tensor) -> Tensor:
@@ -152,6 +211,12 @@ class Lesson:
             return values + config.noise * noise.to(values)
 
         return (items - delay.to(items.device)).clamp(min=0), disturb if config.noise else None
+
+
+def _crps(samples: NDArray[np.float32], outcome: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return `sample_crps` of samples (rows, draws, horizons): (rows, horizons)."""
+    wide = samples.astype(np.float64)
+    return np.stack([sample_crps(wide[..., h], outcome[:, h]) for h in range(wide.shape[-1])], axis=1)
 
 
 def validation_scores(

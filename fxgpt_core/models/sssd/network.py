@@ -26,8 +26,14 @@ class Network(nn.Module):
     """Standardised target z = exp(log scale(context)) * u, with the joint law of u over horizons from diffusion.
 
     The scale is a linear read-out of the context that starts at 1, the diffusion starts at the standard normal: an
-    untrained network forecasts the yardstick itself.
+    untrained network forecasts the yardstick itself. How far it may leave it is evidence's say (`evidence`), kept in
+    buffers: `trust` (horizons,) is the share of the log scale's swing around `centre` (horizons,) that is used,
+    `informed` whether u is drawn given the context or is one law for all rows.
     """
+
+    trust: Tensor
+    centre: Tensor
+    informed: Tensor
 
     def __init__(self, columns: Mapping[str, int], horizons: int, config: SSSDConfig) -> None:
         super().__init__()
@@ -38,28 +44,51 @@ class Network(nn.Module):
         self.scale = nn.Linear(config.encoder.context, horizons)
         nn.init.zeros_(self.scale.weight)
         nn.init.zeros_(self.scale.bias)
+        self.register_buffer("trust", torch.ones(horizons))
+        self.register_buffer("centre", torch.zeros(horizons))
+        self.register_buffer("informed", torch.ones(()))
         self.denoiser = build_denoiser(wide, horizons, config.encoder.context, config.encoder.dropout)
         self.student = None if wide.student is None else student_of(self.denoiser).requires_grad_(False)
 
-    def log_scale(self, context: Tensor) -> Tensor:
-        """Return the log of the conditional scale (..., horizons), within a factor e^2 of the yardstick."""
+    def learned_log_scale(self, context: Tensor) -> Tensor:
+        """Return the log of the scale as learned (..., horizons), within a factor e^2 of the yardstick."""
         return 2 * torch.tanh(self.scale(context) / 2)
 
+    def log_scale(self, context: Tensor) -> Tensor:
+        """Return the log of the scale as far as it is trusted (..., horizons)."""
+        return self.centre + self.trust * (self.learned_log_scale(context) - self.centre)
+
+    def seen(self, context: Tensor) -> Tensor:
+        """Return what the denoiser is told of contexts (..., context): themselves, or nothing, which is zeros."""
+        return context * self.informed
+
     def losses(
-        self, context: Tensor, target: Tensor, mask: Tensor, weights: Tensor, noise: Tensor, level: Tensor
+        self,
+        context: Tensor,
+        target: Tensor,
+        mask: Tensor,
+        weights: Tensor,
+        noise: Tensor,
+        level: Tensor,
+        blind: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return (scale likelihood, diffusion loss), both scalars.
 
         `context` (rows, context); `target`, `mask` (rows, horizons); `noise` (noises, rows, horizons); `level`
-        (noises, rows). The diffusion sees the target divided by the detached scale.
+        (noises, rows). The diffusion sees the target divided by the detached scale. `blind` (noises, rows): 0 where it
+        is told the context, else the sign that the target takes where it is not (nobody is blind where None).
         """
-        log_scale = self.log_scale(context)
+        log_scale = self.learned_log_scale(context)
         weighed = mask * weights
         ratio = target * torch.exp(-log_scale)
         # Student t with unit variance: -log density up to a constant.
         density = log_scale + (_FREEDOM + 1) / 2 * torch.log1p(ratio.square() / (_FREEDOM - 2))
         scale_loss = (density * weighed).sum() / weighed.sum().clamp(min=1e-8)
-        diffusion_loss = self.denoiser.loss(ratio.detach(), mask, context, weights, noise, level)
+        clean, told = ratio.detach(), context
+        if blind is not None:
+            clean = clean * torch.where(blind == 0, 1.0, blind)[..., None]
+            told = context * (blind == 0)[..., None]
+        diffusion_loss = self.denoiser.loss(clean, mask, told, weights, noise, level)
         if self.config.diffusion.consistency > 0:
             penalty = contradiction(conditional_means(self.denoiser, mask, context), mask)
             diffusion_loss = diffusion_loss + self.config.diffusion.consistency * penalty
@@ -79,7 +108,7 @@ class Network(nn.Module):
             wide.student.lr, wide.subsets,
         )  # fmt: skip
         student.requires_grad_(True)
-        history = distil(student, self.denoiser, context, options, torch.Generator().manual_seed(seed))
+        history = distil(student, self.denoiser, self.seen(context), options, torch.Generator().manual_seed(seed))
         student.requires_grad_(False)
         return history
 
@@ -89,7 +118,7 @@ class Network(nn.Module):
         if self.student is None:
             raise ModelError("This SSSD has no student for bulk forecasts: set diffusion.student in its configuration.")
         asked = torch.ones(self.horizons, device=context.device) if mask is None else mask.to(context)
-        u: Tensor = self.student(start, asked, context) * torch.exp(self.log_scale(context))[:, None]
+        u: Tensor = self.student(start, asked, self.seen(context)) * torch.exp(self.log_scale(context))[:, None]
         return u if mask is None else u.masked_fill(asked == 0, torch.nan)
 
     def extend(self, like: int) -> nn.Parameter:
@@ -103,6 +132,7 @@ class Network(nn.Module):
         rows = [*range(self.horizons), like]
         self.scale.weight = nn.Parameter(self.scale.weight[rows].detach().clone(), requires_grad=False)
         self.scale.bias = nn.Parameter(self.scale.bias[rows].detach().clone(), requires_grad=False)
+        self.trust, self.centre = self.trust[rows], self.centre[rows]
         self.scale.out_features = self.horizons = len(rows)
         self.student = None
         return embedding
@@ -115,12 +145,20 @@ class Network(nn.Module):
 
         `mask` (horizons,) asks for a subset, 1 where wanted; the samples of the others are NaN.
         """
-        settings, schedule = self.config.diffusion, self.denoiser.schedule
         asked = torch.ones(self.horizons, device=context.device) if mask is None else mask.to(context)
-        bound = self.denoiser.bind(asked, context, sampler_levels(settings.sampler, schedule, steps)[:-1])
-        u = sample(settings.sampler, bound, start, schedule, steps, noise, settings.eta)
-        u = u * torch.exp(self.log_scale(context))[:, None]
+        u = self._sampled(self.seen(context), start, steps, noise, asked) * torch.exp(self.log_scale(context))[:, None]
         return u if mask is None else u.masked_fill(asked == 0, torch.nan)
+
+    @torch.no_grad()
+    def draw_plain(self, start: Tensor, steps: int) -> Tensor:
+        """Return samples of u itself, of the shape of `start` (rows, draws, horizons), by the law without a context."""
+        nothing = start.new_zeros((len(start), self.config.encoder.context))
+        return self._sampled(nothing, start, steps, None, start.new_ones(self.horizons))
+
+    def _sampled(self, told: Tensor, start: Tensor, steps: int, noise: Noise | None, asked: Tensor) -> Tensor:
+        settings, schedule = self.config.diffusion, self.denoiser.schedule
+        bound = self.denoiser.bind(asked, told, sampler_levels(settings.sampler, schedule, steps)[:-1])
+        return sample(settings.sampler, bound, start, schedule, steps, noise, settings.eta)
 
 
 def build_denoiser(wide: DiffusionConfig, horizons: int, context: int, dropout: float) -> Denoiser:
@@ -136,6 +174,12 @@ def default_weights(horizons: int, given: tuple[float, ...] | None) -> Tensor:
     """Return loss weights (horizons,) with mean 1: the given ones or n, n-1, ..., 1 (SPEC 3: .4/.3/.2/.1 for four)."""
     values = torch.tensor(given if given is not None else [float(horizons - i) for i in range(horizons)])
     return values / values.mean()
+
+
+def blindness(generator: torch.Generator, shape: tuple[int, int], share: float) -> Tensor:
+    """Return what `Network.losses` calls `blind`, (noises, rows): 0, or for a `share` of them a random sign."""
+    sign = 1.0 - 2.0 * (torch.rand(shape, generator=generator) < 0.5).float()
+    return torch.where(torch.rand(shape, generator=generator) < share, sign, 0.0)
 
 
 def level_noise(generator: torch.Generator, shape: tuple[int, int], steps: int) -> Tensor:
