@@ -76,26 +76,39 @@ def _scan(
 
     Kept states: complex (kept, channels, batch, pairs).
     """
-    tables = Tables.build(discrete, min(chunk, u.shape[-1]), u.dtype)
+    channels, batch, bars = u.shape
+    tables = Tables.build(discrete, min(chunk, bars), u.dtype)
     weights, gain = 2 * torch.view_as_complex(readout)[:, None], discrete.gain(u.dtype)[:, None]
-    pieces = torch.split(u, tables.width, dim=-1)
-    kernel = tables.respond(weights * gain, tables.width)[:, 0]  # (channels, width)
-    out, kept = [], []
-    for i, piece in enumerate(pieces):
-        bars = piece.shape[-1]
-        y = causal_convolution(piece, kernel[:, :bars])
-        if state is not None:
-            y = y + tables.respond(weights * tables.power(1) * state, bars)
-        out.append(y)
-        if keep != "none" or i + 1 < len(pieces):
-            arrived = tables.gather(piece) * gain
-            if state is not None:
-                arrived = arrived + state * tables.power(bars)
-            state = arrived
-            if keep == "all" or (keep == "last" and i + 1 == len(pieces)):
-                kept.append(state)
-    states = torch.stack(kept) if kept else gain.new_zeros((0, *u.shape[:2], gain.shape[-1]))
-    return torch.cat(out, dim=-1), states
+    width, count = tables.width, -(-bars // tables.width)
+    chunks = torch.nn.functional.pad(u, (0, count * width - bars)).reshape(channels, batch * count, width)
+    y = causal_convolution(chunks, tables.respond(weights * gain, width)[:, 0])
+
+    arrived = None
+    if count > 1:  # what each chunk but the last alone leaves behind at its end
+        whole = chunks.reshape(channels, batch, count, width)[:, :, :-1].reshape(channels, -1, width)
+        arrived = (tables.gather(whole) * gain).reshape(channels, batch, count - 1, -1)
+    before = _passed(state, arrived, tables.power(width)) if arrived is not None else [state]
+    if before[-1] is not None:
+        first = before[0] if before[0] is not None else torch.zeros_like(before[-1])
+        starts = torch.stack([first, *(one for one in before[1:] if one is not None)], dim=2)
+        y = y + tables.respond((weights * tables.power(1))[:, :, None] * starts, width)
+    y = y.reshape(channels, batch, count * width)[..., :bars]
+    kept = [one for one in before[1:] if one is not None] if keep == "all" else []
+    if keep != "none":
+        last = bars - (count - 1) * width
+        end = tables.gather(u[..., -last:]) * gain
+        kept.append(end if before[-1] is None else end + before[-1] * tables.power(last))
+    states = torch.stack(kept) if kept else gain.new_zeros((0, channels, batch, gain.shape[-1]))
+    return y, states
+
+
+def _passed(state: Tensor | None, arrived: Tensor, turn: Tensor) -> list[Tensor | None]:
+    """Return the state before each chunk: `state` before the first, `arrived` (channels, batch, chunks - 1, pairs)."""
+    before = [state]
+    for one in arrived.unbind(dim=2):
+        state = one if state is None else torch.addcmul(one, state, turn)
+        before.append(state)
+    return before
 
 
 @dataclass(frozen=True)
@@ -122,11 +135,10 @@ class Tables:
         return whole * self.inner[:, rest, None] if rest else whole
 
     def respond(self, start: Tensor, bars: int) -> Tensor:
-        """Return Re sum_n start_n Ā_n^k for k = 0 .. bars - 1: `start` (channels, rows, pairs) complex ->
-
-        (channels, rows, bars).
-        """
-        channels, rows, pairs = start.shape
+        """Return Re sum_n start_n Ā_n^k, k = 0 .. bars - 1: (channels, .., pairs) complex -> (channels, rows, bars)."""
+        channels, pairs = start.shape[0], start.shape[-1]
+        start = start.reshape(channels, -1, pairs)
+        rows = start.shape[1]
         count = -(-bars // self.inner.shape[1])
         spread = start[:, :, None] * self.outer[:, None, :count]  # (channels, rows, count, pairs)
         left = torch.view_as_real(spread).reshape(channels, rows * count, 2 * pairs)

@@ -19,7 +19,8 @@ class Stack(nn.Module):
     """Projects features to `channels` and runs `layers` S4D blocks over them.
 
     The output at a bar depends on this bar and earlier ones only. `forward` runs over a stretch, `advance` returns the
-    states after it, too (one per layer, so a stretch may be cut anywhere), `step` goes bar by bar.
+    states after it, too (one per layer, so a stretch may be cut anywhere), `step` goes bar by bar. Not `normalised`,
+    its output is the linear projection of the inputs plus what the blocks add to it.
     """
 
     def __init__(
@@ -30,12 +31,13 @@ class Stack(nn.Module):
         settings: LayerSettings,
         dropout: float = 0.0,
         generator: torch.Generator | None = None,
+        normalised: bool = True,
     ) -> None:
         super().__init__()
         self.channels = channels
         self.project = nn.Linear(inputs, channels)
         self.blocks = nn.ModuleList(Block(channels, settings, dropout, generator) for _ in range(layers))
-        self.norm = nn.LayerNorm(channels)
+        self.norm: nn.Module = nn.LayerNorm(channels) if normalised else nn.Identity()
 
     def forward(self, features: Tensor, states: States | None = None) -> Tensor:
         """Map features (batch, bars, inputs) to encodings (batch, bars, channels); `states` None before history."""
