@@ -31,9 +31,12 @@ def build(parts: Parts) -> list[Any]:
 
 
 def _leaderboard() -> dg.AssetsDefinition:
-    # Whichever pair is evaluated anew, the board is; pairs without an evaluation must not hold it back.
-    renewed = dg.AutomationCondition.any_deps_updated().since_last_handled()
-    idle = ~dg.AutomationCondition.in_progress() & ~dg.AutomationCondition.any_deps_in_progress()
+    # Whichever pair is evaluated anew, the board is; pairs without an evaluation must not hold it back, and one that
+    # was evaluated before anybody watched counts as well.
+    condition = dg.AutomationCondition
+    renewed = condition.any_deps_updated().since_last_handled()
+    first = condition.missing() & condition.any_deps_match(~condition.missing()) & ~condition.execution_failed()
+    idle = ~condition.in_progress() & ~condition.any_deps_in_progress()
 
     @dg.asset(
         key=dg.AssetKey(LEADERBOARD),
@@ -42,7 +45,7 @@ def _leaderboard() -> dg.AssetsDefinition:
         code_version="1",
         owners=OWNERS,
         kinds={"html"},
-        automation_condition=renewed & idle,
+        automation_condition=(renewed | first) & idle,
         description="All pairs at a glance: mean skill and rank of every model, its pairs better and worse than the "
         "best baselines, champions and alarms. It stands on the evaluations of all symbols.",
     )

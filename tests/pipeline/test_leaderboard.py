@@ -53,19 +53,33 @@ def test_without_an_evaluation_the_verb_says_what_to_do(
 
 
 def test_a_new_evaluation_of_one_pair_renews_the_board_once(tmp_path: Path) -> None:
+    definitions = watched_pairs(tmp_path)
+    with dg.DagsterInstance.ephemeral() as instance:
+        first = tick(definitions, instance, None)
+        assert first.total_requested == 0
+        instance.report_runless_asset_event(dg.AssetMaterialization(dg.AssetKey(SCORES), partition="USDJPY"))
+        second = tick(definitions, instance, first.cursor)
+        assert second.total_requested == 1
+        instance.report_runless_asset_event(dg.AssetMaterialization(dg.AssetKey(LEADERBOARD)))
+        assert tick(definitions, instance, second.cursor).total_requested == 0
+
+
+def test_an_evaluation_from_before_the_daemon_started_counts(tmp_path: Path) -> None:
+    definitions = watched_pairs(tmp_path)
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.report_runless_asset_event(dg.AssetMaterialization(dg.AssetKey(SCORES), partition="USDJPY"))
+        assert tick(definitions, instance, None).total_requested == 1
+
+
+def watched_pairs(tmp_path: Path) -> dg.Definitions:
     home = empty_home(tmp_path)
     for symbol in ("USDJPY", "AUDUSD"):  # pairs that were never evaluated must not hold it back
         home.configure(f"assets/{symbol}.yaml", {"symbol": symbol, "timeframes": ["1h"], "horizons": ["1h"]})
-    definitions = build_definitions(Workspace(Home(home.home.root), home.configs))
+    return build_definitions(Workspace(Home(home.home.root), home.configs))
+
+
+def tick(
+    definitions: dg.Definitions, instance: dg.DagsterInstance, cursor: Any
+) -> dg.EvaluateAutomationConditionsResult:
     board = dg.AssetSelection.assets(dg.AssetKey(LEADERBOARD))
-    with dg.DagsterInstance.ephemeral() as instance:
-
-        def ticks(cursor: Any) -> dg.EvaluateAutomationConditionsResult:
-            return dg.evaluate_automation_conditions(definitions, instance, board, cursor=cursor)
-
-        first = ticks(None)
-        assert first.total_requested == 0
-        instance.report_runless_asset_event(dg.AssetMaterialization(dg.AssetKey(SCORES), partition="USDJPY"))
-        second = ticks(first.cursor)
-        assert second.total_requested == 1
-        assert ticks(second.cursor).total_requested == 0
+    return dg.evaluate_automation_conditions(definitions, instance, board, cursor=cursor)
