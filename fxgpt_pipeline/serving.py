@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from fxgpt_core.common.errors import BadInputError, StoreError
 from fxgpt_core.common.forecast import Forecast
-from fxgpt_core.common.timeframes import timeframe
+from fxgpt_core.common.timeframes import horizon_minutes, timeframe
 from fxgpt_core.evaluation.result import Evaluation
 from fxgpt_core.features.assemble import build_dataset
 from fxgpt_core.features.dataset import Dataset
@@ -18,13 +21,15 @@ from fxgpt_core.lifecycle.live import forecast_latest
 from fxgpt_core.lifecycle.online_calibration import calibrator_states, caught_up
 from fxgpt_core.lifecycle.promotion import settle
 from fxgpt_core.lifecycle.registry import CHAMPION, SHADOW, ModelVersion
-from fxgpt_core.models.forecaster import Provenance
+from fxgpt_core.models.forecaster import Drawing, Exportable, Provenance
+from fxgpt_core.models.session import chosen, select
 from fxgpt_core.store.clock import to_datetime64
 from fxgpt_core.store.records import finish_retraining, record_retraining
 from fxgpt_pipeline.evaluating import EVALUATION
 from fxgpt_pipeline.lineage import Lineage
 from fxgpt_pipeline.stages import CHAMPION as CHAMPION_STAGE
 from fxgpt_pipeline.stages import candidate
+from fxgpt_pipeline.workspace import Workspace
 
 
 def resolve(lineage: Lineage, model: str) -> ModelVersion:
@@ -46,6 +51,34 @@ def resolve(lineage: Lineage, model: str) -> ModelVersion:
     )
 
 
+def predict(
+    asset: str,
+    horizons: Sequence[int | str] | None = None,
+    samples: int | None = None,
+    seed: int = 0,
+    model: str = "champion",
+    workspace: Workspace | None = None,
+) -> Forecast:
+    """Return the calibrated forecast of `asset` at its last stored bar: one row, in log returns.
+
+    `horizons`: minutes or names such as `4h`, among those of the model, all where None. `samples`: draws behind the
+    quantiles, for families that draw. `model`: alias, family or version number. `workspace`: by default the one of
+    the environment. Raises BadInputError for what does not exist, StoreError without a model, ModelError where the
+    model cannot forecast at that bar.
+    """
+    workspace = workspace or Workspace.from_environment()
+    lineage = workspace.lineage(asset)
+    version = resolve(lineage, model)
+    wanted = None if horizons is None else [horizon_minutes(horizon) for horizon in horizons]
+    bundle = load_bundle(workspace.registry.folder(version))
+    if samples is not None:
+        if not isinstance(bundle.forecaster, Drawing):
+            raise BadInputError(f"{version.label} ({version.family}) draws no samples: leave `samples` out.")
+        bundle = replace(bundle, forecaster=bundle.forecaster.with_draws(samples))
+    made, _ = _latest(lineage, version, bundle, seed)
+    return made if wanted is None else select(made, chosen(made.horizons, wanted))
+
+
 def forecast_now(lineage: Lineage, version: ModelVersion) -> tuple[Forecast, float]:
     """Forecast at the last stored bar; returns the calibrated forecast and its latency in milliseconds.
 
@@ -53,13 +86,31 @@ def forecast_now(lineage: Lineage, version: ModelVersion) -> tuple[Forecast, flo
     alone, neither that nor loading the model and the bars.
     """
     bundle = load_bundle(lineage.workspace.registry.folder(version))
+    return _latest(lineage, version, bundle, lineage.settings.seed)
+
+
+def _latest(lineage: Lineage, version: ModelVersion, bundle: Bundle, seed: int) -> tuple[Forecast, float]:
     dataset = _dataset_of(lineage, bundle)
     states = calibrator_states(lineage.workspace.database, bundle, version.version)
     bundle = caught_up(bundle, dataset, states, lineage.settings.seed)
     provenance = Provenance(version.label, to_datetime64(lineage.workspace.clock.now()), "live")
     started = time.perf_counter()
-    made = forecast_latest(bundle, dataset, provenance, lineage.settings.seed)
+    made = forecast_latest(bundle, dataset, provenance, seed)
     return made, (time.perf_counter() - started) * 1000
+
+
+def export_version(lineage: Lineage, version: ModelVersion, folder: Path, form: str) -> dict[str, float]:
+    """Write a registered model for programs without this library; return the largest difference of each part.
+
+    Raises BadInputError for a family or format that has no export and where `folder` holds files, ModelError where
+    what was written says something else than the model.
+    """
+    forecaster = load_bundle(lineage.workspace.registry.folder(version)).forecaster
+    if not isinstance(forecaster, Exportable):
+        raise BadInputError(f"{version.label} ({version.family}) has no export; of the families, SSSD has one.")
+    if folder.exists() and any(folder.iterdir()):
+        raise BadInputError(f"{folder} is not empty: name a new folder to export to.")
+    return dict(forecaster.export(folder, form))
 
 
 def smoke_forecast(lineage: Lineage, bundle: Bundle) -> Forecast:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,3 +61,23 @@ class Forecaster(Protocol):
     def save(self, folder: Path) -> None: ...
 
     def load(self, folder: Path) -> None: ...
+
+
+@runtime_checkable
+class Exportable(Protocol):
+    """A fitted model that can be written for programs without this library.
+
+    `export` writes files in one of `formats` into a folder, compares what they say with the model, and returns the
+    largest difference by part; it raises BadInputError for another format and ModelError where they disagree.
+    """
+
+    formats: tuple[str, ...]
+
+    def export(self, folder: Path, form: str) -> Mapping[str, float]: ...
+
+
+@runtime_checkable
+class Drawing(Protocol):
+    """A fitted model whose forecasts come from draws: `with_draws` returns the same model with another number."""
+
+    def with_draws(self, draws: int) -> Forecaster: ...

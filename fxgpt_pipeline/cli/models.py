@@ -1,8 +1,9 @@
-"""`fxgpt models`: the registry of a symbol, promotion and rollback."""
+"""`fxgpt models`: the registry of a symbol, promotion, rollback and export."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def models() -> None:
-    """List, inspect, promote and roll back registered models."""
+    """List, inspect, promote, roll back and export registered models."""
 
 
 @models.command("list")
@@ -64,6 +65,28 @@ def show(symbol: str, model: str, as_json: bool) -> None:
         return
     for name, value in values.items():
         console().print(f"[bold]{name}[/bold]  {value}", highlight=False)
+
+
+@models.command()
+@click.argument("symbol")
+@click.argument("model", default="champion")
+@click.option("--to", "folder", type=click.Path(file_okay=False, path_type=Path), required=True, help="New folder.")
+@click.option("--format", "form", default="onnx", show_default=True, help="onnx or torch (torch.export).")
+@json_option
+def export(symbol: str, model: str, folder: Path, form: str, as_json: bool) -> None:
+    """Write MODEL of SYMBOL (alias, family or version) for programs without fxgpt, checked against the model."""
+    from fxgpt_pipeline.serving import export_version, resolve
+
+    lineage = _lineage(symbol)
+    version = resolve(lineage, model)
+    differences = export_version(lineage, version, folder, form)
+    files = sorted(path.name for path in folder.iterdir())
+    if as_json:
+        click.echo(json.dumps({"version": version.label, "files": files, "differences": differences}, indent=1))
+        return
+    console().print(f"{version.label} ({version.family}) is in {folder}: {', '.join(files)}", highlight=False)
+    for name, value in differences.items():
+        console().print(f"{name} differs from the model by at most {value:.1e}", highlight=False)
 
 
 @models.command()

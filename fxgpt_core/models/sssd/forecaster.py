@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from fxgpt_core.common.errors import ModelError
 from fxgpt_core.common.forecast import Forecast, from_standardised
@@ -23,6 +25,7 @@ from fxgpt_core.models.session import Session
 from fxgpt_core.models.sssd import bulk, storage
 from fxgpt_core.models.sssd.adjustment import Adjustment, label_overlap
 from fxgpt_core.models.sssd.config import SSSDConfig
+from fxgpt_core.models.sssd.export import FORMATS, export
 from fxgpt_core.models.sssd.inputs import Inputs, Scaling
 from fxgpt_core.models.sssd.network import Network
 from fxgpt_core.training.plan import TrainingPlan
@@ -36,6 +39,7 @@ class SSSD:
     """
 
     family = "sssd"
+    formats = FORMATS
 
     def __init__(self, config: SSSDConfig) -> None:
         self.config = config
@@ -83,7 +87,7 @@ class SSSD:
         self.horizons, self.trained_until = dataset.horizons, split.trained_until.astype("datetime64[ns]")
         self.scaling = Scaling.fit(dataset, supervised, self.config.scaling)
         notes = self.scaling.notes(dataset, supervised, split.validation.any(axis=1), self.config.likeness)
-        self.network = self._build(plan.seed)
+        self.network = self.build(plan.seed)
         self.to(plan.device)
         inputs = Inputs.build(dataset, self.scaling, self.device)
 
@@ -205,11 +209,30 @@ class SSSD:
 
     def load(self, folder: Path) -> None:
         """Read what `save` wrote, configuration included; the model lands on the CPU."""
+    def export(self, folder: Path, form: str) -> dict[str, float]:
+        """Write one step of encoder and denoiser in `form` and the model itself; see `sssd.export`."""
+        network, _ = self.fitted()
+        found = export(copy.deepcopy(network).cpu(), folder, form)
+        self.save(folder)
+        return found
+
+    def with_draws(self, draws: int) -> SSSD:
+        """Return the same model with another number of draws per forecast; raises ModelError out of 10..2000."""
+        values = self.config.model_dump()
+        try:
+            config = SSSDConfig.model_validate({**values, "diffusion": {**values["diffusion"], "samples": draws}})
+        except ValidationError as error:
+            raise ModelError(f"{draws} draws were asked for: a forecast has 10 to 2000.") from error
+        other = copy.copy(self)
+        other.config, other.network = config, copy.copy(self.fitted()[0])
+        other.network.config = config
+        return other
+
         stored = storage.read(folder)
         self.config, self.scaling, self.adjustment = stored.config, stored.scaling, stored.adjustment
         self.horizons, self.trained_until = stored.horizons, stored.trained_until
         self.disagreement = stored.disagreement
-        self.network = self._build(seed=0)
+        self.network = self.build(seed=0)
         self.network.load_state_dict(stored.weights)
         self.to("cpu")
 
@@ -219,7 +242,8 @@ class SSSD:
         if self.network is not None:
             self.network.to(self.device).eval()
 
-    def _build(self, seed: int) -> Network:
+    def build(self, seed: int) -> Network:
+        """Return an untrained network for the columns of the scaling."""
         assert self.scaling is not None
         with torch.random.fork_rng():
             torch.manual_seed(seed)

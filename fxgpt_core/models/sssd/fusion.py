@@ -58,7 +58,7 @@ class AttentionFusion(Fusion):
 
     def forward(self, tokens: Tensor, present: Tensor) -> Tensor:
         """See `Fusion`."""
-        rows = len(tokens)
+        rows = tokens.shape[0]  # len() would fix it at export
         shares = self._shares(tokens, present)
         values = torch.bmm(tokens.transpose(0, 1), self.value.to(tokens.dtype))  # (timeframes, rows, context)
         values = values.reshape(self.timeframes, rows, self.heads, -1).permute(1, 2, 0, 3)

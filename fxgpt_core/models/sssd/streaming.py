@@ -50,7 +50,7 @@ class Stepper(nn.Module):
             mask, known = arrived[:, i], usable(features[i])
             encoded, states = self._advanced(i, features[i], before)
             new_tokens.append(torch.where(mask[:, None], encoded, tokens[:, i]))
-            new_present.append(torch.where(mask, known, present[:, i]))
+            new_present.append((mask & known) | (~mask & present[:, i]))  # ONNX runtimes have no where of booleans
             after += [torch.where(mask[:, None, None, None], a, b) for a, b in zip(states, before, strict=True)]
         tokens, present = torch.stack(new_tokens, dim=1), torch.stack(new_present, dim=1)
         return self.encoder.fusion(tokens, present), (tokens, present, *after)
