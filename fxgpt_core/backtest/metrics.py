@@ -14,6 +14,7 @@ Times = NDArray[np.datetime64]
 TRADING_DAYS = 365.25 / 7 * 5
 """Trading days per year: five from each week."""
 _DAY = np.timedelta64(86_400_000_000_000, "ns")
+_FLIPS_AT_ONCE = 100
 _YEAR = np.timedelta64(int(365.25 * 86_400), "s")
 
 
@@ -114,5 +115,10 @@ def random_direction_p(gross: Floats, draws: int, seed: int) -> float | None:
     """
     if not len(gross):
         return None
-    signs = np.random.default_rng(seed).choice([-1.0, 1.0], (draws, len(gross)))
-    return float((1 + (signs @ gross >= gross.sum()).sum()) / (1 + draws))
+    rng, total, better = np.random.default_rng(seed), float(gross.sum()), 0
+    for first in range(0, draws, _FLIPS_AT_ONCE):
+        count = min(_FLIPS_AT_ONCE, draws - first)
+        packed = np.frombuffer(rng.bytes(count * -(-len(gross) // 8)), dtype=np.uint8).reshape(count, -1)
+        heads = np.unpackbits(packed, axis=1, count=len(gross)) @ gross  # (count,)
+        better += int((2 * heads - total >= total).sum())
+    return (1 + better) / (1 + draws)

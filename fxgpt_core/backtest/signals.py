@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,13 +66,13 @@ def make_signals(
         )
     horizon = config.horizon_of(forecast.horizons)
     column = forecast.column(horizon)
-    traded = forecast.take(usable)
+    traded = forecast if usable.all() else forecast.take(usable)
     hold = max(1, -(-horizon // candles.timeframe.minutes))
     where = _bars_of(candles, traded)
     first = int(where[0])
     bars, at = candles.take(slice(first, int(where[-1]) + hold + _BARS_AFTER)), where - first
     cost = np.broadcast_to(round_trip, len(candles))[where]
-    choice = _choose(replace(traded, samples=None), column, config, cost)
+    choice = _choose(traded, column, config, cost)
 
     def on_bars(values: Floats, fill: float) -> Floats:
         out = np.full(len(bars), fill)

@@ -2,23 +2,74 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
 import click
 
-from fxgpt_pipeline.cli.output import console, json_option, print_json
+from fxgpt_pipeline.cli.output import console, json_option, print_json, table
+
+if TYPE_CHECKING:
+    from fxgpt_pipeline.lineage import Lineage
+
+_KINDS = ("spread", "slippage", "commission", "swap")
 
 
 @click.command()
 @click.argument("symbol")
+@click.option("--chart", "family", metavar="MODEL", help="Draw the trades of this model with backtesting.py instead.")
+@click.option(
+    "--to", "page", type=click.Path(dir_okay=False, path_type=Path), help="File for the chart.  [default: in reports/]"
+)
 @json_option
-def backtest(symbol: str, as_json: bool) -> None:
-    """Show the last backtest of every model of SYMBOL; the trades are in the lake, dataset `trades`."""
+def backtest(symbol: str, family: str | None, page: Path | None, as_json: bool) -> None:
+    """Show the last backtest of every model of SYMBOL; trades, orders and fills are in the lake.
+
+    The chart follows backtesting.py's model: a constant spread, no swap, an account in the quote currency. It opens
+    offline.
+    """
     from fxgpt_pipeline.cli.summary import backtest_table
     from fxgpt_pipeline.evaluating import backtest_name
     from fxgpt_pipeline.workspace import Workspace
 
     lineage = Workspace.from_environment().lineage(symbol)
-    if as_json:
-        documents = lineage.workspace.documents
-        print_json({name: documents.read(backtest_name(name), lineage.symbol) for name in lineage.families})
+    if family is not None:
+        _draw(lineage, family, page)
         return
-    console().print(backtest_table(lineage))
+    documents = lineage.workspace.documents
+    results = {name: documents.read(backtest_name(name), lineage.symbol) for name in lineage.families}
+    if as_json:
+        print_json(results)
+        return
+    out = console()
+    out.print(backtest_table(lineage))
+    if any(result["status"] == "traded" for result in results.values()):
+        out.print(_costs_table(results))
+
+
+def _costs_table(results: dict[str, Any]) -> Any:
+    """Return one row per model that traded: gross, each kind of cost and net, in the account's currency."""
+    rows = []
+    for name, result in results.items():
+        if result["status"] == "traded":
+            paid, start = result["costs"], result["initial_cash"]
+            gross, net = (result["metrics"][key] * start for key in ("gross_return", "return"))
+            rows.append(
+                (name, f"{gross:+,.2f}", *(f"{-paid[f'{kind}_paid']:+,.2f}" for kind in _KINDS), f"{net:+,.2f}")
+            )
+    currency = next(iter(results.values()))["currency"]
+    return table(f"From gross to net, {currency}", ("model", "gross", *_KINDS, "net"), rows)
+
+
+def _draw(lineage: Lineage, family: str, page: Path | None) -> None:
+    from fxgpt_core.backtest.adapter import chart
+    from fxgpt_core.common.errors import BadInputError
+    from fxgpt_core.evaluation.archive import CALIBRATED, read_span
+
+    if family not in lineage.families:
+        raise BadInputError(f"{lineage.symbol} has no model {family!r}: it has {', '.join(lineage.families)}.")
+    path = page or lineage.workspace.home.reports / lineage.symbol / f"backtest_{family}.html"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    forecast = read_span(lineage.workspace.lake, CALIBRATED, lineage.symbol, family)
+    chart(lineage.candles(), forecast, lineage.settings.backtest, lineage.asset.costs, path)
+    click.echo(f"Chart of {lineage.symbol} {family}: {path}")

@@ -1,0 +1,129 @@
+"""How fast a backtest is: the ledger and the adapter against bare backtesting.py in the same run, on hourly bars.
+
+    python benchmarks/backtests.py [--years 5] [--configurations 500]
+
+Forecasts are ready, as they are in the product; compiled code is warm. Bare backtesting.py runs the smallest strategy
+that trades the same directions: no stops, no sizes, nothing but `buy`, `sell` and `close`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from fxgpt_core.backtest.adapter import Broker, no_rates, prepare, run_backtest
+from fxgpt_core.backtest.backtesting_py import BacktestingPy, _library
+from fxgpt_core.backtest.book import Book, make_book
+from fxgpt_core.backtest.config import BacktestConfig
+from fxgpt_core.backtest.ledger import Ledger
+from fxgpt_core.market.calendar import bar_opens
+from fxgpt_core.market.candles import Candles
+from fxgpt_core.store.asset_config import Costs
+from tests.backtest.cases import candles_of, forecast_with
+
+PLAIN_COSTS = Costs(spread_pips=1.0, spread="constant", swap=False)
+
+
+def hourly(years: int, seed: int = 0) -> Candles:
+    """Return a random walk of hourly bars in market hours."""
+    opens = bar_opens(np.datetime64("2019-01-01", "ns"), np.datetime64(f"{2019 + years}-01-01", "ns"), "1h")
+    rng, count = np.random.default_rng(seed), len(opens)
+    close = 1.1 * np.exp(np.cumsum(rng.standard_normal(count) * 0.0008))
+    start = np.r_[1.1, close[:-1]]
+    reach = np.abs(rng.standard_normal((2, count))) * 0.0006
+    high, low = np.maximum(start, close) * (1 + reach[0]), np.minimum(start, close) * (1 - reach[1])
+    return candles_of(np.stack([start, high, low, close], axis=1), ts_utc=opens)
+
+
+def best(work: Callable[[], Any], times: int = 5) -> float:
+    """Return the shortest of some timings in seconds."""
+    taken = []
+    for _ in range(times):
+        began = time.perf_counter()
+        work()
+        taken.append(time.perf_counter() - began)
+    return min(taken)
+
+
+def bare(book: Book) -> Callable[[], Any]:
+    """Return a run of backtesting.py with the smallest strategy on the same bars and directions."""
+    from backtesting import Backtest, Strategy
+
+    _library()  # switches its progress bar off
+    bars = book.bars[:, 0]
+    frame = pd.DataFrame(
+        {name.capitalize(): bars[name] for name in ("open", "high", "low", "close")}, index=pd.DatetimeIndex(book.times)
+    )
+    directions, hold = bars["direction"].tolist(), int(book.legs["hold"][0])
+
+    class Smallest(Strategy):
+        def init(self) -> None:
+            self.bar, self.expires = 0, 0
+
+        def next(self) -> None:
+            self.bar += 1
+            side = directions[self.bar]
+            trades = self.trades
+            if trades:
+                if self.bar >= self.expires and not side:
+                    trades[0].close()
+                elif side and (side > 0) != trades[0].is_long:
+                    trades[0].close()
+                    (self.buy if side > 0 else self.sell)(size=1000)
+                    self.expires = self.bar + hold
+            elif side:
+                (self.buy if side > 0 else self.sell)(size=1000)
+                self.expires = self.bar + hold
+
+    return lambda: Backtest(frame, Smallest, cash=10_000, margin=1 / 30).run()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--years", type=int, default=5)
+    parser.add_argument("--configurations", type=int, default=500)
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    candles = hourly(options.years)
+    rng = np.random.default_rng(1)
+    forecast = forecast_with(rng.uniform(0.4, 0.6, len(candles)), candles.known_at, (60, 240, 1440), std=0.0016)
+    config, broker = BacktestConfig(stop_loss=2.0), Broker.shipped()
+    legs = {name: prepare(candles, forecast, config, costs, broker) for name, costs in
+            (("full", Costs(spread_pips=1.0)), ("plain", PLAIN_COSTS))}  # fmt: skip
+    books = {name: make_book([leg], config, no_rates, broker.hours) for name, leg in legs.items()}
+    trades = len(Ledger().simulate(books["full"]).trades)
+    figures = {
+        "signals, costs and book": best(lambda: make_book(
+            [prepare(candles, forecast, config, Costs(), broker)], config, no_rates, broker.hours)),
+        "ledger alone": best(lambda: Ledger().simulate(books["full"]), 20),
+        "whole configuration on the ledger, with bootstrap": best(
+            lambda: run_backtest(candles, forecast, config, Costs(), broker=broker)),
+        "adapter alone (backtesting.py)": best(lambda: BacktestingPy().simulate(books["plain"]), 3),
+        "bare backtesting.py": best(bare(books["plain"]), 3),
+    }  # fmt: skip
+    print(f"{len(candles)} hourly bars, {len(forecast)} forecasts, {trades} trades, one core")
+    for name, seconds in figures.items():
+        print(f"  {name:52s} {seconds * 1000:9.1f} ms   {len(candles) / seconds:12,.0f} bars/s")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    began = time.perf_counter()
+    for number in range(options.configurations):
+        chosen = config.model_copy(update={"confidence_quantile": 0.5 + 0.4 * number / options.configurations})
+        run_backtest(candles, forecast, chosen, Costs(), broker=broker)
+    seconds = time.perf_counter() - began
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    print(f"  {options.configurations} configurations, one core: {seconds:.1f} s, memory grew by {grown:.0f} MB")
+
+
+if __name__ == "__main__":
+    main()
