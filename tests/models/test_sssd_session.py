@@ -177,7 +177,7 @@ def test_any_horizons_can_be_asked_for(model: SSSD, history: Dataset) -> None:
     everything, some = session.forecast(LIVE, seed=2), session.forecast(LIVE, (240,), seed=2)
     assert some.horizons == (240,)
     assert some.quantiles.shape == (1, 1, len(some.levels))
-    np.testing.assert_allclose(some.quantiles[:, 0], everything.quantiles[:, 1], rtol=0.5)
+    np.testing.assert_allclose(some.quantiles[:, 0], everything.quantiles[:, 1], atol=0.3 * float(everything.std[0, 1]))
     assert not np.array_equal(session.forecast(LIVE, (240,), seed=3).quantiles, some.quantiles)
     for horizons in ((), (61,)):
         with pytest.raises(ModelError, match=r"the model forecasts \[60, 240\]"):
