@@ -187,7 +187,12 @@ def test_a_missing_timeframe_is_masked_whatever_it_holds(fusion: str) -> None:
         torch.testing.assert_close(segment, expected[20:], atol=1e-9, rtol=1e-9)
     assert not torch.allclose(expected, dense(network, inputs), atol=1e-3)
     nothing = replace(inputs, last_known=torch.full_like(inputs.last_known, -1))
-    assert torch.isfinite(dense(network, nothing)).all()
+    silent = dense(network, nothing)
+    assert torch.isfinite(silent).all()
+    torch.testing.assert_close(streamed(network, nothing), silent, atol=1e-12, rtol=1e-9)
+    with torch.no_grad():
+        noise = network.fusion(torch.randn(100, 3, 8, dtype=torch.float64), torch.zeros(100, 3, dtype=torch.bool))
+    torch.testing.assert_close(noise, silent, atol=1e-12, rtol=1e-9)
 
 
 def test_gradients_are_finite_where_timeframes_are_missing() -> None:
