@@ -14,11 +14,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from fxgpt_core.backtest import layout
 from fxgpt_core.backtest.book import Book
 from fxgpt_core.backtest.engine import Simulation
 from fxgpt_core.common.errors import BadInputError
+
+Floats = NDArray[np.float64]
 
 
 class BacktestingPy:
@@ -41,10 +44,7 @@ class BacktestingPy:
         inside = equity[1:-1].copy()
         inside[-1] = equity[-1]  # what is left when the last position is closed
         frame = stats["_trades"]
-        trades = np.zeros(len(frame), dtype=layout.TRADE)
-        for trade, row in zip(trades, frame.itertuples(), strict=True):
-            _fill(trade, row, replay, book)
-        return Simulation(trades, inside, refused=replay.refused(frame), too_small=replay.small)
+        return Simulation(_trades(frame, replay), inside, refused=replay.refused(frame), too_small=replay.small)
 
     def report(self, book: Book, page: Path | None = None) -> pd.Series[Any]:
         """Return backtesting.py's own statistics, and write its interactive chart to `page`, which opens offline."""
@@ -117,6 +117,7 @@ class _Replay:
         self.directions, self.flat = bars["direction"].tolist(), bars["flat"].tolist()
         self.close, self.high, self.low = (bars[name].tolist() for name in ("close", "high", "low"))
         self.stop, self.target, self.trail = (bars[name].tolist() for name in ("stop", "target", "trail"))
+        self.trails = bool(np.isfinite(bars["trail"]).any())
         self.fraction = bars["fraction"].tolist()
         self.half, self.slip = float(bars["half"][0]), float(bars["slip"][0])
         self.hold, self.longest = int(self.leg["hold"]), int(self.leg["longest"])
@@ -151,41 +152,52 @@ class _Replay:
         above = None if math.isnan(target) else price * math.exp(side * target) + side * self.half
         return below, above
 
+    def levels(self, bars: NDArray[np.int64], sides: Floats) -> zip[tuple[float | None, ...]]:
+        """Return stops and targets of the positions decided at `bars`, two tuples."""
+        return zip(*(self.bracket(bar, int(side)) for bar, side in zip(bars.tolist(), sides, strict=True)), strict=True)
+
     def refused(self, trades: pd.DataFrame) -> int:
         """Return how many entries were ordered and never filled."""
         return self.orders - len(trades)
 
 
-def _fill(trade: Any, row: Any, replay: _Replay, book: Book) -> None:
-    side, units = (1 if row.Size > 0 else -1), abs(int(row.Size))
-    away, tag = replay.half + replay.slip, int(row.Tag)
-    trade["decision_bar"], trade["entry_bar"], trade["exit_bar"] = tag, row.EntryBar - 1, row.ExitBar - 1
-    trade["direction"], trade["units"] = side, units
-    trade["reason"] = replay.reasons.get(tag, _resting_order(row, side, tag in replay.trailed))
-    trade["entry_mid"], trade["exit_mid"] = row.EntryPrice, row.ExitPrice
-    trade["entry_price"], trade["exit_price"] = row.EntryPrice + side * away, row.ExitPrice - side * away
-    stop, target = replay.bracket(tag, side)
-    trade["stop"] = np.nan if stop is None else stop - side * replay.half
-    trade["target"] = np.nan if target is None else target - side * replay.half
-    levels = {layout.STOP: row.SL, layout.TRAILING: row.SL, layout.TARGET: row.TP}
-    level = levels.get(int(trade["reason"]))
-    trade["level"] = np.nan if level is None else level - side * replay.half
-    trade["entry_rate"] = trade["exit_rate"] = 1.0
-    trade["entry_half"] = trade["exit_half"] = replay.half
-    trade["entry_slip"] = trade["exit_slip"] = replay.slip
-    trade["gross"] = side * units * (row.ExitPrice - row.EntryPrice)
-    trade["spread"], trade["slippage"] = 2 * units * replay.half, 2 * units * replay.slip
-    trade["commission"] = row.Commission - trade["spread"] - trade["slippage"]
-    trade["pnl"] = row.PnL
+def _trades(frame: pd.DataFrame, replay: _Replay) -> NDArray[Any]:
+    """Return the trades of backtesting.py's table as `layout.TRADE`."""
+    out = np.zeros(len(frame), dtype=layout.TRADE)
+    if not len(frame):
+        return out
+    column = {name: frame[name].to_numpy(dtype=np.float64) for name in frame.columns if name not in ("Tag", "Duration")}
+    side, units, tag = np.sign(column["Size"]), np.abs(column["Size"]), frame["Tag"].to_numpy(dtype=np.int64)
+    away, touch = side * (replay.half + replay.slip), side * replay.half
+    stop, target = (np.array([np.nan if v is None else v for v in levels]) for levels in replay.levels(tag, side))
+    out["decision_bar"], out["direction"], out["units"] = tag, side, units
+    out["entry_bar"], out["exit_bar"] = column["EntryBar"] - 1, column["ExitBar"] - 1
+    out["entry_mid"], out["exit_mid"] = column["EntryPrice"], column["ExitPrice"]
+    out["entry_price"], out["exit_price"] = column["EntryPrice"] + away, column["ExitPrice"] - away
+    out["reason"] = _reasons(column, side, tag, replay)
+    by_stop = np.isin(out["reason"], (layout.STOP, layout.TRAILING))
+    level = np.where(by_stop, column["SL"], np.where(out["reason"] == layout.TARGET, column["TP"], np.nan))
+    out["stop"], out["target"], out["level"] = stop - touch, target - touch, level - touch
+    out["entry_rate"] = out["exit_rate"] = 1.0
+    out["entry_half"] = out["exit_half"] = replay.half
+    out["entry_slip"] = out["exit_slip"] = replay.slip
+    out["gross"] = side * units * (column["ExitPrice"] - column["EntryPrice"])
+    out["spread"], out["slippage"] = 2 * units * replay.half, 2 * units * replay.slip
+    out["commission"] = column["Commission"] - out["spread"] - out["slippage"]
+    out["pnl"] = column["PnL"]
+    return out
 
 
-def _resting_order(row: Any, side: int, trailed: bool) -> int:
-    """Return what closed a trade that the strategy did not close: the stop, the target or the margin call."""
-    if row.SL is not None and not np.isnan(row.SL) and side * (row.SL - row.ExitPrice) >= 0:
-        return layout.TRAILING if trailed else layout.STOP
-    if row.TP is not None and not np.isnan(row.TP) and side * (row.ExitPrice - row.TP) >= 0:
-        return layout.TARGET
-    return layout.RUIN
+def _reasons(column: dict[str, Floats], side: Floats, tag: NDArray[np.int64], replay: _Replay) -> NDArray[np.int64]:
+    """Return what ended each trade: what the strategy said, else the stop, the target or the margin call: (trades,)."""
+    said = np.array([replay.reasons.get(number, layout.NOTHING) for number in tag.tolist()], dtype=np.int64)
+    trailed = np.array([number in replay.trailed for number in tag.tolist()], dtype=bool)
+    stopped = side * (column["SL"] - column["ExitPrice"]) >= 0  # False where there is no stop
+    reached = side * (column["ExitPrice"] - column["TP"]) >= 0
+    resting = np.where(
+        stopped, np.where(trailed, layout.TRAILING, layout.STOP), np.where(reached, layout.TARGET, layout.RUIN)
+    )
+    return np.where(said == layout.NOTHING, resting, said)
 
 
 @lru_cache(maxsize=1)
@@ -218,7 +230,8 @@ def _library() -> tuple[Any, Any]:
                 if signal and bar < self.last and not replay.flat[bar]:
                     self._enter(bar, signal, None)
                 return
-            self._trail(bar, held)
+            if replay.trails:
+                self._trail(bar, held)
             side = 1 if held.is_long else -1
             if bar == self.last:
                 self._leave(held, layout.END)

@@ -118,15 +118,20 @@ def test_a_gap_beyond_the_level_fills_at_the_open(engine: str, side: int, opens:
 
 
 @pytest.mark.parametrize("engine", ["ledger", "backtesting"])
-def test_a_long_stop_is_touched_by_the_bid_and_a_target_needs_the_bid_too(engine: str) -> None:
-    """Spread 2 pips: the mid low may stay one pip above the stop and the bid touches it all the same."""
+@pytest.mark.parametrize("side", [1, -1])
+def test_the_bid_closes_a_long_position_and_the_ask_a_short_one(engine: str, side: int) -> None:
+    """Spread 2 pips: half a pip is missing to the stop at mid, and the closing side touches it all the same."""
+    up = [0.7, 0.8 if side > 0 else 0.2, 0.5, 0.5]
+    stop, target = (1.1 * np.exp(turn * side * 0.001) for turn in (-1, 1))
     table = flat_price(8)
-    table[2] = [1.1000, 1.1005, 1.09895, 1.0995]  # bid low 1.09885 <= 1.098901
-    touched = run(table, [0.7, 0.8, 0.5, 0.5], costs(spread_pips=2.0), engine=engine, stop_loss=1.0).trades.iloc[0]
+    near = stop + side * 0.00005
+    table[2] = [1.1, max(1.1, near), min(1.1, near), 1.1]
+    touched = run(table, up, costs(spread_pips=2.0), engine=engine, stop_loss=1.0).trades.iloc[0]
     assert (touched.reason, touched.bars_held) == ("stop", 0)
-    assert touched.exit_price == pytest.approx(1.1 * np.exp(-0.001))
-    table[2] = [1.1000, 1.10115, 1.0995, 1.1000]  # bid high 1.10105 < 1.101101
-    missed = run(table, [0.7, 0.8, 0.5, 0.5], costs(spread_pips=2.0), engine=engine, take_profit=1.0).trades.iloc[0]
+    assert touched.exit_price == pytest.approx(stop)
+    beyond = target + side * 0.00005
+    table[2] = [1.1, max(1.1, beyond), min(1.1, beyond), 1.1]
+    missed = run(table, up, costs(spread_pips=2.0), engine=engine, take_profit=1.0).trades.iloc[0]
     assert missed.reason == "holding"
 
 
