@@ -19,6 +19,7 @@ from fxgpt_core.training.plan import TrainingPlan
 MADE = Provenance("v1", np.datetime64("2030-01-01", "ns"))
 TINY = {
     "preset": "small",
+    "inputs": {"surprises": False},  # the planted bars do not move
     "encoder": {"channels": 8, "state": 8, "layers": 1, "heads": 2, "context": 12, "dropout": 0.1, "chunk": 64},
     "diffusion": {"latent": 16, "layers": 1, "embedding": 4, "samples": 40, "sampling_steps": 8},
     "training": {"epochs": 3, "segment": 128, "burn_in": 64, "batch": 3, "validation_rows": 60},

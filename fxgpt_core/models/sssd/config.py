@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+import numpy as np
 import yaml
+from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from fxgpt_core.common.config import Config
@@ -31,6 +33,11 @@ class EncoderConfig(Config):
     )
     heads: int = Field(4, ge=1, le=16, description="Attention heads across timeframes; divides channels and context.")
     context: int = Field(512, ge=8, le=1024, description="Width of the context vector.")
+    residual: bool = Field(
+        True,
+        description="Keep a linear path from inputs to context beside stacks and fusion (attention and mlp): most of "
+        "what columns say of volatility is linear, and a norm at the end of a stack forgets its size.",
+    )
     dropout: float = Field(0.1, ge=0, le=0.6, description="Dropout in stacks, context and head.")
     chunk: int = Field(2048, ge=16, le=65536, description="Bars per FFT; state is passed between chunks.")
 
@@ -156,6 +163,28 @@ class AdjustmentConfig(Config):
     mean_prior: float = Field(1000.0, ge=0, le=1e6, description="Effective rows at which a mean counts half.")
 
 
+class InputsConfig(Config):
+    """Which columns the stacks read. Hundreds of them drown the few that matter in a history of months."""
+
+    base: tuple[str, ...] | None = Field(
+        None,
+        description="First words of the columns of base bars, `har` for har_…; null: all. Unknown words say nothing.",
+    )
+    slower: tuple[str, ...] | None = Field(None, description="The same for all slower timeframes.")
+    surprises: bool = Field(
+        True, description="Also read, of base bars, what they did by the yardstick's measure (`features.surprise`)."
+    )
+
+    def keeps(self, names: tuple[str, ...], base: bool) -> NDArray[np.bool_]:
+        """Return which columns are read, (names,). A table without any column asked for is read whole."""
+        words = self.base if base else self.slower
+        own = np.array([name.startswith("surprise_") for name in names], dtype=bool)
+        if words is None:
+            return np.ones(len(names), dtype=bool)
+        asked = np.array([name.startswith(tuple(f"{word}_" for word in words)) for name in names], dtype=bool)
+        return asked | own if asked.any() else np.ones(len(names), dtype=bool)
+
+
 class SSSDConfig(Config):
     """Everything of one SSSD model.
 
@@ -166,6 +195,7 @@ class SSSDConfig(Config):
     diffusion: DiffusionConfig = DiffusionConfig()
     training: TrainingConfig = TrainingConfig()
     adjustment: AdjustmentConfig = AdjustmentConfig()
+    inputs: InputsConfig = InputsConfig()
     scaling: ScalingConfig = Field(ScalingConfig(), description="How columns are standardised and which are left out.")
     augmentation: AugmentationConfig = Field(AugmentationConfig(), description="Noise and delay of training inputs.")
     likeness: LikenessConfig = Field(LikenessConfig(), description="When training and validation rows are too alike.")

@@ -51,7 +51,9 @@ class Encoder(nn.Module):
         )
         self.stacks = nn.ModuleDict(
             {
-                code: Stack(count, config.channels, config.layers, settings, config.dropout)
+                code: Stack(
+                    count, config.channels, config.layers, settings, config.dropout, normalised=not config.residual
+                )
                 for code, count in columns.items()
             }
         )

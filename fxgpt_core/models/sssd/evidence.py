@@ -19,14 +19,6 @@ SHARES = (0.25, 0.5, 0.75, 1.0)
 _LEVELS = 49  # quantiles that stand for the law of u: the CRPS changes by less than 1e-4 with more
 
 
-@dataclass(frozen=True)
-class Scale:
-    """Verdict on the learned scale: `trust` and `crps`, its mean score over labels, (horizons,) each."""
-
-    trust: Floats
-    crps: Floats
-
-
 def standing_crps(quantiles: Floats, width: Floats, outcome: Floats) -> Floats:
     """Return the CRPS (rows,) of one law, given by evenly spaced `quantiles` (levels,), stretched to `width` (rows,).
 
@@ -37,63 +29,42 @@ def standing_crps(quantiles: Floats, width: Floats, outcome: Floats) -> Floats:
     return np.asarray(2 * np.mean(np.maximum(level * gap, (level - 1) * gap), axis=1))
 
 
-def standing_quantiles(draws: Floats) -> Floats:
-    """Return evenly spaced quantiles (levels, horizons) of `draws` (draws, horizons), their mean moved to zero."""
-    level = (np.arange(_LEVELS) + 0.5) / _LEVELS
-    return np.asarray(np.quantile(draws - draws.mean(axis=0), level, axis=0, method="hazen"))
-
-
-def judge_scale(
-    quantiles: Floats,
-    swing: tuple[Floats, Floats],
-    outcome: tuple[Floats, Floats],
-    counted: tuple[Bools, Bools],
-    overlap: Floats,
-    errors: float,
-) -> Scale:
-    """Judge log scales around their centre, `swing`: on training and validation rows, (rows, horizons) each.
-
-    `quantiles` (levels, horizons) of the law of u; `outcome`, `counted`: as `swing`, of standardised targets; `overlap`
-    (horizons,): validation rows that one label spans; `errors`: standard errors of gain at which a scale counts for
-    nothing (positive-part shrinkage, James & Stein 1961). Each share is judged with the spread that training rows give
-    it, so that the yardstick itself is not held back by a law of u that was made for another scale.
-    """
-    horizons = quantiles.shape[1]
-    trust, crps = np.zeros(horizons), np.full(horizons, np.nan)
-    for h in range(horizons):
-        train, validation = counted[0][:, h], counted[1][:, h]
-        if not train.any() or not validation.any():
-            continue
-        score = _Judged(
-            quantiles[:, h],
-            swing[0][train, h],
-            np.abs(outcome[0][train, h]),
-            swing[1][validation, h],
-            outcome[1][validation, h],
-        )
-        reference = score(0.0)
-        gains = [reference - score(share) for share in SHARES]
-        best = int(np.argmax([gain.mean() for gain in gains]))
-        t = max(t_value(gains[best], float(overlap[h])), 1e-9)
-        trust[h] = SHARES[best] * max(1.0 - (errors / t) ** 2, 0.0)
-        crps[h] = score(trust[h]).mean()
-    return Scale(trust, crps)
+def mirrored_quantiles(values: Floats, levels: int) -> Floats:
+    """Return evenly spaced quantiles (levels,) of `values` (n,) and their mirror images: a law without a mean."""
+    level = (np.arange(levels) + 0.5) / levels
+    return np.asarray(np.quantile(np.concatenate([values, -values]), level, method="hazen"))
 
 
 @dataclass(frozen=True)
-class _Judged:
-    """One horizon: quantiles of u, swing and absolute outcome of training rows, swing and outcome of validation."""
+class Judged:
+    """One horizon's labels: swing of the log scale around its centre and standardised outcome, (rows,) each."""
 
-    quantiles: Floats
     taught: Floats
-    size: Floats
+    train: Floats
     swing: Floats
-    outcome: Floats
+    validation: Floats
 
-    def __call__(self, share: float) -> Floats:
-        """Return the CRPS of validation rows where `share` of the swing is used."""
-        spread = float(np.mean(self.size * np.exp(-share * self.taught))) / float(np.abs(self.quantiles).mean())
-        return standing_crps(self.quantiles, spread * np.exp(share * self.swing), self.outcome)
+    def margin(self, share: float, levels: int) -> Floats:
+        """Return quantiles (levels,) of what `share` of the swing leaves of the training labels."""
+        return mirrored_quantiles(self.train * np.exp(-share * self.taught), levels)
+
+    def score(self, share: float) -> Floats:
+        """Return the CRPS of the validation labels where `share` of the swing is used: (validation rows,)."""
+        return standing_crps(self.margin(share, _LEVELS), np.exp(share * self.swing), self.validation)
+
+
+def trust(judged: Judged, overlap: float, errors: float) -> tuple[float, float]:
+    """Return the share of a log scale's swing to use, and the mean validation CRPS with it.
+
+    `overlap`: validation rows that one label spans; `errors`: standard errors of gain at which a scale counts for
+    nothing (positive-part shrinkage, James & Stein 1961).
+    """
+    reference = judged.score(0.0)
+    gains = [reference - judged.score(share) for share in SHARES]
+    best = int(np.argmax([gain.mean() for gain in gains]))
+    t = max(t_value(gains[best], overlap), 1e-9)
+    share = SHARES[best] * max(1.0 - (errors / t) ** 2, 0.0)
+    return share, float(judged.score(share).mean())
 
 
 def shape_gain(plain: Floats, informed: Floats, counted: Bools, overlap: Floats) -> tuple[float, float]:

@@ -85,7 +85,7 @@ class SSSD:
         training = self.config.training
         supervised = (split.train & np.isfinite(dataset.targets)).any(axis=1)
         self.horizons, self.trained_until = dataset.horizons, split.trained_until.astype("datetime64[ns]")
-        self.scaling = Scaling.fit(dataset, supervised, self.config.scaling)
+        self.scaling = Scaling.fit(dataset, supervised, self.config.scaling, self.config.inputs)
         notes = self.scaling.notes(dataset, supervised, split.validation.any(axis=1), self.config.likeness)
         self.network = self.build(plan.seed)
         self.to(plan.device)
@@ -126,6 +126,8 @@ class SSSD:
             "epochs": float(len(trained.history["train_loss"])),
             **{f"shrink_{h}m": float(v) for h, v in zip(self.horizons, self.adjustment.shrink, strict=True)},
             **{f"scale_{h}m": float(v) for h, v in zip(self.horizons, self.adjustment.scale, strict=True)},
+            **{f"trust_{h}m": float(v) for h, v in zip(self.horizons, self.network.trust, strict=True)},
+            "informed": float(self.network.informed),
             **{f"student_{h}m": v for h, v in zip(self.horizons, self.disagreement or (), strict=False)},
             "columns_left_out": float(sum(len(s.dropped) for s in self.scaling.tables.values())),
         }

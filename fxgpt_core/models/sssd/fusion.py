@@ -20,7 +20,7 @@ class Fusion(nn.Module):
 
     def __init__(self, timeframes: int, config: EncoderConfig) -> None:
         super().__init__()
-        self.timeframes, self.kind = timeframes, config.fusion
+        self.timeframes, self.kind, self.residual = timeframes, config.fusion, config.residual
 
     def forward(self, tokens: Tensor, present: Tensor) -> Tensor:
         """Return contexts (rows, context) of finite `tokens` (rows, timeframes, channels) where `present` is true."""
@@ -63,8 +63,9 @@ class AttentionFusion(Fusion):
         values = torch.bmm(tokens.transpose(0, 1), self.value.to(tokens.dtype))  # (timeframes, rows, context)
         values = values.reshape(self.timeframes, rows, self.heads, -1).permute(1, 2, 0, 3)
         mixed = (shares[..., None] * values).sum(dim=2).reshape(rows, -1)  # (rows, context)
-        context: Tensor = self.context(mixed + self.bias)
-        return context
+        mixed = mixed + self.bias
+        context: Tensor = self.context(mixed)
+        return context + mixed if self.residual else context
 
     def weights(self, tokens: Tensor, present: Tensor) -> Tensor:
         """See `Fusion`: the mean over heads; all zero where no timeframe is present."""
@@ -108,8 +109,9 @@ class MLPFusion(Fusion):
 
     def forward(self, tokens: Tensor, present: Tensor) -> Tensor:
         """See `Fusion`."""
-        context: Tensor = self.context(self.hidden((tokens * present[..., None]).flatten(1)))
-        return context
+        hidden = self.hidden((tokens * present[..., None]).flatten(1))
+        context: Tensor = self.context(hidden)
+        return context + hidden if self.residual else context
 
 
 class ConvolutionFusion(Fusion):
@@ -138,5 +140,7 @@ FUSIONS: dict[str, type[Fusion]] = {
 
 
 def _tail(config: EncoderConfig) -> nn.Sequential:
+    """Return the last layers; what they add to a residual path is not blown up to the size of one."""
     width = config.context
-    return nn.Sequential(nn.GELU(), nn.Dropout(config.dropout), nn.Linear(width, width), nn.LayerNorm(width))
+    norm = nn.Identity() if config.residual else nn.LayerNorm(width)
+    return nn.Sequential(nn.GELU(), nn.Dropout(config.dropout), nn.Linear(width, width), norm)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,23 +15,47 @@ from fxgpt_core.features.coverage import log, warn
 from fxgpt_core.features.dataset import Dataset
 from fxgpt_core.features.likeness import LikenessConfig, likeness
 from fxgpt_core.features.scaler import ScalingConfig, Standardiser
+from fxgpt_core.features.surprise import PREFIX, surprise_names, surprises
+from fxgpt_core.models.sssd.config import InputsConfig
 
 
 @dataclass(frozen=True)
 class Scaling:
-    """A train-only standardiser per timeframe; `names` are all columns it was given, in order, and guard later data."""
+    """A train-only standardiser per timeframe; `names` are all columns it was given, in order, and guard later data.
+
+    Those of the base bars end with the columns of `features.surprise` where the configuration wants them.
+    """
 
     names: dict[str, tuple[str, ...]]
     tables: dict[str, Standardiser]
 
     @classmethod
-    def fit(cls, dataset: Dataset, bars: NDArray[np.bool_], config: ScalingConfig | None = None) -> Scaling:
-        """Fit on the rows of each table that are current at some base bar of `bars` (bars,) bool."""
-        tables = {}
-        for column, (code, table) in enumerate(dataset.tables.items()):
+    def fit(
+        cls,
+        dataset: Dataset,
+        bars: NDArray[np.bool_],
+        config: ScalingConfig | None = None,
+        chosen: InputsConfig | None = None,
+    ) -> Scaling:
+        """Fit the `chosen` columns (None: all) on the rows of each table current at some of `bars` (bars,) bool."""
+        chosen = chosen or InputsConfig(surprises=False)
+        names = {code: table.names for code, table in dataset.tables.items()}
+        if chosen.surprises:
+            names[dataset.base.code] += surprise_names(dataset)
+        out = cls(names, {})
+        for column, code in enumerate(dataset.tables):
             rows = np.unique(dataset.last_known[bars, column])
-            tables[code] = Standardiser.fit(table.values, rows[rows >= 0], config)
-        return cls({code: table.names for code, table in dataset.tables.items()}, tables)
+            scaler = Standardiser.fit(out.values(dataset, code), rows[rows >= 0], config)
+            out.tables[code] = _narrowed(scaler, chosen.keeps(names[code], base=column == 0))
+        return out
+
+    def values(self, dataset: Dataset, code: str, since: int = 0, until: int | None = None) -> NDArray[np.float32]:
+        """Return bars since <= i < until (to the last where None) of one timeframe before scaling: (bars, columns)."""
+        table = dataset.tables[code]
+        given = table.values[since:until]
+        if len(self.names[code]) == len(table.names):
+            return given
+        return np.concatenate([given, surprises(dataset, since, until)], axis=1)
 
     @property
     def columns(self) -> dict[str, int]:
@@ -44,7 +68,7 @@ class Scaling:
         Raises ModelError when the dataset's timeframes or feature names are not those of the fit.
         """
         self.check(dataset)
-        return {code: self.rows(code, table.values) for code, table in dataset.tables.items()}
+        return {code: self.rows(code, self.values(dataset, code)) for code in dataset.tables}
 
     def rows(self, code: str, values: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return bars of one timeframe (bars, kept columns): standardised, clipped, missing values at the mean (0).
@@ -64,8 +88,9 @@ class Scaling:
                 f"{', '.join(dataset.tables)}: build the dataset with the model's timeframes or train again."
             )
         for code, table in dataset.tables.items():
-            if table.names != self.names[code]:
-                raise ModelError(_difference(dataset.symbol, code, self.names[code], table.names))
+            wanted = tuple(name for name in self.names[code] if not name.startswith(PREFIX))
+            if table.names != wanted:
+                raise ModelError(_difference(dataset.symbol, code, wanted, table.names))
 
     def notes(
         self, dataset: Dataset, train: NDArray[np.bool_], validation: NDArray[np.bool_], config: LikenessConfig
@@ -78,7 +103,7 @@ class Scaling:
                 warn(where, scaler.coverage, self.names[code])
                 notes += scaler.coverage.sentences(self.names[code])
             if column == 0:  # slower bars repeat in base bars
-                used = scaler.transform(dataset.tables[code].values)
+                used = scaler.transform(self.values(dataset, code))
                 found = likeness(used[train], used[validation & ~train], config)
                 if found is not None and found.alarm:
                     notes.append(found.sentence(scaler.names(self.names[code])))
@@ -90,7 +115,10 @@ class Scaling:
         out: list[str] = []
         for column, (code, scaler) in enumerate(self.tables.items()):
             at = np.unique(dataset.last_known[rows, column])
-            out += [self.names[code][i] for i in scaler.unknown(dataset.tables[code].values[at[at >= 0]])]
+            at = at[at >= 0]
+            first = int(at[0]) if len(at) else 0
+            known = self.values(dataset, code, first, int(at[-1]) + 1 if len(at) else 0)
+            out += [self.names[code][i] for i in scaler.unknown(known[at - first])]
         return tuple(out)
 
     def to_dict(self) -> dict[str, Any]:
@@ -106,6 +134,18 @@ class Scaling:
             {code: tuple(part["names"]) for code, part in values.items()},
             {code: Standardiser.from_dict(part["scaler"]) for code, part in values.items()},
         )
+
+
+def _narrowed(scaler: Standardiser, wanted: NDArray[np.bool_]) -> Standardiser:
+    """Return the standardiser with the `wanted` (columns,) of its columns only."""
+    stays = wanted[scaler.kept]
+    return replace(
+        scaler,
+        kept=scaler.kept[stays],
+        mean=scaler.mean[stays],
+        std=scaler.std[stays],
+        dropped={column: why for column, why in scaler.dropped.items() if wanted[column]},
+    )
 
 
 def _difference(symbol: str, code: str, wanted: tuple[str, ...], given: tuple[str, ...]) -> str:

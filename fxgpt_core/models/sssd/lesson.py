@@ -14,15 +14,14 @@ from torch import Tensor, nn
 from fxgpt_core.features.dataset import Dataset
 from fxgpt_core.models.sssd.adjustment import Adjustment, label_overlap, sample_crps, shrinkage
 from fxgpt_core.models.sssd.config import SSSDConfig
-from fxgpt_core.models.sssd.evidence import judge_scale, shape_gain, standing_quantiles
+from fxgpt_core.models.sssd.evidence import Judged, shape_gain, trust
 from fxgpt_core.models.sssd.inputs import Inputs
-from fxgpt_core.models.sssd.network import Network, blindness, default_weights, level_noise
+from fxgpt_core.models.sssd.network import MARGIN_LEVELS, Network, blindness, default_weights, level_noise
 from fxgpt_core.ssm.groups import parameter_groups
 from fxgpt_core.ssm.stack import Stack
 
 METRIC = "validation_crps"
 _JUDGED = 10_000  # rows that stand for all where scales are judged
-_PLAIN_DRAWS = 1000  # draws that stand for the law of u
 
 
 @dataclass(frozen=True)
@@ -30,8 +29,7 @@ class Labels:
     """Targets of one dataset on the device, zero where masked: all (bars, horizons); rows on the CPU.
 
     `train_rows`, `validation_rows`: base bars on which scales are judged; `sampled`: places among the latter for which
-    samples are drawn, from `sampled_start` (sampled, draws, horizons); `plain_start` (1, draws, horizons) starts draws
-    that know no context.
+    samples are drawn, from `sampled_start` (sampled, draws, horizons).
     """
 
     target: Tensor
@@ -40,7 +38,6 @@ class Labels:
     validation_rows: Tensor
     sampled: Tensor
     sampled_start: Tensor
-    plain_start: Tensor
 
     @classmethod
     def build(cls, dataset: Dataset, config: SSSDConfig, start: Any, device: torch.device | str) -> Labels:
@@ -61,7 +58,6 @@ class Labels:
             torch.from_numpy(rows),
             torch.from_numpy(sampled),
             torch.from_numpy(noise).to(device),
-            torch.from_numpy(start(dataset.known_at[rows[:1]], _PLAIN_DRAWS)).to(device),
         )
 
 
@@ -128,31 +124,48 @@ class Lesson:
         return [block for stack in self.network.encoder.stacks.values() for block in cast(Stack, stack).blocks]
 
     def validate(self, parts: int) -> dict[str, float]:
-        """Settle how far the network is trusted, and return scores over validation labels, means over horizons.
+        """Settle how far the network is trusted, and return scores over validation labels.
 
         What is judged is what would be forecast. The CRPS is that of the law of u without a context on all rows, plus,
         where draws are given the context, what that gains on the rows that are sampled: so it is precise, as nearly
         all of the skill lies in the scale, whose score needs no draws of its own.
         """
-        network, labels, prior = self.network, self.labels, self.network.config.adjustment
+        network, labels = self.network, self.labels
         rows = torch.cat([labels.train_rows, labels.validation_rows])
         with torch.no_grad():
             context = network.encoder.history(self.inputs, rows, max(network.config.bars_per_pass // parts, 1))
-            learned = network.learned_log_scale(context)
-            taught, found = learned[: len(labels.train_rows)], learned[len(labels.train_rows) :]
-            network.centre.copy_(taught.mean(dim=0))
-            swing = tuple((part - network.centre).double().cpu().numpy() for part in (taught, found))
-            plain = network.draw_plain(labels.plain_start, network.config.diffusion.sampling_steps)[0]
-            quantiles = standing_quantiles(plain.double().cpu().numpy())
-            scale = judge_scale(
-                quantiles, (swing[0], swing[1]), self.outcome, self.counted, self.overlap, prior.scale_errors
-            )
-            network.trust.copy_(torch.from_numpy(scale.trust))
+            crps = self._settle_scale(network.learned_log_scale(context))
             gain, samples = self._settle_shape(context[len(labels.train_rows) :][labels.sampled], parts)
         at = labels.sampled.numpy()
         scores = validation_scores(samples, self.outcome[1][at], self.counted[1][at])
-        scores["crps"] = float(np.nanmean(scale.crps)) * (1.0 - gain)
+        scores["crps"] = crps * (1.0 - gain)
         return {f"validation_{name}": value for name, value in scores.items()}
+
+    def _settle_scale(self, learned: Tensor) -> float:
+        """Trust log scales (train rows + validation rows, horizons) as far as they pay; return the CRPS with that,
+        horizons weighed as in the loss."""
+        network, count = self.network, len(self.labels.train_rows)
+        found, weights = [], []
+        network.centre.copy_(learned[:count].mean(dim=0))
+        swing = (learned - network.centre).double().cpu().numpy()
+        for h in range(network.horizons):
+            train, validation = self.counted[0][:, h], self.counted[1][:, h]
+            if not train.any() or not validation.any():
+                network.trust[h] = 0.0
+                continue
+            judged = Judged(
+                swing[:count][train, h],
+                self.outcome[0][train, h],
+                swing[count:][validation, h],
+                self.outcome[1][validation, h],
+            )
+            share, crps = trust(judged, float(self.overlap[h]), network.config.adjustment.scale_errors)
+            found.append(crps)
+            weights.append(float(self.horizon_weights[h]))
+            network.trust[h] = share
+            margin = judged.margin(share, MARGIN_LEVELS) / float(torch.exp(network.centre[h]))
+            network.margins[:, h] = torch.from_numpy(margin)
+        return float(np.average(found, weights=weights))
 
     def _settle_shape(self, context: Tensor, parts: int) -> tuple[float, NDArray[np.float64]]:
         """Let draws look at the context where that proves itself; return the gain, as a share of the CRPS, and draws.
@@ -191,7 +204,6 @@ class Lesson:
             target=labels.target.to(device),
             train=labels.train.to(device),
             sampled_start=labels.sampled_start.to(device),
-            plain_start=labels.plain_start.to(device),
         )
 
     def _bars(self, items: Tensor) -> Tensor:

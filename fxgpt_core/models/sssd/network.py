@@ -20,6 +20,8 @@ from fxgpt_core.models.sssd.config import DiffusionConfig, SSSDConfig
 from fxgpt_core.models.sssd.encoder import Encoder
 
 _FREEDOM = 5.0  # degrees of freedom of the scale likelihood: fat tails must not move the scale
+MARGIN_LEVELS = 999
+"""Evenly spaced quantiles that stand for a margin."""
 
 
 class Network(nn.Module):
@@ -27,13 +29,16 @@ class Network(nn.Module):
 
     The scale is a linear read-out of the context that starts at 1, the diffusion starts at the standard normal: an
     untrained network forecasts the yardstick itself. How far it may leave it is evidence's say (`evidence`), kept in
-    buffers: `trust` (horizons,) is the share of the log scale's swing around `centre` (horizons,) that is used,
-    `informed` whether u is drawn given the context or is one law for all rows.
+    buffers: `trust` (horizons,) is the share of the log scale's swing around `centre` (horizons,) that is used;
+    `informed` whether u is drawn given the context. Where it is not, u has one law for all rows: its quantiles at each
+    horizon are `margins` (levels, horizons), those of training, and the diffusion says how horizons go together
+    (ensemble copula coupling, Schefzik et al. 2013).
     """
 
     trust: Tensor
     centre: Tensor
     informed: Tensor
+    margins: Tensor
 
     def __init__(self, columns: Mapping[str, int], horizons: int, config: SSSDConfig) -> None:
         super().__init__()
@@ -47,6 +52,8 @@ class Network(nn.Module):
         self.register_buffer("trust", torch.ones(horizons))
         self.register_buffer("centre", torch.zeros(horizons))
         self.register_buffer("informed", torch.ones(()))
+        normal = torch.special.ndtri((torch.arange(MARGIN_LEVELS) + 0.5) / MARGIN_LEVELS)
+        self.register_buffer("margins", normal[:, None].repeat(1, horizons))
         self.denoiser = build_denoiser(wide, horizons, config.encoder.context, config.encoder.dropout)
         self.student = None if wide.student is None else student_of(self.denoiser).requires_grad_(False)
 
@@ -118,7 +125,7 @@ class Network(nn.Module):
         if self.student is None:
             raise ModelError("This SSSD has no student for bulk forecasts: set diffusion.student in its configuration.")
         asked = torch.ones(self.horizons, device=context.device) if mask is None else mask.to(context)
-        u: Tensor = self.student(start, asked, self.seen(context)) * torch.exp(self.log_scale(context))[:, None]
+        u = self._placed(self.student(start, asked, self.seen(context))) * torch.exp(self.log_scale(context))[:, None]
         return u if mask is None else u.masked_fill(asked == 0, torch.nan)
 
     def extend(self, like: int) -> nn.Parameter:
@@ -132,7 +139,7 @@ class Network(nn.Module):
         rows = [*range(self.horizons), like]
         self.scale.weight = nn.Parameter(self.scale.weight[rows].detach().clone(), requires_grad=False)
         self.scale.bias = nn.Parameter(self.scale.bias[rows].detach().clone(), requires_grad=False)
-        self.trust, self.centre = self.trust[rows], self.centre[rows]
+        self.trust, self.centre, self.margins = self.trust[rows], self.centre[rows], self.margins[:, rows]
         self.scale.out_features = self.horizons = len(rows)
         self.student = None
         return embedding
@@ -145,20 +152,27 @@ class Network(nn.Module):
 
         `mask` (horizons,) asks for a subset, 1 where wanted; the samples of the others are NaN.
         """
+        settings, schedule = self.config.diffusion, self.denoiser.schedule
         asked = torch.ones(self.horizons, device=context.device) if mask is None else mask.to(context)
-        u = self._sampled(self.seen(context), start, steps, noise, asked) * torch.exp(self.log_scale(context))[:, None]
+        bound = self.denoiser.bind(asked, self.seen(context), sampler_levels(settings.sampler, schedule, steps)[:-1])
+        u = self._placed(sample(settings.sampler, bound, start, schedule, steps, noise, settings.eta))
+        u = u * torch.exp(self.log_scale(context))[:, None]
         return u if mask is None else u.masked_fill(asked == 0, torch.nan)
 
-    @torch.no_grad()
-    def draw_plain(self, start: Tensor, steps: int) -> Tensor:
-        """Return samples of u itself, of the shape of `start` (rows, draws, horizons), by the law without a context."""
-        nothing = start.new_zeros((len(start), self.config.encoder.context))
-        return self._sampled(nothing, start, steps, None, start.new_ones(self.horizons))
+    def _placed(self, u: Tensor) -> Tensor:
+        """Return draws (rows, draws, horizons) in the order they have, at the quantiles of `margins` if uninformed.
 
-    def _sampled(self, told: Tensor, start: Tensor, steps: int, noise: Noise | None, asked: Tensor) -> Tensor:
-        settings, schedule = self.config.diffusion, self.denoiser.schedule
-        bound = self.denoiser.bind(asked, told, sampler_levels(settings.sampler, schedule, steps)[:-1])
-        return sample(settings.sampler, bound, start, schedule, steps, noise, settings.eta)
+        Evenly spaced quantiles instead of random ones: a hundred draws then say of a margin what a thousand would.
+        """
+        if bool(self.informed):
+            return u
+        draws = u.shape[1]
+        at = ((torch.arange(draws, device=u.device) + 0.5) / draws * MARGIN_LEVELS - 0.5).clamp(0, MARGIN_LEVELS - 1)
+        low = at.long().clamp(max=MARGIN_LEVELS - 2)
+        share = (at - low)[:, None]
+        values = self.margins[low] * (1 - share) + self.margins[low + 1] * share  # (draws, horizons)
+        ranks = u.argsort(dim=1).argsort(dim=1)
+        return values.to(u).expand(len(u), -1, -1).gather(1, ranks)
 
 
 def build_denoiser(wide: DiffusionConfig, horizons: int, context: int, dropout: float) -> Denoiser:

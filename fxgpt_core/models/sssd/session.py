@@ -150,8 +150,9 @@ class LiveSession:
             return place, self._context
         known = dataset.last_known[since : row + 1]
         features = {}
-        for i, (code, table) in enumerate(dataset.tables.items()):
-            fresh = self.scaling.rows(code, table.values[place.taken[i] : int(known[-1, i]) + 1])
+        for i, code in enumerate(dataset.tables):
+            values = self.scaling.values(dataset, code, place.taken[i], int(known[-1, i]) + 1)
+            fresh = self.scaling.rows(code, values)
             features[code] = torch.from_numpy(fresh).to(self.model.device)
         index = torch.from_numpy(known - np.asarray(place.taken))
         contexts, state = self._stepper.follow(Inputs(features, index), place.state, 0, len(known))
