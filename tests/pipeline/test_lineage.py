@@ -80,6 +80,7 @@ def test_again_finds_nothing_to_do(base: SmallHome) -> None:
         ("ridge/default.yaml", {"evidence_errors": 0.6}, chain("ridge") | {"evaluation/scores"} | LAST),
         ("pipeline.yaml", {"seed": 7}, chain(*FAMILIES) | {"evaluation/scores", "monitoring/drift"} | LAST),
         (f"assets/{SYMBOL}.yaml", {"costs": {"spread_pips": 3.0}}, {f"backtests/{f}" for f in FAMILIES} | LAST),
+        ("instruments.yaml", {"interest": {"markup": 2.0}}, {f"backtests/{f}" for f in FAMILIES} | LAST),
         (
             f"assets/{SYMBOL}.yaml",
             {
