@@ -33,24 +33,29 @@ from fxgpt_pipeline.stages import walk_forward as walk_forward_key
 
 
 def walk_forward_forecasts(
-    lineage: Lineage, entry: FamilyEntry, progress: Progress, seed: int | None = None
+    lineage: Lineage, entry: FamilyEntry, progress: Progress, seed: int | None = None, afresh: bool = False
 ) -> WalkForward:
     """Forecast every fold of a symbol by one family; finished folds made from the same inputs are kept.
 
-    With a `seed` of its own the forecasts are kept apart from the official ones, whose seed is the settings'.
+    With a `seed` of its own the forecasts are kept apart from the official ones, whose seed is the settings'. `afresh`
+    forgets finished folds and interrupted fits first.
     """
     dataset, fingerprint = lineage.dataset(), lineage.fingerprint(walk_forward_key(entry.name))
     splits = walk_forward(dataset, lineage.settings.walk_forward)
     own = lineage.settings.seed if seed is None else seed
     inputs = fold_fingerprints(dataset, splits, _recipe(lineage, entry, own))
     kept = DATASET if seed is None else f"{DATASET}_seed_{seed}"
+    plan = _plan(lineage, entry, fingerprint if seed is None else f"{fingerprint}_{seed}", own)
+    if afresh:
+        FoldStore(lineage.workspace.lake, lineage.symbol, entry.name, "", {}, kept)  # nothing is wanted: nothing stays
+        shutil.rmtree(_scratch(lineage, entry, fingerprint), ignore_errors=True)
     return run_walk_forward(
         dataset,
         entry,
         lineage.family_config(entry.name),
         splits,
         FoldStore(lineage.workspace.lake, lineage.symbol, entry.name, fingerprint, inputs, kept),
-        _plan(lineage, entry, fingerprint if seed is None else f"{fingerprint}_{seed}", own),
+        plan,
         lineage.workspace.clock,
         progress,
     )

@@ -20,13 +20,17 @@ from fxgpt_core.training.plan import TrainingPlan
 
 @dataclass(frozen=True)
 class FitReport:
-    """What a fit did: rows used, seconds, scalar metrics and curves by epoch (name -> values)."""
+    """What a fit did: rows used, seconds, scalar metrics and curves by epoch (name -> values).
+
+    `notes`: what a person should know of it; `plan`: what the hardware plan chose and why, a sentence each.
+    """
 
     rows: int
     seconds: float
     metrics: Mapping[str, float] = field(default_factory=dict)
     curves: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    plan: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,27 @@
 from typing import Any
 
 import dagster as dg
+from pydantic import Field
 
 from fxgpt_core.models.registry import FAMILIES, FamilyEntry
 from fxgpt_pipeline.defs.common import TRAINING_POOL, Parts, begin, finished, reporter, switched_off
 from fxgpt_pipeline.stages import candidate, walk_forward
 from fxgpt_pipeline.workspace import Workspace
+
+
+class WalkForwardConfig(dg.Config):
+    """What the launchpad asks of a walk-forward run.
+
+    Nothing here changes the official forecasts: what decides them (epochs, sizes, the seed) is configuration, is part
+    of the data version, and stands in configs/<family>/, configs/assets/ and configs/pipeline.yaml.
+    """
+
+    afresh: bool = Field(default=False, description="Forget finished folds and interrupted fits, and do all again.")
+    seeds: list[int] = Field(
+        default_factory=list,
+        description="Further seeds, such as [1, 2]: every fold is also forecast with each, beside the official ones, "
+        "for `fxgpt evaluate SYMBOL --seeds N` to compare.",
+    )
 
 
 def build(parts: Parts) -> list[Any]:
@@ -26,15 +42,17 @@ def _walk_forward(parts: Parts, entry: FamilyEntry) -> dg.AssetsDefinition:
         pool=TRAINING_POOL,
     )
     def forecasts(
-        context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace]
+        context: dg.AssetExecutionContext, config: WalkForwardConfig, workspace: dg.ResourceParam[Workspace]
     ) -> dg.MaterializeResult[Any]:
+        from fxgpt_pipeline.fit_facts import fit_facts
         from fxgpt_pipeline.training import walk_forward_forecasts
 
         lineage = begin(context, workspace, key)
         if entry.name not in lineage.families:
             return switched_off(entry.name)
-        result = walk_forward_forecasts(lineage, entry, reporter(context, workspace))
-        report = {name: dict(fit.metrics) for name, fit in result.reports.items()}
+        result = walk_forward_forecasts(lineage, entry, reporter(context, workspace), afresh=config.afresh)
+        for seed in config.seeds:
+            walk_forward_forecasts(lineage, entry, reporter(context, workspace), seed, config.afresh)
         return finished(
             lineage,
             key,
@@ -43,7 +61,7 @@ def _walk_forward(parts: Parts, entry: FamilyEntry) -> dg.AssetsDefinition:
                 "folds": int(result.fold.max()) + 1,
                 "first_decision": str(result.forecast.decided_at[0]),
                 "last_decision": str(result.forecast.decided_at[-1]),
-                "fits": dg.MetadataValue.json(report) if report else None,
+                **fit_facts(result.reports, lineage.family_config(entry.name).model_dump(mode="json")),
             },
         )
 
@@ -61,11 +79,13 @@ def _candidate(parts: Parts, entry: FamilyEntry) -> dg.AssetsDefinition:
         pool=TRAINING_POOL,
     )
     def version(context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult[Any]:
+        from fxgpt_pipeline.fit_facts import fit_facts
         from fxgpt_pipeline.training import train_candidate
 
         lineage = begin(context, workspace, key)
         if entry.name not in lineage.families:
             return switched_off(entry.name)
+        parameters = lineage.family_config(entry.name).model_dump(mode="json")
         made, fit = train_candidate(lineage, entry, context.run_id, reporter(context, workspace))
         return finished(
             lineage,
@@ -75,6 +95,7 @@ def _candidate(parts: Parts, entry: FamilyEntry) -> dg.AssetsDefinition:
                 "mlflow_run": made.run_id,
                 "trained_until": made.tags["trained_until"],
                 **({} if fit is None else {"rows": fit.rows, "seconds": round(fit.seconds, 2), **fit.metrics}),
+                **fit_facts({} if fit is None else {"candidate": fit}, parameters),
             },
         )
 

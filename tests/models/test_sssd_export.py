@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,33 +47,41 @@ def model(data: Dataset, **change: dict[str, object]) -> SSSD:
     return made
 
 
-@pytest.mark.parametrize("form", ["onnx", pytest.param("torch", marks=pytest.mark.deep)])
-def test_exported_steps_equal_eager(form: str, data: Dataset, tmp_path: Path) -> None:
-    made = model(data)
+@dataclass(frozen=True)
+class Done:
+    model: SSSD
+    folder: Path
+    differences: dict[str, float]
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        return json.loads((self.folder / "steps.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def exported(data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Done:
+    made, folder = model(data), tmp_path_factory.mktemp("export")
     assert isinstance(made, Exportable)
-    assert form in made.formats
-    differences = made.export(tmp_path, form)
-    assert set(differences) == {"encoder_step", "denoiser_step"}
-    assert max(differences.values()) < 1e-5
-    suffix = {"onnx": "onnx", "torch": "pt2"}[form]
-    files = {f"encoder_step.{suffix}", f"denoiser_step.{suffix}", "steps.json", "weights.safetensors", "model.json"}
-    assert {file.name for file in tmp_path.iterdir()} == files
-    facts = json.loads((tmp_path / "steps.json").read_text())
-    assert facts["timeframes"] == {"1h": 4, "4h": 3}
-    assert len(facts["sampler"]["levels"]) == 9
-    assert facts["differences"] == differences
+    assert made.formats == ("onnx", "torch")
+    return Done(made, folder, made.export(folder, "onnx"))
 
 
-def test_samples_made_outside_of_this_library_are_those_of_the_model(data: Dataset, tmp_path: Path) -> None:
+def test_exported_steps_equal_eager(exported: Done) -> None:
+    assert set(exported.differences) == {"encoder_step", "denoiser_step"}
+    assert max(exported.differences.values()) < 1e-5
+    files = {"encoder_step.onnx", "denoiser_step.onnx", "steps.json", "weights.safetensors", "model.json"}
+    assert {file.name for file in exported.folder.iterdir()} == files
+    assert exported.facts["timeframes"] == {"1h": 4, "4h": 3}
+    assert len(exported.facts["sampler"]["levels"]) == 9
+    assert exported.facts["differences"] == exported.differences
+
+
+def test_samples_made_outside_of_this_library_are_those_of_the_model(data: Dataset, exported: Done) -> None:
     """Encoder and denoiser steps in onnxruntime, DDIM in plain numpy from what steps.json says."""
     import onnxruntime
 
-    made = model(data)
-    made.export(tmp_path, "onnx")
-    facts = json.loads((tmp_path / "steps.json").read_text())
-    encoder, denoiser = (
-        onnxruntime.InferenceSession(str(tmp_path / f"{n}_step.onnx")) for n in ("encoder", "denoiser")
-    )
+    made, facts, folder = exported.model, exported.facts, exported.folder
+    encoder, denoiser = (onnxruntime.InferenceSession(str(folder / f"{n}_step.onnx")) for n in ("encoder", "denoiser"))
     features = made.scaling.apply(data)
     state = [np.zeros(shape, np.float32) for shape in facts["state"].values()]
     names = [one.name for one in encoder.get_inputs()]
@@ -124,6 +134,7 @@ def test_an_unknown_format_and_missing_packages_are_said(
 @pytest.mark.parametrize(
     "change",
     [
+        {},
         {"encoder": {"fusion": "conv1d"}},
         {"encoder": {"fusion": "mlp", "discretisation": "bilinear"}},
         {"diffusion": {"head": "unet", "schedule": "linear"}},

@@ -129,12 +129,13 @@ class SSSD:
             **{f"trust_{h}m": float(v) for h, v in zip(self.horizons, self.network.trust, strict=True)},
             "informed": float(self.network.informed),
             **{f"student_{h}m": v for h, v in zip(self.horizons, self.disagreement or (), strict=False)},
+            "weights": float(sum(weight.numel() for weight in self.network.parameters())),
             "columns_left_out": float(sum(len(s.dropped) for s in self.scaling.tables.values())),
         }
         curves = {name: tuple(values) for name, values in trained.history.items()}
-        return FitReport(
-            int(supervised.sum()), time.perf_counter() - began, metrics, curves, (*notes, *trained.notes, *told)
-        )
+        said = (*trained.plan.reasons, *trained.plan.warnings)
+        notes = (*notes, *trained.notes, *told)
+        return FitReport(int(supervised.sum()), time.perf_counter() - began, metrics, curves, notes, said)
 
     def forecast(self, dataset: Dataset, rows: NDArray[np.int64], provenance: Provenance, seed: int = 0) -> Forecast:
         """Forecast base bars `rows`; equal seeds give equal forecasts, however rows are batched.
@@ -209,8 +210,6 @@ class SSSD:
             folder, network, self.config, scaling, self.adjustment, self.horizons, self.trained_until, self.disagreement
         )
 
-    def load(self, folder: Path) -> None:
-        """Read what `save` wrote, configuration included; the model lands on the CPU."""
     def export(self, folder: Path, form: str) -> dict[str, float]:
         """Write one step of encoder and denoiser in `form` and the model itself; see `sssd.export`."""
         network, _ = self.fitted()
@@ -230,6 +229,8 @@ class SSSD:
         other.network.config = config
         return other
 
+    def load(self, folder: Path) -> None:
+        """Read what `save` wrote, configuration included; the model lands on the CPU."""
         stored = storage.read(folder)
         self.config, self.scaling, self.adjustment = stored.config, stored.scaling, stored.adjustment
         self.horizons, self.trained_until = stored.horizons, stored.trained_until

@@ -139,7 +139,7 @@ def finished(folder: Path, wanted: str) -> FitReport | None:
     report = values["report"]
     curves = {name: tuple(points) for name, points in report["curves"].items()}
     notes = (*report["notes"], "loaded from a finished fit")
-    return FitReport(report["rows"], report["seconds"], report["metrics"], curves, notes)
+    return FitReport(report["rows"], report["seconds"], report["metrics"], curves, notes, tuple(report.get("plan", ())))
 
 
 def _fit_of(path: Path) -> dict[str, Any]:
