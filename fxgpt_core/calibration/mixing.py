@@ -30,7 +30,7 @@ def follow_rates(
     Gibbs & Candès 2024, algorithm 1: weights by the pinball loss, then rates by γ (α − miss).
     """
     count, experts = len(seen), len(rates)
-    path = np.empty(count + 1)
+    path, losses = np.empty(count + 1), np.empty(experts)
     start = 0.0
     for i in range(experts):
         start += weights[i] * rates[i]
@@ -39,12 +39,17 @@ def follow_rates(
         if block and (outcomes + k) % block == 0:
             snapshots[0] = snapshots[1]
             snapshots[1] = rates
-        total = 0.0
+        least = np.inf
         for i in range(experts):
             gap = seen[k] - (snapshots[0, i] if block else rates[i])
-            weights[i] *= np.exp(-eagerness * (target * gap - min(gap, 0.0)))
-            total += weights[i]
+            losses[i] = target * gap - min(gap, 0.0)
+            least = min(least, losses[i])
             rates[i] += steps[i] * (target - (1.0 if gap < 0 else 0.0))
+        total = 0.0
+        for i in range(experts):
+            # Only differences of losses matter; a shock beyond all scores of the past makes every loss itself too big.
+            weights[i] *= np.exp(-eagerness * (losses[i] - least))
+            total += weights[i]
         mixed = 0.0
         for i in range(experts):
             weights[i] = (1 - forget) * weights[i] / total + forget / experts

@@ -66,6 +66,19 @@ def test_an_outcome_changes_nothing_before_it_is_known() -> None:
     assert not same[first[0] :, 0].any()
 
 
+@pytest.mark.parametrize("times", [1e4, 1e9])
+def test_a_price_that_breaks_away_as_never_before_is_one_miss_and_stops_nothing(times: float) -> None:
+    """As when a central bank gives up a peg: thousands of times the forecast's spread, within one bar."""
+    forecast, outcomes = exchangeable(700, 1, (60, 240))
+    broken_away = outcomes.returns.copy()
+    broken_away[500] *= times
+    calm = followed(forecast, outcomes, DTACI, 400)
+    made = followed(forecast, replace(outcomes, returns=broken_away), DTACI, 400)
+    assert np.isfinite(made.quantiles).all()
+    wider = (made.quantile(0.95) - made.quantile(0.05)) / (calm.quantile(0.95) - calm.quantile(0.05))
+    assert wider.max() < 2
+
+
 def test_following_equals_learning_bar_by_bar() -> None:
     forecast, outcomes = exchangeable(330, 2, (60, 240))
     moment = forecast.decided_at[300]
