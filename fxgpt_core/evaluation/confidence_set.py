@@ -12,12 +12,10 @@ from numpy.typing import NDArray
 from fxgpt_core.common.dependence import TERMS, cosine_terms, cosines
 from fxgpt_core.common.errors import BadInputError
 from fxgpt_core.evaluation.bootstrap import REPEATS, block_length, draw_blocks
+from fxgpt_core.evaluation.significance import NOTHING
 
 Floats = NDArray[np.float64]
 Statistic = Literal["max", "range"]
-
-_NOTHING = 1e-10
-"""Differences below this share of the mean loss are rounding: equal models differ by nothing, not by 0 / 0."""
 
 
 @dataclass(frozen=True)
@@ -93,8 +91,8 @@ class _Moments:
 
     def _over_error(self, means: Floats, waves: Floats) -> Floats:
         error = np.sqrt(2 * (waves**2).mean(axis=1)) / self.rows
-        varies = error > _NOTHING * self.scale
-        certain = np.where(np.abs(means) > _NOTHING * self.scale, np.copysign(np.inf, means), 0.0)
+        varies = error > NOTHING * self.scale
+        certain = np.where(np.abs(means) > NOTHING * self.scale, np.copysign(np.inf, means), 0.0)
         return np.divide(means, error, out=certain, where=varies)
 
 

@@ -11,6 +11,9 @@ from fxgpt_core.common.dependence import TERMS, MeanEstimate, estimate_mean
 
 Floats = NDArray[np.float64]
 
+NOTHING = 1e-7
+"""Differences below this share of the mean loss are rounding, of 32-bit numbers too: no skill, however sure."""
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -39,11 +42,15 @@ def compare(
 ) -> Comparison:
     """Return the skill of `loss` against `reference`, both (rows,) positively scaled losses such as CRPS.
 
-    The bounds are those of the loss difference over the mean reference loss, so that bounds and p-value agree.
+    The bounds are those of the loss difference over the mean reference loss, so that bounds and p-value agree. Losses
+    that differ by rounding only (`NOTHING`) are equal: a model that falls back to its reference has neither gained nor
+    lost.
     """
     test = diebold_mariano(loss, reference, overlap, terms)
     scale = float(reference.mean())
     if scale <= 0:  # a reference without any loss cannot be beaten
+        return Comparison(0.0, 0.0, 0.0, 1.0, test.effective_rows)
+    if max(abs(test.mean), test.error) <= NOTHING * scale:
         return Comparison(0.0, 0.0, 0.0, 1.0, test.effective_rows)
     low, high = test.interval(confidence)
     return Comparison(test.mean / scale, low / scale, high / scale, test.p_value_positive(), test.effective_rows)

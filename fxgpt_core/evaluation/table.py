@@ -162,6 +162,12 @@ class Table:
         rows = self.known.all(axis=1)
         names = [self.best(column) for column in range(len(self.weights))]
         units = [self.crps[name][rows, column].mean() for column, name in enumerate(names)]
+        for name, unit, horizon in zip(names, units, self.truth.horizons, strict=True):
+            if not unit > 0:
+                raise DataError(
+                    f"Evaluation of {self.truth.symbol}: {name} misses nothing at {horizon_name(horizon)} over "
+                    f"{int(rows.sum())} decisions, so skill against it has no meaning: look whether prices move there."
+                )
         share = np.array(self.weights) / np.array(units)
         best = np.column_stack([self.crps[name][rows, column] for column, name in enumerate(names)])
         return {**{name: loss[rows] @ share for name, loss in self.crps.items()}, _BEST: best @ share}

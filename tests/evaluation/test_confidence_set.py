@@ -45,8 +45,9 @@ def test_much_worse_models_leave_first_and_the_best_stays() -> None:
 def test_equal_losses_stay_together() -> None:
     loss = np.random.default_rng(5).normal(size=500)
     for statistic in ("max", "range"):
-        found = model_confidence_set({"a": loss, "b": loss, "c": loss + 1}, 1, statistic=statistic)
-        assert set(found.members) == {"a", "b"}
+        for same in (loss, loss * (1 + 1e-15), loss.astype(np.float32).astype(np.float64)):
+            found = model_confidence_set({"a": loss, "b": same, "c": loss + 1}, 1, statistic=statistic)
+            assert set(found.members) == {"a", "b"}
 
 
 def false_eliminations(kind: str, statistic: str, repeats: int) -> float:

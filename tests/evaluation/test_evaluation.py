@@ -191,6 +191,10 @@ def test_what_cannot_be_compared_is_refused() -> None:
     with pytest.raises(DataError, match="cannot be compared"):
         evaluate("EURUSD", {**every, "x": replace(every["wide"], symbol="GBPUSD")}, {**every, "x": every["wide"]},
                  OUTCOMES, BASELINES)  # fmt: skip
+    exact = replace(every["wide"], quantiles=np.zeros_like(every["wide"].quantiles))
+    standing = replace(OUTCOMES, returns=OUTCOMES.returns * 0)
+    with pytest.raises(DataError, match=r"wide misses nothing at 1h over \d+ decisions.*look whether prices move"):
+        evaluate("EURUSD", {**every, "wide": exact}, {**every, "wide": exact}, standing, BASELINES)
     few = {name: f.take(slice(ROWS - 10, None)) for name, f in every.items()}
     with pytest.raises(DataError, match="share 6 decisions"):
         evaluate("EURUSD", few, few, OUTCOMES, BASELINES)

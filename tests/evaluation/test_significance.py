@@ -136,6 +136,15 @@ def test_real_gain_is_found_and_none_is_claimed_against_itself() -> None:
     assert (itself.value, itself.p_value) == (0.0, 1.0)
 
 
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_rounding_is_no_skill_however_surely_it_points_one_way(kind: type) -> None:
+    reference = np.random.default_rng(5).gamma(2.0, size=4000)
+    rounded = np.nextafter(reference.astype(kind), kind(0)).astype(np.float64)
+    assert diebold_mariano(rounded, reference).p_value_positive() < 0.001
+    assert (compare(rounded, reference).value, compare(rounded, reference).p_value) == (0.0, 1.0)
+    assert compare(reference * (1 - 1e-5), reference).p_value < 0.001
+
+
 def test_share_interval_stays_open_where_every_row_hits() -> None:
     low, high = share_interval(1.0, 50.0, 0.95)
     assert low < 0.95
