@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from fxgpt_core.backtest.config import BacktestConfig
 from fxgpt_core.calibration.config import CalibrationConfig
@@ -86,6 +86,15 @@ class Settings(Config):
     retraining: RetrainingConfig = RetrainingConfig()
     gate: GateConfig = GateConfig()
     automation: AutomationConfig = AutomationConfig()
+
+    @model_validator(mode="after")
+    def _gate_is_evaluated(self) -> Settings:
+        if self.gate.coverage not in self.evaluation.coverages:
+            raise ValueError(
+                f"gate.coverage {self.gate.coverage:g} is not among evaluation.coverages "
+                f"{self.evaluation.coverages}: the gate needs it measured"
+            )
+        return self
 
 
 def load_settings(config_dir: Path, asset: AssetConfig | None = None) -> Settings:

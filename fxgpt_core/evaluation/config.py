@@ -48,6 +48,8 @@ class EvaluationConfig(Config):
     def _within_range(self) -> EvaluationConfig:
         if not self.coverages or not all(0.02 <= c <= 0.98 for c in self.coverages):
             raise ValueError(f"coverages {self.coverages} must lie within 0.02..0.98, the span of the stored levels")
+        if 0.9 not in self.coverages:
+            raise ValueError(f"coverages {self.coverages} must hold 0.9, which tables and breakdowns show")
         if not all(lag >= 1 for lag in self.lags):
             raise ValueError(f"lags {self.lags} must be at least 1")
         if self.horizon_weights is not None and not all(w > 0 for w in self.horizon_weights):
