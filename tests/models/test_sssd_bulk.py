@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from sssd_data import planted
 
 from fxgpt_core.common.errors import ModelError
@@ -15,6 +16,7 @@ from fxgpt_core.models.forecaster import FitReport, Provenance
 from fxgpt_core.models.sssd import bulk
 from fxgpt_core.models.sssd.config import SSSDConfig, merge
 from fxgpt_core.models.sssd.forecaster import SSSD
+from fxgpt_core.models.sssd.network import Network
 from fxgpt_core.store.paths import CHECKOUT
 from fxgpt_core.training.plan import TrainingPlan
 
@@ -55,7 +57,7 @@ def test_a_student_within_its_tolerance_makes_the_bulk_forecasts_and_is_told_of(
     model.save(tmp_path)
     loaded = SSSD(SSSDConfig())
     loaded.load(tmp_path)
-    assert np.array_equal(standardised(loaded, data, rows[:20]), by_student[:20])
+    np.testing.assert_allclose(standardised(loaded, data, rows), by_student, atol=1e-6)
 
     loaded.disagreement = (0.2, 0.05)  # one horizon beyond the tolerance
     assert not loaded.by_student
@@ -65,11 +67,15 @@ def test_a_student_within_its_tolerance_makes_the_bulk_forecasts_and_is_told_of(
     assert float((np.abs(full - by_student) / spread[..., None]).mean()) < 0.1  # test rows, that nobody has looked at
 
 
-def test_a_student_that_strays_is_not_used(data: Dataset) -> None:
-    hasty = merge(merge(TINY, STUDENT), {"diffusion": {"student": {"updates": 10, "lr": 1e-5, "tolerance": 0.001}}})
-    model = SSSD(SSSDConfig.model_validate(merge(hasty, {"training": {"epochs": 1}})))
+def test_a_student_that_strays_is_not_used(data: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    def learns_nothing(network: Network, context: torch.Tensor, seed: int) -> list[float]:
+        torch.nn.init.normal_(network.student.head.read.weight, generator=torch.Generator().manual_seed(seed))
+        return []
+
+    monkeypatch.setattr(Network, "distil", learns_nothing)
+    model = SSSD(SSSDConfig.model_validate(merge(merge(TINY, STUDENT), {"training": {"epochs": 1}})))
     report = model.fit(data, TrainingPlan(seed=7))
-    assert max(model.disagreement or ()) > 0.001
+    assert max(model.disagreement or ()) > 0.1
     assert not model.by_student
     assert "bulk forecasts ask the full sampler" in report.notes[-1]
 

@@ -19,6 +19,9 @@ _ACT_IN_PLACE: dict[type[nn.Module], Callable[[Tensor], Tensor]] = {
     nn.GELU: functional.gelu,
 }
 
+_Weights = tuple[Tensor, Tensor, Callable[[Tensor], Tensor], Tensor]
+_Film = tuple[tuple[Tensor, ...], ...]
+
 
 class MLPHead(Head):
     """Residual MLP that denoises all horizons jointly, so that one draw is one coherent future.
@@ -57,12 +60,10 @@ class MLPHead(Head):
         whole = bool(mask.all())
         shared = self.shared(asked, context[:, None])
         enter, leave = self.values(self.table()), (self.table() @ self.read.weight).T
-        films = {
-            share: film.view(self.size.layers, 2, -1)
-            for share, film in zip(shares.tolist(), self.film(shares.to(context.device)), strict=True)
-        }
-        for film in films.values():
-            film[:, 0] += 1
+        levels = self.film(shares.to(context.device)).view(len(shares), self.size.layers, 2, -1)
+        levels[:, :, 0] += 1
+        films = {share: tuple(map(tuple, film)) for share, film in zip(shares.tolist(), levels, strict=True)}
+        weights = self._weights()
 
         def evaluate(x: Tensor, share: float) -> Tensor:
             rows = max(1, _TILE // (x.shape[1] * self.size.width)) if x.device.type == "cpu" else len(x)
@@ -70,17 +71,24 @@ class MLPHead(Head):
             for at in range(0, len(x), rows):
                 part = x[at : at + rows] if whole else x[at : at + rows] * asked[at : at + rows]
                 hidden = (part @ enter).add_(shared[at : at + rows]).flatten(0, 1)
-                parts.append((self._blocks(hidden, films[share]) @ leave).view(part.shape))
+                parts.append((self._blocks(hidden, films[share], weights) @ leave).view(part.shape))
             return torch.cat(parts) if len(parts) > 1 else parts[0]
 
         return evaluate
 
-    def _blocks(self, hidden: Tensor, film: Tensor) -> Tensor:
-        """Run the blocks on `hidden` (draws, width), overwriting it; `film` (layers, 2, width) is scale and shift."""
-        width = (self.size.width,)
-        for block, (scale, shift) in zip(self.blocks, film, strict=True):
+    def _weights(self) -> tuple[_Weights, ...]:
+        """Return what each block multiplies by, looked up once for all steps of a sampler."""
+        found = []
+        for block in self.blocks:
             first, act, second = (cast(nn.Linear, cast(nn.Sequential, block)[i]) for i in (0, 1, 3))
-            inner = torch.addmm(first.bias, functional.layer_norm(hidden, width, scale, shift), first.weight.T)
-            hidden.addmm_(_ACT_IN_PLACE[type(act)](inner), second.weight.T)
+            found.append((first.bias, first.weight.T, _ACT_IN_PLACE[type(act)], second.weight.T))
+        return tuple(found)
+
+    def _blocks(self, hidden: Tensor, film: _Film, weights: tuple[_Weights, ...]) -> Tensor:
+        """Run the blocks on `hidden` (draws, width), overwriting it; `film`: scale and shift (width,) of each block."""
+        width = (self.size.width,)
+        for (bias, enter, act, leave), (scale, shift) in zip(weights, film, strict=True):
+            normed = torch.layer_norm(hidden, width, scale, shift)
+            hidden.addmm_(act(torch.addmm(bias, normed, enter)), leave)
         out: Tensor = self.final(hidden)
         return out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 import torch
@@ -88,9 +89,22 @@ def summarise(samples: Samples, adjust: Adjust, rows: int) -> Summary:
 def student_disagreement(network: Network, contexts: Tensor, moments: Times, seed: int) -> Floats:
     """Return how far the student's quantiles lie from the full sampler's on average, in deviations: (horizons,).
 
-    Both start from the same noise; see `diffusion.student.disagreement`.
+    Both start from the same noise; see `diffusion.student.disagreement`. A horizon answers for its margin and for its
+    difference to each other horizon, since right margins may still be put together wrongly.
     """
-    drawn, full = (
-        torch.from_numpy(draw_all(network, contexts, moments, seed, student)) for student in (True, False)
-    )  # (rows, draws, horizons) each
-    return np.asarray(disagreement(drawn, full, torch.tensor(LEVELS)).double().numpy())
+    drawn, full = (_with_differences(draw_all(network, contexts, moments, seed, by)) for by in (True, False))
+    columns = zip(
+        torch.split(drawn, 1, dim=2), torch.split(full, 1, dim=2), strict=True
+    )  # torch limits quantiles' size
+    found = np.concatenate([disagreement(a, b, torch.tensor(LEVELS)).double().numpy() for a, b in columns])
+    worst = found[: network.horizons].copy()
+    for (i, j), value in zip(combinations(range(network.horizons), 2), found[network.horizons :], strict=True):
+        worst[[i, j]] = np.maximum(worst[[i, j]], value)
+    return np.asarray(worst)
+
+
+def _with_differences(samples: Samples) -> Tensor:
+    """Return samples (rows, draws, horizons) followed by the difference of each pair of horizons."""
+    pairs = list(combinations(range(samples.shape[2]), 2))
+    differences = [samples[:, :, i] - samples[:, :, j] for i, j in pairs]
+    return torch.from_numpy(np.concatenate([samples, *(one[:, :, None] for one in differences)], axis=2))

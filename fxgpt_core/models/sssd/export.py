@@ -2,7 +2,8 @@
 
 Both steps are real arithmetic without Fourier transforms. A forecast is: `encoder_step` with the new bars, noise of
 shape (rows, draws, horizons), `denoiser_step` at the levels of `steps.json` with the sampler's update between them,
-times `scale`, then the adjustment in `model.json`.
+then, where `steps.json` has `margins`, the draws of each row and horizon replaced by evenly spaced quantiles of those
+in the order that the draws have (`Network.draw`), times `scale`, then the adjustment in `model.json`.
 """
 
 from __future__ import annotations
@@ -195,6 +196,7 @@ def _facts(step: EncoderStep, differences: dict[str, float]) -> dict[str, Any]:
         "state": {name: list(value.shape) for name, value in state.tensors().items()},
         "sampler": {"name": settings.sampler, "eta": settings.eta, "draws": settings.samples, "levels": levels.tolist(),
                     "alpha": alphas, "sigma": sigmas},
+        "margins": None if bool(network.informed) else network.margins.tolist(),
         "differences": differences,
         "torch": torch.__version__,
     }  # fmt: skip

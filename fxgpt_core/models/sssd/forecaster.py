@@ -30,6 +30,8 @@ from fxgpt_core.models.sssd.inputs import Inputs, Scaling
 from fxgpt_core.models.sssd.network import Network
 from fxgpt_core.training.plan import TrainingPlan
 
+_JUDGED = 2000  # validation rows that a student is compared with the full sampler on
+
 
 class SSSD:
     """Structured state-space encoder per timeframe with a joint diffusion over horizons (SPEC 4).
@@ -283,7 +285,7 @@ class SSSD:
         train = train[:: max(1, -(-len(train) // wanted.contexts))]
         network.distil(self._history(inputs, train), seed)
         judged = np.flatnonzero((split.validation & known).any(axis=1))
-        judged = judged[:: max(1, -(-len(judged) // self.config.training.validation_rows))]
+        judged = judged[:: max(1, -(-len(judged) // min(self.config.training.validation_rows, _JUDGED)))]
         found = bulk.student_disagreement(network, self._history(inputs, judged), dataset.known_at[judged], seed)
         self.disagreement = tuple(float(value) for value in found)
         said = "forecasts are the student's" if self.by_student else "forecasts ask the full sampler"
