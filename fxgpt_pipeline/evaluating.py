@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
 
 from fxgpt_core.backtest.adapter import run_backtest
+from fxgpt_core.backtest.conversion import ConversionError
 from fxgpt_core.backtest.result import BacktestResult
 from fxgpt_core.calibration.labels import decision_labels, regime_of
 from fxgpt_core.calibration.walk_forward import fit_final, walk_forward_calibration
@@ -18,6 +20,8 @@ from fxgpt_core.evaluation.result import Evaluation
 from fxgpt_core.features.dataset import Dataset
 from fxgpt_core.features.outcomes import Outcomes
 from fxgpt_core.market.events.files import IMPACTS
+from fxgpt_core.market.instrument_config import load_instruments
+from fxgpt_core.market.instruments import instrument
 from fxgpt_core.models.walk_forward import DATASET, read_walk_forward
 from fxgpt_pipeline.brokers import broker_of
 from fxgpt_pipeline.lineage import Lineage
@@ -91,20 +95,31 @@ def regime_labels(dataset: Dataset) -> dict[str, Labels]:
 
 
 def backtest_family(lineage: Lineage, family: str) -> BacktestResult:
-    """Trade a family's calibrated out-of-sample forecasts after costs; stores summary, trades, orders and fills."""
-    lake, symbol = lineage.workspace.lake, lineage.symbol
-    result = run_backtest(
+    """Trade a family's calibrated out-of-sample forecasts after costs; stores summary, trades, orders and fills.
+
+    Where no stored bars lead to the account's currency the account is in the pair's own, and the summary says so: a
+    pair must not depend on another one that nobody imported.
+    """
+    lake, symbol, config = lineage.workspace.lake, lineage.symbol, lineage.settings.backtest
+    trade = partial(
+        run_backtest,
         lineage.candles(),
         read_span(lake, CALIBRATED, symbol, family),
-        lineage.settings.backtest,
-        lineage.asset.costs,
+        costs=lineage.asset.costs,
         broker=broker_of(lineage),
         seed=lineage.settings.seed,
     )
+    note = ""
+    try:
+        result = trade(config=config)
+    except ConversionError as error:
+        quote = instrument(symbol, load_instruments(lineage.workspace.config_dir)).quote
+        note = f"All figures are in {quote}. {error}"
+        result = trade(config=config.model_copy(update={"account_currency": quote}))
     keys = {"symbol": symbol, "family": family}
     for name, frame in ((TRADES, result.trades), (ORDERS, result.orders), (FILLS, result.fills)):
         lake.write(name, keys, "span=all", pa.Table.from_pandas(frame, preserve_index=False))
     fingerprint = lineage.fingerprint(backtest(family))
-    document = {**result.summary(), "curve": result.curve(_CURVE_POINTS)}
+    document = {**result.summary(), "note": note, "curve": result.curve(_CURVE_POINTS)}
     lineage.workspace.documents.write(backtest_name(family), symbol, document, fingerprint)
     return result

@@ -55,6 +55,10 @@ class StoredRates:
         return None
 
 
+class ConversionError(DataError):
+    """No stored bars convert a pair's profits into the account's currency for the whole time of a backtest."""
+
+
 @dataclass(frozen=True)
 class AccountRates:
     """Account currency per unit of quote currency.
@@ -80,8 +84,8 @@ def account_rates(
 ) -> AccountRates:
     """Return the rates at `opens` and `closes` (bars,) of a grid for a pair traded in an account in `account`.
 
-    `price`: the pair's own bars. Raises DataError naming the pair to import where no series leads to the account's
-    currency, or where one is older than a week when it is needed.
+    `price`: the pair's own bars. Raises ConversionError naming the pair to import where no series leads to the
+    account's currency, or where one is older than a week when it is needed.
     """
     ones = np.ones(len(opens))
     if pair.quote == account:
@@ -90,7 +94,7 @@ def account_rates(
         return AccountRates(True, ones, ones, (pair.symbol,))
     steps = _chain(pair.quote, account, source)
     if not steps:
-        raise DataError(
+        raise ConversionError(
             f"Profits of {pair.symbol} are in {pair.quote} and the account is in {account}: import "
             f"{_usual(pair.quote, account)} (`fxgpt import`), or set backtest.account_currency to {pair.quote}."
         )
@@ -123,13 +127,13 @@ def _as_of(step: _Step, times: Times, pair: Instrument) -> Floats:
     known, symbol = step.candles.known_at, step.candles.symbol
     row = last_known(times, known)
     if len(row) and row[0] < 0:
-        raise DataError(
+        raise ConversionError(
             f"{symbol} converts profits of {pair.symbol} and begins {known[0]}, after {times[0]}: import {symbol} from "
             "then on."
         )
     old = times - known[row] > _OLDEST
     if old.any():
-        raise DataError(
+        raise ConversionError(
             f"{symbol} converts profits of {pair.symbol} and its last bar before {times[old][0]} is of "
             f"{known[row][old][0]}: import {symbol} for that time."
         )
