@@ -47,7 +47,7 @@ def untrained(config: SSSDConfig, dataset: Dataset) -> SSSD:
     """Return a model with random weights that fits the dataset."""
     model = SSSD(config)
     model.horizons, model.trained_until = dataset.horizons, dataset.known_at[0]
-    model.scaling = Scaling.fit(dataset, np.ones(len(dataset), dtype=bool), config.scaling)
+    model.scaling = Scaling.fit(dataset, np.ones(len(dataset), dtype=bool), config.scaling, config.inputs)
     model.network, model.adjustment = model.build(0), Adjustment.none(len(dataset.horizons))
     model.to("cpu")
     return model
