@@ -1,28 +1,47 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scoringrules
 import torch
 from sssd_data import deviation, planted
 
+from fxgpt_core.common.forecast import Forecast
 from fxgpt_core.evaluation.scores import crps
 from fxgpt_core.features.dataset import Dataset
 from fxgpt_core.models.forecaster import Provenance
 from fxgpt_core.models.sssd.adjustment import Adjustment, sample_crps
 from fxgpt_core.models.sssd.config import AdjustmentConfig, SSSDConfig
+from fxgpt_core.models.sssd.evidence import Judged, shape_gain, trust
 from fxgpt_core.models.sssd.forecaster import SSSD
 from fxgpt_core.models.sssd.inputs import Inputs
+from fxgpt_core.models.sssd.network import Network
 from fxgpt_core.training.plan import TrainingPlan
 
-PRIOR = AdjustmentConfig(mean_prior=100)
+SMALL = SSSDConfig.model_validate({"preset": "small", "inputs": {"surprises": False}})  # planted bars do not move
+LONG = {  # these few planted bars make a few steps an epoch, a pair-year a hundred
+    "preset": "small",
+    "inputs": {"surprises": False},
+    "training": {"epochs": 30, "patience": 30, "segment": 128, "head_lr": 0.004},
+}
+PRIOR = AdjustmentConfig(mean_prior=100, spread_prior=50)
 MADE = Provenance("v1", np.datetime64("2030-01-01", "ns"))
 
 
 def skill(data: Dataset, seed: int = 1) -> np.ndarray:
     """Return 1 - CRPS / CRPS of a normal with the training labels' deviation, per horizon, on test rows."""
-    model = SSSD(SSSDConfig.model_validate({"preset": "small"}))
+    return gains(data, forecast_of(data, seed)[1])
+
+
+def forecast_of(data: Dataset, seed: int = 1, config: SSSDConfig = SMALL) -> tuple[SSSD, Forecast]:
+    """Return the small SSSD fitted to `data`, and its forecast of all test rows."""
+    model = SSSD(config)
     model.fit(data, TrainingPlan(seed=seed))
+    return model, model.forecast(data, np.flatnonzero(data.split.test), MADE, seed=seed)
+
+
+def gains(data: Dataset, forecast: Forecast) -> np.ndarray:
     rows = np.flatnonzero(data.split.test)
-    forecast = model.forecast(data, rows, MADE, seed=seed)
     out = []
     for h in range(len(data.horizons)):
         y = data.returns()[rows, h]
@@ -31,11 +50,17 @@ def skill(data: Dataset, seed: int = 1) -> np.ndarray:
     return np.asarray(out)
 
 
-def possible(data: Dataset, strength: float) -> float:
-    """Return the skill of the planted law itself at the first horizon."""
+def driven(data: Dataset) -> np.ndarray:
+    """Return the slow average of the first hourly feature, standard normal, that plants what is planted: (bars,)."""
     shock, drive = data.tables["1h"].values[:, 0], np.zeros(len(data))
     for i in range(1, len(data)):
         drive[i] = 0.9 * drive[i - 1] + np.sqrt(0.19) * shock[i]
+    return drive
+
+
+def possible(data: Dataset, strength: float) -> float:
+    """Return the skill of the planted law itself at the first horizon."""
+    drive = driven(data)
     rows = data.split.test
     y, spread = data.targets[rows, 0], data.targets[:, 0][data.split.train[:, 0]].std()
     exact = scoringrules.crps_normal(y, 0.0, deviation(drive, strength)[rows]).mean()
@@ -51,13 +76,54 @@ def test_planted_conditional_variance_is_learned() -> None:
 
 
 @pytest.mark.deep
+def test_planted_conditional_mean_proves_itself_and_is_learned() -> None:
+    data = planted(4000, seed=12, strength=0.0)
+    drive = driven(data)[:, None]
+    data = replace(data, targets=0.6 * drive + 0.8 * data.targets)
+    model, forecast = forecast_of(data, config=SSSDConfig.model_validate(LONG))
+    assert bool(model.network.informed)
+    mean = 0.6 * drive[data.split.test, 0]
+    assert np.corrcoef(forecast.mean[:, 0], mean)[0, 1] > 0.9
+    assert gains(data, forecast)[0] > 0.1  # the planted law itself gains 0.2
+
+
+@pytest.mark.deep
+def test_a_law_with_two_modes_under_a_condition_is_recovered() -> None:
+    data = planted(5000, seed=13, strength=0.0)
+    condition, rng = data.tables["1h"].values[:, 0], np.random.default_rng(5)
+    side = rng.choice([-1.0, 1.0], size=(len(data), 1))
+    data = replace(data, targets=np.where(condition[:, None] > 0, 1.2 * side + 0.3 * data.targets, data.targets))
+    given = {"adjustment": {"shape_errors": None}, "diffusion": {"noises": 8}}
+    config = {**LONG, **given, "training": {**LONG["training"], "weight_decay": 0.01, "blind": 0.3, "head_lr": 0.01}}
+    _, forecast = forecast_of(data, config=SSSDConfig.model_validate(config))
+    near_zero, condition = (np.abs(forecast.samples[:, :, 0] / 1e-3) < 0.4).mean(axis=1), condition[data.split.test]
+    assert near_zero[condition > 0.5].mean() < 0.1  # planted: 0.4 %
+    assert near_zero[condition < -0.5].mean() > 0.2  # planted: 31 %
+
+
+@pytest.mark.deep
+def test_heavy_tails_are_as_heavy_as_planted() -> None:
+    data = planted(4000, seed=14, strength=0.0)
+    rng = np.random.default_rng(6)
+    planted_tails = rng.standard_t(5, size=data.targets.shape) / np.sqrt(5 / 3)
+    _, forecast = forecast_of(replace(data, targets=planted_tails))
+    z = forecast.samples[:, :, 0].ravel() / 1e-3
+    planted_z = planted_tails[:, 0]
+    for values in (z, planted_z):
+        values -= values.mean()
+    kurtosis, wanted = (np.mean(v**4) / np.mean(v**2) ** 2 for v in (z, planted_z))
+    assert wanted > 5
+    assert kurtosis == pytest.approx(wanted, rel=0.35)
+    assert np.quantile(np.abs(z), 0.99) == pytest.approx(np.quantile(np.abs(planted_z), 0.99), rel=0.1)
+
+
+@pytest.mark.deep
 def test_the_burn_in_of_a_trained_model_leaves_two_percent_to_older_history() -> None:
     data = planted(3000, seed=5)
-    config = SSSDConfig.model_validate({"preset": "small"})
-    model = SSSD(config)
+    model = SSSD(SMALL)
     model.fit(data, TrainingPlan(seed=1))
     inputs = Inputs.build(data, model.scaling, "cpu")
-    stretches = inputs.stretch_lengths(64, config.training.burn_in)
+    stretches = inputs.stretch_lengths(64, SMALL.training.burn_in)
     for start in (1500, 2000, 2500):
         with torch.no_grad():
             first = model.network.encoder.segments(inputs, torch.tensor([start]), 64, stretches)[0, 0]
@@ -104,3 +170,49 @@ def test_adjustment_keeps_masked_labels_out() -> None:
     second = Adjustment.fit(samples, spoiled, mask, np.ones(2), PRIOR)
     assert np.array_equal(first.scale, second.scale)
     assert np.array_equal(first.shrink, second.shrink)
+
+
+def test_a_scale_is_trusted_as_far_as_it_pays_on_validation_labels() -> None:
+    rng = np.random.default_rng(3)
+    swing, noise = 0.4 * rng.normal(size=(2, 4000)), rng.normal(size=(2, 4000))
+    right = np.exp(swing) * noise
+    share, crps = trust(Judged(swing[0], right[0], swing[1], right[1]), overlap=1, errors=0.5)
+    assert share > 0.9
+    assert crps < Judged(swing[0], right[0], swing[1], right[1]).score(0.0).mean()
+    overfitted = Judged(swing[0], right[0], swing[1], noise[1])  # it explains training labels only
+    share, _ = trust(overfitted, overlap=1, errors=0.5)
+    assert share == 0
+    half = np.exp(0.5 * swing) * noise
+    assert 0.3 < trust(Judged(swing[0], half[0], swing[1], half[1]), overlap=1, errors=0.5)[0] < 0.8
+    labels = Judged(swing[0], right[0], swing[1], right[1])
+    assert trust(labels, overlap=1000, errors=2.0)[0] < trust(labels, overlap=1, errors=2.0)[0]
+
+
+def test_draws_given_the_context_must_beat_one_law_beyond_chance() -> None:
+    rng = np.random.default_rng(4)
+    plain, counted = np.abs(rng.normal(size=(500, 2))), np.ones((500, 2), dtype=bool)
+    chance = plain + 0.2 * rng.normal(size=(500, 2))
+    assert abs(shape_gain(plain, chance, counted, np.ones(2))[1]) < 3
+    gain, t = shape_gain(plain, 0.8 * plain, counted, np.ones(2))
+    assert gain == pytest.approx(0.2)
+    assert t > 10
+    assert shape_gain(plain, 0.8 * plain, counted, np.array([1.0, 100.0]))[1] == pytest.approx(t / 10, rel=1e-6)
+    spoiled = 0.8 * plain
+    spoiled[:, 1] = np.nan
+    counted[:, 1] = False
+    assert shape_gain(plain, spoiled, counted, np.ones(2))[0] == pytest.approx(0.2)
+
+
+def test_draws_without_a_context_keep_their_order_and_take_the_margins() -> None:
+    torch.manual_seed(0)
+    net = Network({"1h": 3}, 2, SMALL).eval()
+    context, start = torch.randn(3, SMALL.encoder.context), torch.randn(3, 50, 2)
+    before = net.draw(context, start, 8)
+    net.informed.fill_(0.0)
+    net.margins.mul_(2.0)
+    after = net.draw(context, start, 8)
+    assert torch.equal(before.argsort(dim=1), after.argsort(dim=1))
+    level = (torch.arange(50) + 0.5) / 50
+    normal = 2 * torch.special.ndtri(level)[:, None].expand(-1, 2)
+    torch.testing.assert_close(after[1].sort(dim=0).values, normal, atol=0.02, rtol=0.02)
+    torch.testing.assert_close(net.draw(context * 3, start, 8), after)  # the untrained scale is the yardstick

@@ -152,15 +152,21 @@ class AdjustmentConfig(Config):
     scale_errors: float = Field(
         0.5, ge=0, le=10, description="Standard errors of gain at which the learned scale of a horizon counts nothing."
     )
-    shape_errors: float = Field(
+    shape_errors: float | None = Field(
         3.0,
         ge=0,
         le=100,
         description="Standard errors by which draws given the context must beat draws of one law for all rows; high, "
-        "because every epoch tries.",
+        "because every epoch tries. The CRPS hardly sees two modes: where they are what is looked for, null gives "
+        "draws the context without asking.",
     )
-    spread_prior: float = Field(50.0, ge=0, le=1e6, description="Effective rows at which a new spread counts half.")
-    mean_prior: float = Field(1000.0, ge=0, le=1e6, description="Effective rows at which a mean counts half.")
+    spread_prior: float = Field(
+        2000.0,
+        ge=0,
+        le=1e6,
+        description="Effective rows at which a new spread counts half: spreads drift from month to month.",
+    )
+    mean_prior: float = Field(100.0, ge=0, le=1e6, description="Effective rows at which a mean counts half.")
 
 
 class InputsConfig(Config):

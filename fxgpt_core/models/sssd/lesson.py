@@ -183,7 +183,7 @@ class Lesson:
         informed = Adjustment(shrink, np.ones_like(shrink)).apply(drawn)
         score = [_crps(samples, outcome) for samples in (plain, informed)]
         gain, t = shape_gain(score[0], score[1], counted, overlap)
-        if t > prior.shape_errors:
+        if prior.shape_errors is None or t > prior.shape_errors:
             return gain, informed.astype(np.float64)
         self.network.informed.fill_(0.0)
         return 0.0, plain.astype(np.float64)
