@@ -64,12 +64,16 @@ class Bundle:
 
     def raw(self, dataset: Dataset, rows: NDArray[np.int64], provenance: Provenance, seed: int = 0) -> Forecast:
         """Forecast the chosen base bars without calibration, for calibrators to learn from."""
+        self.check(dataset)
+        return self.forecaster.forecast(dataset, rows, provenance, seed)
+
+    def check(self, dataset: Dataset) -> None:
+        """Raise StoreError where the data have other features than the model was trained on."""
         if dataset.definition_hash != self.card.feature_hash:
             raise StoreError(
                 f"{self.card.family} for {self.card.symbol} was trained on features {self.card.feature_hash}, "
                 f"the data at hand have {dataset.definition_hash}: rebuild them with the model's own feature set."
             )
-        return self.forecaster.forecast(dataset, rows, provenance, seed)
 
 
 def save_bundle(bundle: Bundle, folder: Path) -> None:

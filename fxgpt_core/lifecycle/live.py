@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
-from fxgpt_core.common.errors import BadInputError, ModelError
+from fxgpt_core.calibration.labels import decision_labels
+from fxgpt_core.common.errors import BadInputError
 from fxgpt_core.common.forecast import Forecast
 from fxgpt_core.common.timeframes import timeframe
 from fxgpt_core.features.assemble import build_dataset
 from fxgpt_core.features.dataset import Dataset
+from fxgpt_core.features.feed import Feed
 from fxgpt_core.features.spec import FeatureSpec
 from fxgpt_core.lifecycle.bundle import Bundle
 from fxgpt_core.market.candles import Candles
 from fxgpt_core.models.forecaster import Provenance
+from fxgpt_core.models.session import chosen, newest, select
 
 
 def forecast_latest(bundle: Bundle, dataset: Dataset, provenance: Provenance, seed: int = 0) -> Forecast:
@@ -22,12 +28,37 @@ def forecast_latest(bundle: Bundle, dataset: Dataset, provenance: Provenance, se
     An adaptive calibrator is used as the bundle holds it: bring it up to date first (`online_calibration.caught_up`).
     Raises ModelError when that bar is still in warm-up.
     """
-    if not len(dataset) or not dataset.usable[-1]:
-        raise ModelError(
-            f"{bundle.card.symbol}: the volatility yardstick is not known at the last of {len(dataset)} bars; "
-            "give about 20 trading days of history or more."
-        )
-    return bundle.forecast(dataset, np.array([len(dataset) - 1]), provenance, seed)
+    row = newest(dataset)
+    return bundle.forecast(dataset, np.array([row]), provenance, seed)
+
+
+class CalibratedSession:
+    """A live session of a bundle: `models.session.Session` whose forecasts are calibrated.
+
+    `calibrator` is the bundle's when the session opens; whoever brings an adaptive one up to date puts it here. Raises
+    StoreError where the feed has other features than the model was trained on, ModelError as `Forecaster.open` does.
+    """
+
+    def __init__(self, bundle: Bundle, feed: Feed, snapshot: Path | None = None) -> None:
+        bundle.check(feed.dataset)
+        self.feed, self.calibrator = feed, bundle.calibrator
+        self._raw = bundle.forecaster.open(feed, snapshot)
+
+    def update(self, candles: Candles) -> tuple[str, ...]:
+        """See `Session.update`."""
+        return self._raw.update(candles)
+
+    def forecast(self, provenance: Provenance, horizons: Sequence[int] | None = None, seed: int = 0) -> Forecast:
+        """See `Session.forecast`; a calibrator corrects all horizons, so all are forecast, whichever are wanted."""
+        columns, made = chosen(self.feed.horizons, horizons), self._raw.forecast(provenance, seed=seed)
+        if self.calibrator is not None:
+            labels = decision_labels(self.feed.dataset, made.decided_at, self.calibrator.grouping)
+            made = self.calibrator.apply(made, labels)
+        return made if horizons is None else select(made, columns)
+
+    def save(self, folder: Path) -> None:
+        """See `Session.save`; the calibrator's state is kept by `online_calibration`."""
+        self._raw.save(folder)
 
 
 def forecast_candles(bundle: Bundle, frame: pd.DataFrame, made_at: np.datetime64 | None, seed: int = 0) -> Forecast:
