@@ -50,7 +50,9 @@ def _seeds(lineage: Lineage, family: str, count: int, as_json: bool) -> None:
 
 
 def _document(lineage: Lineage) -> dict[str, Any]:
-    """Return the stored evaluation as it is, and beside it alarms, calibration and the seeds that were tried."""
+    """Return the stored evaluation as it is, and beside it whether bars, settings or code have changed since (`stale`),
+    alarms, calibration and the seeds that were tried.
+    """
     from fxgpt_core.evaluation.result import Evaluation
     from fxgpt_core.policy.alarms import raised_alarms
     from fxgpt_pipeline.cli.calibration_table import calibration_summaries
@@ -64,6 +66,7 @@ def _document(lineage: Lineage) -> dict[str, Any]:
     ]
     return {
         **document,
+        "stale": _stale(lineage),
         "alarms": alarms,
         "calibration": calibration_summaries(lineage),
         "seeds": _stored_seeds(lineage),
@@ -93,6 +96,16 @@ def _tables(lineage: Lineage) -> None:
             out.print(f"{family}: {alarm.sentence}", markup=False)
     for warning in calibration_warnings(calibrations):
         out.print(warning, markup=False)
+    if _stale(lineage):
+        again = f"fxgpt materialize --symbol {lineage.symbol}"
+        out.print(f"Outdated: bars, settings or code have changed since; `{again}` evaluates anew.", markup=False)
+
+
+def _stale(lineage: Lineage) -> bool:
+    """Tell whether the stored evaluation is of other bars, settings or code than there are now."""
+    from fxgpt_pipeline.stages import SCORES
+
+    return lineage.workspace.documents.fingerprint("evaluation", lineage.symbol) != lineage.fingerprint(SCORES)
 
 
 def _stored_seeds(lineage: Lineage) -> dict[str, Any]:

@@ -24,7 +24,7 @@ def run(*words: str) -> str:
 def test_json_has_the_numbers_of_the_stored_evaluation(base: SmallHome) -> None:
     document = base.lineage().workspace.documents.read("evaluation", SYMBOL)
     printed = json.loads(run(SYMBOL, "--json"))
-    own = {"alarms", "calibration", "seeds"}
+    own = {"stale", "alarms", "calibration", "seeds"}
     assert {name: value for name, value in printed.items() if name not in own} == document
     stored = Evaluation.from_dict(document)
     again = Evaluation.from_dict({name: value for name, value in printed.items() if name not in own})
@@ -34,6 +34,14 @@ def test_json_has_the_numbers_of_the_stored_evaluation(base: SmallHome) -> None:
     for name in ("crps", "log_score", "pit_ks", "pit_p", "rmse", "mae", "mape", "r2", "pinball"):
         assert ridge[name] is not None
     assert printed["alarms"] == []
+    assert printed["stale"] is False
+
+
+def test_figures_of_other_settings_than_now_are_called_outdated(clone: SmallHome) -> None:
+    assert "Outdated" not in run(SYMBOL)
+    clone.configure("pipeline.yaml", {"evaluation": {"confidence": 0.9}})
+    assert json.loads(run(SYMBOL, "--json"))["stale"] is True
+    assert f"Outdated: bars, settings or code have changed since; `fxgpt materialize --symbol {SYMBOL}`" in run(SYMBOL)
 
 
 def test_tables_show_every_baseline_errors_and_contradictions(base: SmallHome) -> None:
