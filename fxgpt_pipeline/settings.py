@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from fxgpt_core.backtest.config import BacktestConfig
 from fxgpt_core.calibration.config import CalibrationConfig
 from fxgpt_core.common.config import Config
+from fxgpt_core.common.errors import ConfigError
 from fxgpt_core.evaluation.config import EvaluationConfig
 from fxgpt_core.evaluation.split_config import CombinatorialConfig, WalkForwardConfig
 from fxgpt_core.lifecycle.drift.config import DriftConfig
@@ -104,4 +105,12 @@ def load_settings(config_dir: Path, asset: AssetConfig | None = None) -> Setting
     values = merge({"quality": {"market_hours": load_market_hours(config_dir).model_dump(mode="json")}}, values)
     overrides = asset.overrides if asset is not None else {}
     where = str(path) if not overrides or asset is None else f"{path} with the overrides of {asset.symbol}"
-    return validate(Settings, merge(values, overrides), where)
+    settings = validate(Settings, merge(values, overrides), where)
+    if asset is not None:
+        try:
+            settings.evaluation.weights(len(asset.horizons))
+        except ValueError as error:
+            raise ConfigError(
+                f"{where}: evaluation.{error} of {asset.symbol} ({', '.join(asset.horizons)})."
+            ) from error
+    return settings
