@@ -111,6 +111,25 @@ class AcknowledgedAlarm(Config):
     )
     reason: str = Field(min_length=10, description="Why it is no leak; shown wherever the alarm would be.")
 
+    @field_validator("reason", mode="before")
+    @classmethod
+    def _no_blanks(cls, value: Any) -> Any:
+        return value.strip() if isinstance(value, str) else value
+
+    @field_validator("alarm")
+    @classmethod
+    def _horizon_as_printed(cls, value: str) -> str:
+        given = value.split("-")[2]
+        printed = horizon_name(_said(horizon_minutes, given))
+        if given != printed:
+            raise ValueError(f"the horizon {given} of {value} is printed as {printed}, so this names no alarm")
+        return value
+
+    @property
+    def family(self) -> str:
+        """The family whose alarm it is."""
+        return self.alarm.split("-")[1]
+
 
 class AssetConfig(Config):
     """One asset (SPEC 22, asset fields). Timeframes and horizons are kept sorted, finest first."""
@@ -256,6 +275,10 @@ def check_families(asset: AssetConfig, known: Iterable[str], where: str) -> None
     for name in asset.models:
         if name not in names:
             raise ConfigError(f"{where}: unknown model family {name!r} under models{suggestion(name, names)}")
+    for entry in asset.acknowledged_alarms:
+        if entry.family not in names:
+            said = f"unknown model family {entry.family!r} under acknowledged_alarms"
+            raise ConfigError(f"{where}: {said}{suggestion(entry.family, names)}")
 
 
 def check_source(asset: AssetConfig, providers: Iterable[str], where: str) -> None:

@@ -61,6 +61,9 @@ def test_asset_is_normalised_and_sorted() -> None:
         ({"acknowledged_alarms": [{"alarm": ALARM["alarm"], "up_to": 0.1}]}, ["reason", "is missing"]),
         ({"acknowledged_alarms": [ALARM | {"alarm": "GBPUSD-ridge-1h-skill"}]}, ["another pair than EURUSD"]),
         ({"acknowledged_alarms": [ALARM | {"alarm": "EURUSD-ridge-1h"}]}, ["acknowledged_alarms", "alarm"]),
+        ({"acknowledged_alarms": [ALARM | {"reason": " " * 12}]}, ["acknowledged_alarms", "reason", "at least 10"]),
+        ({"acknowledged_alarms": [ALARM | {"alarm": "EURUSD-ridge-60m-skill"}]}, ["60m", "printed as 1h"]),
+        ({"acknowledged_alarms": [ALARM | {"alarm": "EURUSD-ridge-90x-skill"}]}, ["Unknown horizon '90x'"]),
         ({"acknowledged_alarms": [ALARM, ALARM]}, ["EURUSD-ridge-1h-skill appears twice"]),
         ({"priority": 1000, "enabled": "maybe"}, ["priority is 1000", "enabled is 'maybe'"]),
     ],
@@ -89,6 +92,9 @@ def test_hash_follows_meaning_and_ignores_when_work_runs() -> None:
 def test_unknown_family_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(ConfigError, match=r"'rigde'.*did you mean 'ridge'"):
         check_families(asset(models={"rigde": None}), ["ewma", "ridge"], "asset.yaml")
+    wrong = asset(models={"ridge": None}, acknowledged_alarms=[ALARM | {"alarm": "EURUSD-rigde-1h-skill"}])
+    with pytest.raises(ConfigError, match=r"'rigde' under acknowledged_alarms.*'ridge'"):
+        check_families(wrong, ["ewma", "ridge"], "asset.yaml")
 
 
 def test_merge_is_deep_and_does_not_touch_its_inputs() -> None:
