@@ -8,6 +8,7 @@ from fxgpt_core.common.errors import FxgptError
 from fxgpt_core.evaluation.leaderboard import Leaderboard, leaderboard
 from fxgpt_core.evaluation.result import Evaluation
 from fxgpt_core.models.registry import FAMILIES
+from fxgpt_core.policy.alarms import raised_alarms
 from fxgpt_core.reports.leaderboard_page import render_leaderboard
 from fxgpt_core.store.documents import write_atomically
 from fxgpt_pipeline.evaluating import EVALUATION
@@ -17,18 +18,22 @@ from fxgpt_pipeline.workspace import Workspace
 
 def current_board(workspace: Workspace) -> Leaderboard:
     """Return the board of every configured pair that has an evaluation; cheap, it reads documents and manifests."""
-    evaluations, champions, stale = [], {}, []
-    for symbol in sorted(workspace.assets):
+    evaluations, champions, stale, alarms = [], {}, [], {}
+    for symbol, asset in sorted(workspace.assets.items()):
         found = workspace.documents.find(EVALUATION, symbol)
         if found is None:
             continue
-        evaluations.append(Evaluation.from_dict(found))
+        evaluation = Evaluation.from_dict(found)
+        evaluations.append(evaluation)
+        for family in evaluation.families:
+            raised = raised_alarms(evaluation, family, asset.acknowledged_alarms)
+            alarms[symbol, family] = tuple(alarm.sentence for alarm in raised)
         chosen = workspace.documents.find("champion", symbol)
         if chosen is not None:
             champions[symbol] = str(chosen["champion_family"])
         if workspace.documents.fingerprint(EVALUATION, symbol) != _wanted(workspace, symbol):
             stale.append(symbol)
-    return leaderboard(evaluations, champions, stale)
+    return leaderboard(evaluations, champions, stale, alarms)
 
 
 def write_board(workspace: Workspace) -> tuple[Leaderboard, Path]:

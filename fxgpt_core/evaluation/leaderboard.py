@@ -89,23 +89,32 @@ class Leaderboard:
 
 
 def leaderboard(
-    evaluations: Iterable[Evaluation], champions: Mapping[str, str], stale: Sequence[str] = ()
+    evaluations: Iterable[Evaluation],
+    champions: Mapping[str, str],
+    stale: Sequence[str] = (),
+    alarms: Mapping[tuple[str, str], tuple[str, ...]] | None = None,
 ) -> Leaderboard:
     """Return the board of the pairs that have an evaluation.
 
     `champions`: symbol -> family of its champion, where it has one; `stale`: symbols whose evaluation is outdated.
+    `alarms`: (symbol, family) -> what is said of its alarms, acknowledged ones with their reason; None: as evaluated.
     """
     entries = tuple(
         entry
         for evaluation in sorted(evaluations, key=lambda e: e.symbol)
-        for entry in _entries(evaluation, champions.get(evaluation.symbol), evaluation.symbol in stale)
+        for entry in _entries(evaluation, champions.get(evaluation.symbol), evaluation.symbol in stale, alarms)
     )
     families = dict.fromkeys(entry.family for entry in entries)
     standings = (_standing(name, [entry for entry in entries if entry.family == name]) for name in families)
     return Leaderboard(tuple(sorted(standings, key=lambda s: (s.rank, -s.skill))), entries)
 
 
-def _entries(evaluation: Evaluation, champion: str | None, stale: bool) -> list[Entry]:
+def _entries(
+    evaluation: Evaluation,
+    champion: str | None,
+    stale: bool,
+    alarms: Mapping[tuple[str, str], tuple[str, ...]] | None,
+) -> list[Entry]:
     ranked = sorted(evaluation.pooled, key=lambda pooled: pooled.relative_crps)
     return [
         Entry(
@@ -126,7 +135,9 @@ def _entries(evaluation: Evaluation, champion: str | None, stale: bool) -> list[
             horizons=len(evaluation.horizons),
             coverage=_coverage(evaluation, pooled.family),
             effective_rows=pooled.effective_rows,
-            alarms=evaluation.flags(pooled.family),
+            alarms=evaluation.flags(pooled.family)
+            if alarms is None
+            else alarms.get((evaluation.symbol, pooled.family), ()),
             champion=pooled.family == champion,
             stale=stale,
         )

@@ -99,6 +99,9 @@ def test_alarms_and_outdated_pairs_are_told() -> None:
     assert board.of("EURUSD")[0].alarms == ("suspect leakage",)
     assert all(entry.stale for entry in board.of("EURUSD"))
     json.dumps(board.to_dict(), allow_nan=False)
+    said = {("EURUSD", "ridge"): ("suspect leakage (acknowledged, a pegged currency)",)}
+    board = leaderboard([evaluation("EURUSD", {"ridge": 0.2}, flag="suspect leakage")], {}, alarms=said)
+    assert board.of("EURUSD")[0].alarms == said["EURUSD", "ridge"]
 
 
 def test_no_evaluation_gives_an_empty_board() -> None:

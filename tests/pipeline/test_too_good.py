@@ -14,6 +14,7 @@ from fxgpt_core.features import assemble
 from fxgpt_core.features.dataset import Dataset
 from fxgpt_core.policy.alarms import raised_alarms
 from fxgpt_core.policy.promotion import decide_champion
+from fxgpt_pipeline.ranking import current_board
 from fxgpt_pipeline.stages import CHAMPION, REPORT, SCORES, backtest, calibrated, candidate, walk_forward
 from tests.pipeline.small_home import SYMBOL, SmallHome
 
@@ -94,3 +95,6 @@ def test_a_leak_stops_at_check_gate_and_report_until_each_alarm_is_acknowledged(
     assert allowed.evidence["family"] == "ridge"
     assert any(REASON in reason for reason in allowed.reasons)
     assert REASON in (leaking.home.reports / SYMBOL / "overview.html").read_text()
+    board = current_board(leaking.lineage().workspace)
+    assert all(REASON in alarm for entry in board.of(SYMBOL) for alarm in entry.alarms)
+    assert any(entry.alarms for entry in board.of(SYMBOL))
