@@ -70,6 +70,8 @@ def table(pair: str, seed: int, dataset: Dataset, preset: str, out: Path) -> lis
     outcomes = Outcomes.from_dataset(dataset)
     raw = {name: concat(several) for name, several in parts.items()}
     calibrated = {name: walk_forward_calibration(one, outcomes, fold)[0] for name, one in raw.items()}
+    rows = np.isin(raw["sssd"].decided_at, calibrated["sssd"].decided_at)  # the first fold has nothing to calibrate on
+    raw = {name: one.take(rows) for name, one in raw.items()}
     truth = outcomes.aligned(raw["sssd"].decided_at, dataset.horizons).returns
     before, after = _losses(raw, truth), _losses(calibrated, truth)
     lines = [f"{pair}, seed {seed}: {np.mean(seconds):.0f} s a fit"]
