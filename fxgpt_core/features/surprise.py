@@ -26,8 +26,17 @@ _REACH = max(WINDOWS) + 2  # bars before a bar on which its row depends
 def surprise_names(dataset: Dataset) -> tuple[str, ...]:
     """Return the names of the columns of `surprises`."""
     base, slower = dataset.base.code, [horizon_name(h) for h in _later(dataset)]
-    sizes = [f"surprise_{kind}_{base}_{window}" for kind in ("ret", "range") for window in WINDOWS]
-    return (*sizes, f"surprise_move_{base}", f"surprise_level_{base}", *(f"surprise_slope_{h}" for h in slower))
+    return (
+        *size_names(dataset),
+        f"surprise_move_{base}",
+        f"surprise_level_{base}",
+        *(f"surprise_slope_{h}" for h in slower),
+    )
+
+
+def size_names(dataset: Dataset) -> tuple[str, ...]:
+    """Return the names of the first columns of `surprises`: log variances of returns, then of ranges, by window."""
+    return tuple(f"surprise_{kind}_{dataset.base.code}_{window}" for kind in ("ret", "range") for window in WINDOWS)
 
 
 def surprises(dataset: Dataset, since: int = 0, until: int | None = None) -> NDArray[np.float32]:
