@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 ScheduleKind = Literal["cosine", "linear"]
@@ -55,16 +57,17 @@ def cosine_power(schedule: Schedule, level: Tensor) -> Tensor:
 
 def linear_power(schedule: Schedule, level: Tensor) -> Tensor:
     """Return alpha^2 of the linear schedule: the product of 1 - beta, log-linear between whole levels."""
-    logs = _linear_logs(schedule.steps).to(level.device)
+    logs = torch.tensor(_linear_logs(schedule.steps), dtype=torch.float64, device=level.device)
     at = level.double().clamp(0, schedule.steps)
     below = at.floor().long().clamp(max=schedule.steps - 1)
     return torch.exp(torch.lerp(logs[below], logs[below + 1], at - below))
 
 
 @lru_cache(maxsize=8)
-def _linear_logs(steps: int) -> Tensor:
-    betas = torch.linspace(*_BETAS, steps, dtype=torch.float64) * (1000 / steps)
-    return torch.cat([torch.zeros(1, dtype=torch.float64), torch.log1p(-betas).cumsum(0)])
+def _linear_logs(steps: int) -> NDArray[np.float64]:
+    # No tensor may be kept: one that is first made while a model is exported holds no numbers, for ever after.
+    betas = np.linspace(*_BETAS, steps) * (1000 / steps)
+    return np.concatenate([[0.0], np.log1p(-betas).cumsum()])
 
 
 def alpha_sigma(schedule: Schedule, level: Tensor | float) -> tuple[Tensor, Tensor]:
