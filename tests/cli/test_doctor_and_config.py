@@ -26,6 +26,7 @@ def test_every_wrong_file_is_named(fxgpt: Callable[..., Any], home: Path) -> Non
         "symbol: GBPUSD\ntimeframes: [1h]\nhorizons: [1h]\nmodels: {rigde: }\n"
     )
     (configs / "assets" / "USDJPY.yaml").write_text("symbol: USDJPY\ntimeframes: [1h\n")
+    (configs / "instruments.yaml").write_text("instrument: {}\n")
     (configs / "rigde").mkdir()
     (configs / "rigde" / "default.yaml").write_text("alpha: 1\n")
     answer = fxgpt("check", "config", "--json")
@@ -33,6 +34,7 @@ def test_every_wrong_file_is_named(fxgpt: Callable[..., Any], home: Path) -> Non
     problems = "\n".join(answer.json()["problems"])
     for part in (
         "unknown key 'alhpa'",
+        "unknown key 'instrument'",
         "did you mean 'ridge'?",
         "USDJPY.yaml, line",
         "rigde/default.yaml is read by nothing",
