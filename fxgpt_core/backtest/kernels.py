@@ -21,13 +21,13 @@ _COLUMNS = len(layout.PATH)
 Records = NDArray[Any]
 
 
-@njit(cache=True)  # type: ignore[misc]
+@njit(cache=True)
 def rate_at(own: bool, price: float, rate: float) -> float:
     """Return account currency per unit of quote currency for a fill at `price`."""
     return 1.0 / price if own else rate
 
 
-@njit(cache=True)  # type: ignore[misc]
+@njit(cache=True)
 def sized(leg: Any, account: Any, fraction: float, base: float, room: float, value: float) -> float:
     """Return the units of a new position, whole steps of the lot, 0 where the broker's smallest is out of reach.
 
@@ -42,7 +42,7 @@ def sized(leg: Any, account: Any, fraction: float, base: float, room: float, val
     return whole if whole >= leg.min_units else 0.0
 
 
-@njit(cache=True)  # type: ignore[misc]
+@njit(cache=True)
 def _unrealised(held: Any, leg: Any, mid: float, rate: float) -> float:
     """Value of an open position at a mid price; the spread and slippage of its entry are paid already."""
     if held.direction == 0:
@@ -52,7 +52,7 @@ def _unrealised(held: Any, leg: Any, mid: float, rate: float) -> float:
     return profit
 
 
-@njit(cache=True)  # type: ignore[misc]
+@njit(cache=True)
 def _enter(held: Any, order: Any, bar: Any, row: int, leg: Any, account: Any, free: float) -> bool:
     """Fill an entry at the open; returns False where it no longer fits the leverage."""
     rate = rate_at(leg.own_rate, bar.open, bar.rate_open)
@@ -69,7 +69,7 @@ def _enter(held: Any, order: Any, bar: Any, row: int, leg: Any, account: Any, fr
     return True
 
 
-@njit(cache=True)  # type: ignore[misc]
+@njit(cache=True)
 def _leave(
     held: Any, leg: Any, number: int, row: int, mid: float, half: float, slip: float, rate: float, reason: int,
     commission: float, trade: Any,
@@ -97,7 +97,7 @@ def _leave(
     return money
 
 
-@njit(cache=True)  # type: ignore[misc]
+@njit(cache=True)
 def _resting(held: Any, bar: Any) -> tuple[int, float, float]:
     """Return reason, mid price and slippage of what rests in the market and is touched: the stop before the target.
 
@@ -118,7 +118,7 @@ def _resting(held: Any, bar: Any) -> tuple[int, float, float]:
     return _NOTHING, 0.0, 0.0
 
 
-@njit(cache=True)  # type: ignore[misc]
+@njit(cache=True)
 def _trail(held: Any, bar: Any) -> None:
     """Let the stop follow the best price of the bar that has closed; it holds from the next bar on."""
     if math.isnan(held.trail):
@@ -133,7 +133,7 @@ def _trail(held: Any, bar: Any) -> None:
             held.stop = level
 
 
-@njit(cache=True)  # type: ignore[misc]
+@njit(cache=True)
 def wants(held: Any, bar: Any, account: Any) -> tuple[int, bool]:
     """Return the reason to close at the next open (-1: none) and whether to enter there."""
     signal = bar.direction
@@ -150,13 +150,13 @@ def wants(held: Any, bar: Any, account: Any) -> tuple[int, bool]:
     return (_HOLDING if held.bars >= held.expires else _NOTHING), False
 
 
-@njit(cache=True)  # type: ignore[misc]
+@njit(cache=True)
 def bracket(bar: Any, direction: int) -> tuple[float, float]:
     """Return the order prices of stop and target of a position decided at this close, NaN where there is none."""
     return bar.close * math.exp(-direction * bar.stop), bar.close * math.exp(direction * bar.target)
 
 
-@njit(cache=True)  # type: ignore[misc]
+@njit(cache=True)
 def _order(order: Any, held: Any, bar: Any, row: int, leg: Any, units: float) -> None:
     order.direction, order.units, order.decision_bar = bar.direction, units, row
     order.stop, order.target = bracket(bar, bar.direction)
@@ -164,7 +164,7 @@ def _order(order: Any, held: Any, bar: Any, row: int, leg: Any, units: float) ->
     order.expires, order.latest = held.bars + leg.hold, held.bars + leg.longest
 
 
-@njit(cache=True)  # type: ignore[misc]
+@njit(cache=True)
 def run(bars: Records, legs: Records, account: Any, held: Records, orders: Records, trades: Records,
         path: Records, equity: Records) -> tuple[int, int, int]:  # fmt: skip
     """Run the book bar by bar; returns how many trades were written, orders refused for margin, and orders too small.
@@ -230,7 +230,7 @@ def run(bars: Records, legs: Records, account: Any, held: Records, orders: Recor
     return done, refused, small
 
 
-@njit(cache=True)  # type: ignore[misc]
+@njit(cache=True)
 def _close(held: Any, leg: Any, number: int, row: int, mid: float, half: float, slip: float, rate: float, reason: int,
            commission: float, trade: Any, paid: Records) -> float:  # fmt: skip
     before = held.commission
@@ -242,7 +242,7 @@ def _close(held: Any, leg: Any, number: int, row: int, mid: float, half: float, 
     return money
 
 
-@njit(cache=True)  # type: ignore[misc]
+@njit(cache=True)
 def _mark(bars: Records, legs: Records, held: Records, cash: float, paid: Records, path: Records) -> float:
     """Return equity at the close and write the account's path: open positions are valued at mid."""
     path[0] = cash
@@ -259,7 +259,7 @@ def _mark(bars: Records, legs: Records, held: Records, cash: float, paid: Record
     return equity
 
 
-@njit(cache=True)  # type: ignore[misc]
+@njit(cache=True)
 def _free(bars: Records, legs: Records, held: Records, leverage: float, cash: float, at_open: bool) -> float:
     """Return the notional value that leverage still allows, from all positions at the open or the close."""
     equity, used = cash, 0.0
@@ -273,7 +273,7 @@ def _free(bars: Records, legs: Records, held: Records, leverage: float, cash: fl
     return max(0.0, leverage * equity - used)
 
 
-@njit(cache=True)  # type: ignore[misc]
+@njit(cache=True)
 def _decide(bars: Records, row: int, legs: Records, account: Any, held: Records, orders: Records, cash: float,
             equity: float) -> int:  # fmt: skip
     """Order exits and entries for each pair's next open; returns how many entries were too small for the broker."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 
-@njit(cache=True)  # type: ignore[misc]
+@njit(cache=True)
 def earlier_quantile(ranks: NDArray[np.int64], ordered: Floats, quantile: float, history: int, before: float) -> Floats:
     """Return per row the lower `quantile` of all earlier values, `before` for the first `history` rows: (rows,).
 

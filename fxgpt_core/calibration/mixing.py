@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 
-@njit(cache=True)  # type: ignore[misc]
+@njit(cache=True)
 def follow_rates(
     seen: Floats,
     rates: Floats,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 
-@njit(cache=True)  # type: ignore[misc]
+@njit(cache=True)
 def densities(seen: Floats, means: Floats, variances: Floats) -> tuple[Floats, Floats]:
     """Return each row's densities by state relative to the likeliest state's, and the log of that: (rows, states),
     (rows,).
@@ -41,7 +41,7 @@ def densities(seen: Floats, means: Floats, variances: Floats) -> tuple[Floats, F
     return out, tops
 
 
-@njit(cache=True)  # type: ignore[misc]
+@njit(cache=True)
 def forward(density: Floats, transition: Floats, start: Floats) -> tuple[Floats, Floats]:
     """Return the probabilities of the states given all rows so far, and each row's density given those before it.
 
@@ -66,7 +66,7 @@ def forward(density: Floats, transition: Floats, start: Floats) -> tuple[Floats,
     return out, scales
 
 
-@njit(cache=True)  # type: ignore[misc]
+@njit(cache=True)
 def maximise(
     seen: Floats, means: Floats, variances: Floats, transition: Floats, limits: tuple[int, float, float, float]
 ) -> tuple[Floats, Floats, Floats, Floats]:
@@ -96,7 +96,7 @@ def maximise(
     return means, variances, transition, history
 
 
-@njit(cache=True)  # type: ignore[misc]
+@njit(cache=True)
 def stationary(transition: Floats) -> Floats:
     """Return the distribution that the chain settles in: (states,)."""
     power = transition.copy()
@@ -106,7 +106,7 @@ def stationary(transition: Floats) -> Floats:
     return settled
 
 
-@njit(cache=True)  # type: ignore[misc]
+@njit(cache=True)
 def _smoothed(density: Floats, filtered: Floats, scales: Floats, transition: Floats) -> tuple[Floats, Floats]:
     """Return expected moves between states, (states, states), and probabilities given all rows, (rows, states)."""
     rows, states = density.shape
@@ -127,7 +127,7 @@ def _smoothed(density: Floats, filtered: Floats, scales: Floats, transition: Flo
     return moves, weights
 
 
-@njit(cache=True)  # type: ignore[misc]
+@njit(cache=True)
 def _moments(seen: Floats, weights: Floats, means: Floats, variances: Floats, narrowest: float) -> None:
     """Set means and variances of every state to the weighted ones of what was observed."""
     for state in range(len(means)):

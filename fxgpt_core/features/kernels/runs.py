@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 
-@njit(cache=True)  # type: ignore[misc]
+@njit(cache=True)
 def signed_runs(values: Floats) -> Floats:
     """Return how many times in a row the series rose (+) or fell (-) up to each row, 0 where it rests: (n,)."""
     out = np.zeros(len(values))
@@ -21,7 +21,7 @@ def signed_runs(values: Floats) -> Floats:
     return out
 
 
-@njit(cache=True)  # type: ignore[misc]
+@njit(cache=True)
 def bars_since_change(values: Floats, reach: int) -> Floats:
     """Return bars since the value last changed, at most `reach`: (n,); NaN where the value is, `reach` before any."""
     out = np.full(len(values), np.nan)

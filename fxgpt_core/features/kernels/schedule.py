@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 Whole = NDArray[np.int64]
 
 
-@njit(cache=True)  # type: ignore[misc]
+@njit(cache=True)
 def around(at: Whole, times: Whole, public: Whole, spans: Whole, reach: int) -> tuple[Whole, Whole, Whole, Whole]:
     """Return the time to the next release, the time since the last, how many share the moment of the next, and how
     many lie less than each span ahead: (bars,), (bars,), (bars,), (bars, spans).

@@ -13,7 +13,7 @@ Floats = NDArray[np.float64]
 Codes = NDArray[np.int64]
 
 
-@njit(cache=True)  # type: ignore[misc]
+@njit(cache=True)
 def first_known(values: Floats) -> int:
     """Return the row of the first value that is no NaN, their number where there is none."""
     for row in range(len(values)):
@@ -22,7 +22,7 @@ def first_known(values: Floats) -> int:
     return len(values)
 
 
-@njit(cache=True)  # type: ignore[misc]
+@njit(cache=True)
 def rank(values: Floats, window: int) -> Floats:
     """Return the share of the last `window` values below the last one, equal others counting half: (n,) in 0..1."""
     out = np.full(len(values), np.nan)
@@ -35,7 +35,7 @@ def rank(values: Floats, window: int) -> Floats:
     return out
 
 
-@njit(cache=True)  # type: ignore[misc]
+@njit(cache=True)
 def quantiles(values: Floats, window: int, levels: Floats) -> Floats:
     """Return quantiles of the last `window` values, interpolated linearly: (n, levels)."""
     count = len(values)
@@ -63,7 +63,7 @@ def quantiles(values: Floats, window: int, levels: Floats) -> Floats:
     return out
 
 
-@njit(cache=True)  # type: ignore[misc]
+@njit(cache=True)
 def undone(returns: Floats, window: int, floor: float) -> Floats:
     """Return - sum of the returns since the window's largest one / that return, cut to -2..2, 0 where it is at most
     `floor`: (n,). Of equal ones the latest counts."""
@@ -78,7 +78,7 @@ def undone(returns: Floats, window: int, floor: float) -> Floats:
     return out
 
 
-@njit(cache=True)  # type: ignore[misc]
+@njit(cache=True)
 def entropy_of_codes(codes: Codes, kinds: int, window: int) -> Floats:
     """Return the Shannon entropy of the last `window` codes / log(kinds): (n,) in 0..1, by exact counts.
 
@@ -106,7 +106,7 @@ def entropy_of_codes(codes: Codes, kinds: int, window: int) -> Floats:
     return out
 
 
-@njit(cache=True)  # type: ignore[misc]
+@njit(cache=True)
 def ordinal_codes(values: Floats, order: int) -> Codes:
     """Return the number of the pattern in which the last `order` values lie, earlier before later among equals: (n,).
 
@@ -124,7 +124,7 @@ def ordinal_codes(values: Floats, order: int) -> Codes:
     return out
 
 
-@njit(cache=True)  # type: ignore[misc]
+@njit(cache=True)
 def rescaled_range(returns: Floats, length: int, floor: float) -> Floats:
     """Return (highest - lowest) of the cumulated deviations from the mean / standard deviation of the last `length`
     returns, 0 where that is at most `floor`: (n,)."""
@@ -145,7 +145,7 @@ def rescaled_range(returns: Floats, length: int, floor: float) -> Floats:
     return out
 
 
-@njit(cache=True)  # type: ignore[misc]
+@njit(cache=True)
 def hurst(returns: Floats, window: int, expected: Floats, floor: float) -> Floats:
     """Return 0.5 + slope of log(R/S / expected R/S) on log of length, for lengths window / 8, 4, 2, 1: (n,).
 

@@ -13,7 +13,7 @@ Floats = NDArray[np.float64]
 Whole = NDArray[np.int64]
 
 
-@njit(cache=True)  # type: ignore[misc]
+@njit(cache=True)
 def confirmed_highs(high: Floats, width: int) -> Whole:
     """Return at each row the row of the swing high that this bar confirms, -1 where it confirms none: (bars,).
 
@@ -32,7 +32,7 @@ def confirmed_highs(high: Floats, width: int) -> Whole:
     return out
 
 
-@njit(cache=True)  # type: ignore[misc]
+@njit(cache=True)
 def last_two(confirmed: Whole, high: Floats, reach: int) -> tuple[Floats, Floats, Floats]:
     """Return the last confirmed swing high, the one before it and the age of the last, in bars, (bars,) each.
 
@@ -53,7 +53,7 @@ def last_two(confirmed: Whole, high: Floats, reach: int) -> tuple[Floats, Floats
     return last, prior, age
 
 
-@njit(cache=True)  # type: ignore[misc]
+@njit(cache=True)
 def breaks(high: Floats, low: Floats, close: Floats, tops: Whole, bottoms: Whole, reach: int) -> tuple[Floats, Floats]:
     """Return breaks of structure and liquidity sweeps, +1, -1 or 0 at each row, (bars,) each.
 
@@ -82,7 +82,7 @@ def breaks(high: Floats, low: Floats, close: Floats, tops: Whole, bottoms: Whole
     return broke, swept
 
 
-@njit(cache=True)  # type: ignore[misc]
+@njit(cache=True)
 def faded(events: Floats, reach: int) -> Floats:
     """Return the last event that is not 0 x (1 - bars since / reach), 0 from `reach` bars on: (bars,)."""
     out = np.zeros(len(events))
@@ -94,7 +94,7 @@ def faded(events: Floats, reach: int) -> Floats:
     return out
 
 
-@njit(cache=True)  # type: ignore[misc]
+@njit(cache=True)
 def order_blocks(
     prices: tuple[Floats, Floats, Floats, Floats], scale: Floats, thrust: float, back: int, reach: int
 ) -> tuple[Floats, Floats, Floats, Floats]:
@@ -136,7 +136,7 @@ def order_blocks(
     return nearest, age, count, thrust_age
 
 
-@njit(cache=True)  # type: ignore[misc]
+@njit(cache=True)
 def fair_value_gaps(
     high: Floats, low: Floats, scale: Floats, smallest: float, reach: int
 ) -> tuple[Floats, Floats, Floats, Floats]:

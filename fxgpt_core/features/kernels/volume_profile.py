@@ -17,7 +17,7 @@ _EDGE = 1e-9
 """Share of a bin by which prices on a bin's edge are moved inside, so that rounding cannot change their bin."""
 
 
-@njit(cache=True)  # type: ignore[misc]
+@njit(cache=True)
 def profiles(prices: tuple[Floats, Floats, Floats], volume: Floats, window: int, bins: int, area: float) -> Floats:
     """Return the profile of the last `window` bars at each bar: (bars, 9), NaN until the window is full.
 
@@ -68,7 +68,7 @@ def profiles(prices: tuple[Floats, Floats, Floats], volume: Floats, window: int,
     return out
 
 
-@njit(cache=True)  # type: ignore[misc]
+@njit(cache=True)
 def _measure(profile: Floats, total: float, close: float, area: float, out: Floats) -> None:
     """Write the columns of a profile to `out`, prices in bins from the bottom; `close` is in bins too."""
     bins = len(profile)
