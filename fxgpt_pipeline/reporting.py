@@ -6,7 +6,6 @@ from pathlib import Path
 
 from fxgpt_core.evaluation.archive import CALIBRATED, read_span
 from fxgpt_core.evaluation.result import Evaluation
-from fxgpt_core.evaluation.splits import walk_forward
 from fxgpt_core.features.outcomes import Outcomes
 from fxgpt_core.models.registry import FAMILIES
 from fxgpt_core.models.walk_forward import read_walk_forward
@@ -16,6 +15,7 @@ from fxgpt_pipeline.evaluating import EVALUATION, backtest_name, calibration_nam
 from fxgpt_pipeline.lineage import Lineage
 from fxgpt_pipeline.outputs import report_path
 from fxgpt_pipeline.serving import forecast_now, resolve
+from fxgpt_pipeline.splitting import walk_forward_timeline
 
 
 def write_overview(lineage: Lineage) -> Path:
@@ -25,7 +25,7 @@ def write_overview(lineage: Lineage) -> Path:
     live, _ = forecast_now(lineage, resolve(lineage, "champion"))
     champion = documents.read("champion", symbol)
     sizes = calibration_name(champion["champion_family"])
-    dataset, config = lineage.dataset(), lineage.settings.walk_forward
+    dataset = lineage.dataset()
     page = render_overview(
         OverviewInputs(
             symbol=symbol,
@@ -43,9 +43,8 @@ def write_overview(lineage: Lineage) -> Path:
             costs=f"spread {costs.spread_pips:g} pips, slippage {costs.slippage_pips:g} pips a side, commission "
             f"{costs.commission_per_million:g} per million a side",
             live=live,
-            splits=walk_forward(dataset, config),
-            known_at=dataset.known_at,
-            embargo_days=config.embargo_days,
+            timeline=walk_forward_timeline(lineage, dataset),
+            embargo_days=lineage.settings.walk_forward.embargo_days,
             sizes=documents.read(sizes, symbol) if documents.exists(sizes, symbol) else {},
         )
     )

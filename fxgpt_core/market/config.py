@@ -11,8 +11,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from fxgpt_core.common.config import Config
-from fxgpt_core.store.config import load_yaml, validate
-from fxgpt_core.store.paths import CHECKOUT
+from fxgpt_core.store.config import folder_file, shipped_file
 
 MARKET_HOURS_FILE = "market_hours.yaml"
 
@@ -74,15 +73,13 @@ def load_market_hours(config_dir: Path) -> MarketHoursConfig:
 
     Raises ConfigError naming the file and the key.
     """
-    path = config_dir / MARKET_HOURS_FILE
-    return validate(MarketHoursConfig, load_yaml(path), str(path)) if path.exists() else shipped_market_hours()
+    return folder_file(MarketHoursConfig, config_dir, MARKET_HOURS_FILE)
 
 
 @lru_cache(maxsize=1)
 def shipped_market_hours() -> MarketHoursConfig:
     """Return the rules that ship with the product."""
-    path = CHECKOUT / "configs" / MARKET_HOURS_FILE
-    return validate(MarketHoursConfig, load_yaml(path), str(path))
+    return shipped_file(MarketHoursConfig, MARKET_HOURS_FILE)
 
 
 def _is_clock(text: str) -> bool:

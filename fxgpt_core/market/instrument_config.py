@@ -12,8 +12,7 @@ from pydantic import Field, field_validator
 from fxgpt_core.common.config import Config
 from fxgpt_core.common.errors import BadInputError
 from fxgpt_core.common.symbols import CURRENCIES, normalise_symbol
-from fxgpt_core.store.config import load_yaml, suggestion, validate
-from fxgpt_core.store.paths import CHECKOUT
+from fxgpt_core.store.config import folder_file, shipped_file, suggestion
 
 INSTRUMENTS_FILE = "instruments.yaml"
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday")
@@ -108,12 +107,10 @@ def load_instruments(config_dir: Path) -> InstrumentsConfig:
 
     Raises ConfigError naming the file and the key.
     """
-    path = config_dir / INSTRUMENTS_FILE
-    return validate(InstrumentsConfig, load_yaml(path), str(path)) if path.exists() else shipped_instruments()
+    return folder_file(InstrumentsConfig, config_dir, INSTRUMENTS_FILE)
 
 
 @lru_cache(maxsize=1)
 def shipped_instruments() -> InstrumentsConfig:
     """Return the instruments that ship with the product."""
-    path = CHECKOUT / "configs" / INSTRUMENTS_FILE
-    return validate(InstrumentsConfig, load_yaml(path), str(path))
+    return shipped_file(InstrumentsConfig, INSTRUMENTS_FILE)

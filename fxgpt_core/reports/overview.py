@@ -14,9 +14,7 @@ from fxgpt_core.common.timeframes import horizon_name
 from fxgpt_core.evaluation import scores
 from fxgpt_core.evaluation.groups import BUCKETS
 from fxgpt_core.evaluation.result import Estimate, Evaluation
-from fxgpt_core.features.dataset import Split
 from fxgpt_core.features.outcomes import Outcomes
-from fxgpt_core.features.split_timeline import draw_splits
 from fxgpt_core.market.candles import Candles
 from fxgpt_core.reports import plots
 from fxgpt_core.reports.pages import page_environment
@@ -51,8 +49,7 @@ class OverviewInputs:
     labels: Mapping[str, str]
     costs: str
     live: Forecast | None
-    splits: Sequence[Split]
-    known_at: NDArray[np.datetime64]
+    timeline: str
     embargo_days: float
     sizes: Mapping[str, Any]
 
@@ -66,7 +63,6 @@ def render_overview(inputs: OverviewInputs) -> str:
         page=inputs,
         evaluation=inputs.evaluation,
         fan=plots.fan_chart(inputs.candles, _newest(inputs, shown), f"{inputs.symbol}: candles and forecast"),
-        timeline=draw_splits(inputs.splits, inputs.known_at, "Folds"),
         coverage=_coverage(inputs, shown),
         pit=_pit(inputs, shown),
         where=_where(inputs.evaluation, shown),

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ValidationError
 
 from fxgpt_core.common.config import Config
 from fxgpt_core.common.errors import ConfigError, FxgptError
+from fxgpt_core.store.paths import CHECKOUT
 
 if TYPE_CHECKING:
     from fxgpt_core.store.asset_config import AssetConfig
@@ -111,6 +112,21 @@ def family_values(
 def feature_values(name: str, config_dir: Path) -> dict[str, Any]:
     """Return the values of `configs/features/<name>.yaml`."""
     return layered_values(config_dir / "features", {PRESET: name})
+
+
+def shipped_file(model: type[_C], name: str) -> _C:
+    """Return a file of the configuration folder that ships with the product."""
+    path = CHECKOUT / "configs" / name
+    return validate(model, load_yaml(path), str(path))
+
+
+def folder_file(model: type[_C], config_dir: Path, name: str) -> _C:
+    """Return a file that all pairs share, the shipped one where the folder lacks it.
+
+    Raises ConfigError naming the file and the key.
+    """
+    path = config_dir / name
+    return validate(model, load_yaml(path), str(path)) if path.exists() else shipped_file(model, name)
 
 
 def suggestion(value: str, choices: Iterable[str]) -> str:
