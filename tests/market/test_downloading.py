@@ -43,7 +43,7 @@ from fxgpt_core.market.quarantine import QUARANTINE
 
 NOW = datetime(2024, 3, 6, 12, 0, tzinfo=UTC)
 M1, H1 = TIMEFRAMES["1m"], TIMEFRAMES["1h"]
-FAST: dict[str, Any] = {"requests_per_minute": 60_000, "burst": 1000, "timeout": 2.0, "backoff": 0.0, "retries": 1}
+FAST: dict[str, Any] = {"requests_per_minute": 60_000, "burst": 1000, "timeout": 30.0, "backoff": 0.0, "retries": 1}
 
 
 @pytest.fixture

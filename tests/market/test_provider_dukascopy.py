@@ -32,7 +32,7 @@ TUESDAY = "/EURUSD/2024/01/06"  # 6 February: months count from 00
 def fetched(
     url: str, bar: str, start: str, end: str, symbol: str = "EURUSD", now: datetime = NOW, **options: Any
 ) -> list[Chunk]:
-    values = {"base_url": url, "requests_per_minute": 60_000, "burst": 1000, "timeout": 2.0, "backoff": 0.0, **options}
+    values = {"base_url": url, "requests_per_minute": 60_000, "burst": 1000, "timeout": 30.0, "backoff": 0.0, **options}
     provider = Dukascopy(Config(**values), Seconds(now).pace)
     return list(provider.fetch(symbol, TIMEFRAMES[bar], np.datetime64(start, "ns"), np.datetime64(end, "ns")))
 

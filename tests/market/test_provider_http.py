@@ -26,7 +26,7 @@ def fine(asked: Asked) -> Reply:
 
 
 def client(server: ProviderServer, seconds: Seconds, key: bool = False, **options: Any) -> HttpClient:
-    values = {"base_url": server.url, "requests_per_minute": 60_000, "burst": 100, "timeout": 1.0, **options}
+    values = {"base_url": server.url, "requests_per_minute": 60_000, "burst": 100, "timeout": 30.0, **options}
     secret = Key("TEST_API_KEY", SECRET) if key else None
     return HttpClient(HttpConfig(**values), "Testing", seconds.pace, secret, parameter="apikey")
 

@@ -49,7 +49,7 @@ def alpha_server() -> Iterator[ProviderServer]:
 
 
 def made(name: str, url: str, now: datetime = NOW, **options: Any) -> Provider:
-    fast = {"base_url": url, "requests_per_minute": 60_000, "burst": 1000, "timeout": 2.0, "backoff": 0.0}
+    fast = {"base_url": url, "requests_per_minute": 60_000, "burst": 1000, "timeout": 30.0, "backoff": 0.0}
     return provider(name, {**fast, **options}, pace=Seconds(now).pace)
 
 

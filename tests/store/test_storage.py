@@ -133,10 +133,10 @@ def test_who_always_loses_says_so_in_the_end(server: str) -> None:
 
 def test_a_lease_is_renewed_while_it_is_held(objects: tuple[Any, str]) -> None:
     store, path = objects
-    lease, other = Lease(store, path, seconds=0.4), Lease(store, path, seconds=0.4)
+    lease, other = Lease(store, path, seconds=1), Lease(store, path, seconds=1)
     lease.acquire(1)
     with pytest.raises(StoreError, match="another process is writing"):
-        other.acquire(1.2)  # three times as long as a renewal lasts
+        other.acquire(3)  # three times as long as a renewal lasts
     lease.check()
     lease.release()
     again = Lease(store, path, seconds=0.4)
@@ -150,8 +150,8 @@ def test_a_dead_holders_lease_is_taken_over_and_the_holder_knows(objects: tuple[
     lease.acquire(1)
     lease._released.set()  # its renewals end, as when its process is stopped
     started = time.monotonic()
-    heir.acquire(5)
-    assert 0.35 < time.monotonic() - started < 2.5
+    heir.acquire(30)
+    assert time.monotonic() - started > 0.35
     with pytest.raises(StoreError, match="may be another's by now"):
         lease.check()
     lease.release()  # late, and not its own any more
@@ -198,11 +198,11 @@ class _Cut(MemoryObjects):
 
 def test_nothing_is_written_under_a_lock_that_ran_out() -> None:
     store = _Cut(fsspec.filesystem("memory"))
-    storage = ObjectStorage(store, "memory://cut", "/cut", timeout=5, lease_seconds=0.2)
+    storage = ObjectStorage(store, "memory://cut", "/cut", timeout=5, lease_seconds=0.5)
     with storage.lock("a/all"):
         storage.write("a/f", b"1")
         store.cut = True
-        time.sleep(0.3)
+        time.sleep(0.7)
         with pytest.raises(StoreError, match="run the same command again"):
             storage.write("a/f", b"2")
         with pytest.raises(StoreError):
