@@ -23,7 +23,7 @@ import pandas as pd
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from fxgpt_core.backtest.adapter import Broker, no_rates, prepare, run_backtest
-from fxgpt_core.backtest.backtesting_py import BacktestingPy, _library
+from fxgpt_core.backtest.backtesting_py import BacktestingPy
 from fxgpt_core.backtest.book import Book, make_book
 from fxgpt_core.backtest.config import BacktestConfig
 from fxgpt_core.backtest.ledger import Ledger
@@ -58,9 +58,10 @@ def best(work: Callable[[], Any], times: int = 5) -> float:
 
 def bare(book: Book) -> Callable[[], Any]:
     """Return a run of backtesting.py with the smallest strategy on the same bars and directions."""
-    from backtesting import Backtest, Strategy
+    from backtesting import Strategy
 
-    _library()  # switches its progress bar off
+    from fxgpt_core.backtest.replay_strategy import Backtest  # switches its progress bar off
+
     bars = book.bars[:, 0]
     frame = pd.DataFrame(
         {name.capitalize(): bars[name] for name in ("open", "high", "low", "close")}, index=pd.DatetimeIndex(book.times)

@@ -27,7 +27,7 @@ from fxgpt_core.backtest.orders import orders_and_fills
 from fxgpt_core.backtest.result import BacktestResult, Status
 from fxgpt_core.backtest.signals import make_signals
 from fxgpt_core.backtest.trades import trades_frame
-from fxgpt_core.common.errors import BadInputError, DataError
+from fxgpt_core.common.errors import DataError
 from fxgpt_core.common.forecast import Forecast
 from fxgpt_core.market.candles import Candles
 from fxgpt_core.market.instrument_config import InstrumentsConfig, shipped_instruments
@@ -75,27 +75,7 @@ def run_backtest(
     """
     at = broker or Broker.shipped()
     leg = prepare(candles, forecast, config, costs, at)
-    return _result([leg], [forecast], config, [costs], at, seed)
-
-
-def run_portfolio(
-    parts: Sequence[tuple[Candles, Forecast, Costs]],
-    config: BacktestConfig,
-    *,
-    broker: Broker | None = None,
-    seed: int = 0,
-) -> BacktestResult:
-    """Trade several pairs on one capital: sizes follow the common equity and margin; the ledger only.
-
-    `parts`: bars, forecasts and costs of each pair, with one base timeframe and one commission. The result's symbol
-    joins the pairs; raises as `run_backtest`, and BadInputError for a pair that comes twice.
-    """
-    at = broker or Broker.shipped()
-    symbols = [candles.symbol for candles, _, _ in parts]
-    if len(set(symbols)) != len(symbols) or not symbols:
-        raise BadInputError(f"A portfolio needs each of its pairs once; given {', '.join(symbols) or 'none'}.")
-    legs = [prepare(candles, forecast, config, costs, at) for candles, forecast, costs in parts]
-    return _result(legs, [part[1] for part in parts], config, [part[2] for part in parts], at, seed)
+    return simulated([leg], [forecast], config, [costs], at, seed)
 
 
 def prepare(candles: Candles, forecast: Forecast, config: BacktestConfig, costs: Costs, broker: Broker) -> Leg:
@@ -109,10 +89,11 @@ def prepare(candles: Candles, forecast: Forecast, config: BacktestConfig, costs:
     return Leg(pair, signals, charge.take(rows), costs.commission_per_million)
 
 
-def _result(
+def simulated(
     legs: Sequence[Leg], forecasts: Sequence[Forecast], config: BacktestConfig, costs: Sequence[Costs], broker: Broker,
     seed: int,
 ) -> BacktestResult:  # fmt: skip
+    """Return what the prepared pairs earn on one account; `forecasts` and `costs` are those of `legs`."""
     directional = any(leg.signals.directional for leg in legs)
     book = make_book(legs, config, broker.rates, broker.hours)
     if any(leg.signals.direction.any() for leg in legs):

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fxgpt_core.backtest.adapter import run_backtest, run_portfolio
+from fxgpt_core.backtest.adapter import run_backtest
 from fxgpt_core.backtest.config import BacktestConfig
+from fxgpt_core.backtest.portfolio import run_portfolio
 from fxgpt_core.common.errors import BadInputError
 from fxgpt_core.store.asset_config import Costs
 from tests.backtest.cases import FREE, broker, candles_of, config, forecast_with, random_case
