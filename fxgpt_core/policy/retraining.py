@@ -11,6 +11,7 @@ import numpy as np
 
 from fxgpt_core.policy.config import RetrainingConfig
 from fxgpt_core.policy.decision import Decision
+from fxgpt_core.policy.degradation import PerformanceNews, degradations
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,11 @@ class DriftNews:
 
 @dataclass(frozen=True)
 class RetrainingState:
-    """What the rule looks at: times are datetime64[ns] UTC; `last_trained_at` is None before the first training."""
+    """What the rule looks at: times are datetime64[ns] UTC; `last_trained_at` is None before the first training.
+
+    `performance`: how the serving model's realised forecasts did, None where nobody measured it. `new_labels`: fewest
+    labels of any horizon that ended since the last training's, None where nobody counted.
+    """
 
     symbol: str
     now: np.datetime64
@@ -47,28 +52,33 @@ class RetrainingState:
     news: DriftNews | None = None
     running: bool = False
     manual: bool = False
+    performance: PerformanceNews | None = None
+    new_labels: int | None = None
 
 
 def decide_retraining(state: RetrainingState, config: RetrainingConfig) -> Decision:
     """Return `retrain`, `wait` (nothing calls for it) or `postpone` (something does, but not now) with reasons.
 
-    A manual request or a drift onset judged since the last training calls for retraining at once, age after
-    `every_days`. Nothing starts while a
-    retraining runs, and none but a manual one within `cooldown_hours` of the last training. A symbol that was never
-    trained is left to its first full run.
+    A manual request, a drift onset judged since the last training, or realised forecasts that are significantly worse
+    than the model's own reference call for retraining at once, age after `every_days`. Nothing starts while a
+    retraining runs, and none but a manual one within `cooldown_hours` of the last training or before
+    `min_new_labels` labels have ended since. A symbol that was never trained is left to its first full run.
     """
-    calls = _calls(state, config)
+    worse = _degraded(state, config)
+    calls = _calls(state, config, worse)
     evidence = {
         "last_trained_at": None if state.last_trained_at is None else str(state.last_trained_at),
         "drift": None if state.news is None else state.news.to_dict(),
+        "performance": None if state.performance is None else state.performance.to_dict(),
+        "degraded": list(worse),
+        "new_labels": state.new_labels,
         "running": state.running,
         "every_days": config.every_days,
         "cooldown_hours": config.cooldown_hours,
     }
 
     def decision(what: str, *reasons: str) -> Decision:
-        cause = f"drift:{state.news.cause}" if state.news is not None and _is_onset(state.news) else ""
-        return Decision(state.symbol, what, reasons, state.now, cause, evidence)
+        return Decision(state.symbol, what, reasons, state.now, _cause(state, worse), evidence)
 
     if not calls:
         return decision("wait", _calm(state, config))
@@ -81,19 +91,45 @@ def decide_retraining(state: RetrainingState, config: RetrainingConfig) -> Decis
         return decision(
             "postpone", *calls, f"The last training is {_hours(age):.1f} h ago, cooldown {config.cooldown_hours:g} h."
         )
+    if age is not None and not state.manual and _lacks_labels(state, config):
+        return decision(
+            "postpone", *calls, f"{state.new_labels} labels ended since the last training, {config.min_new_labels} are "
+            "needed."
+        )  # fmt: skip
     return decision("retrain", *calls)
 
 
-def _calls(state: RetrainingState, config: RetrainingConfig) -> list[str]:
+def _calls(state: RetrainingState, config: RetrainingConfig, worse: tuple[str, ...]) -> list[str]:
     calls = []
     if state.manual:
         calls.append("Asked for by a person.")
     if state.news is not None and config.on_drift and _is_onset(state.news) and not _answered(state):
         calls.append(f"Drift began: {state.news.summary}" if state.news.summary else "Drift began.")
+    if worse:
+        calls.append(f"The model got worse: {'; '.join(worse)}.")
     age = _age(state)
     if age is not None and age >= np.timedelta64(round(config.every_days * 86400), "s"):
         calls.append(f"The last training is {_hours(age) / 24:.1f} days ago, limit {config.every_days:g}.")
     return calls
+
+
+def _degraded(state: RetrainingState, config: RetrainingConfig) -> tuple[str, ...]:
+    """Return what got worse; a measurement older than the last training speaks of another model."""
+    news = state.performance
+    if news is None or not config.on_degradation or state.last_trained_at is None:
+        return ()
+    return degradations(news, config.degradation) if news.judged_at > state.last_trained_at else ()
+
+
+def _cause(state: RetrainingState, worse: tuple[str, ...]) -> str:
+    """Name what began: a drift onset, else a version's degradation; "" for age and for what a person asks for."""
+    if state.news is not None and _is_onset(state.news):
+        return f"drift:{state.news.cause}"
+    return f"degradation:{state.performance.version}" if worse and state.performance is not None else ""
+
+
+def _lacks_labels(state: RetrainingState, config: RetrainingConfig) -> bool:
+    return state.new_labels is not None and state.new_labels < config.min_new_labels
 
 
 def _calm(state: RetrainingState, config: RetrainingConfig) -> str:
