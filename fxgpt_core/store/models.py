@@ -8,7 +8,17 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, CheckConstraint, DateTime, ForeignKey, Index, MetaData, String, UniqueConstraint
+from sqlalchemy import (
+    JSON,
+    CheckConstraint,
+    DateTime,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    MetaData,
+    String,
+    UniqueConstraint,
+)
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.types import TypeDecorator
@@ -176,3 +186,37 @@ class StateRow(Base):
     number: Mapped[int]
     as_of: Mapped[datetime]
     value: Mapped[dict[str, Any]]
+
+
+class TrialRow(Base):
+    """One strategy that was backtested, however often: a way to forecast and a way to trade what it says.
+
+    The figures are those of its newest run; `sharpe`, `skewness`, `kurtosis` are of its daily returns and None where
+    these do not vary. `daily`: the returns by day (`store.trials`).
+    """
+
+    __tablename__ = "backtest_trials"
+    __table_args__ = (
+        UniqueConstraint("symbol", "family", "forecasts", "configuration"),
+        CheckConstraint("runs > 0", name="runs_positive"),
+        CheckConstraint("ends_at >= starts_at", name="span_not_negative"),
+        Index(None, "symbol", "ends_at"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    symbol: Mapped[str] = mapped_column(String(255))  # several joined by + for a portfolio
+    family: Mapped[str] = mapped_column(String(255))
+    forecasts: Mapped[str] = mapped_column(String(64))
+    configuration: Mapped[str] = mapped_column(String(64))
+    first_at: Mapped[datetime]
+    at: Mapped[datetime]
+    runs: Mapped[int]
+    starts_at: Mapped[datetime]
+    ends_at: Mapped[datetime]
+    bars: Mapped[int]
+    trades: Mapped[int]
+    days: Mapped[int]
+    sharpe: Mapped[float | None]
+    skewness: Mapped[float | None]
+    kurtosis: Mapped[float | None]
+    daily: Mapped[bytes] = mapped_column(LargeBinary)
