@@ -23,7 +23,8 @@ def wanted_fraction(config: BacktestConfig, mean: Floats, std: Floats, confidenc
     if sizing.method == "kelly":
         return np.asarray(sizing.kelly_fraction * np.abs(mean) / spread**2)
     if sizing.method == "risk":
-        distance = np.abs(np.expm1(np.sign(mean) * -1 * float(config.stop_loss or 0) * spread))
+        side = np.where(mean < 0, -1.0, 1.0)  # a mean of 0 has a stop as well: its strength makes the size 0
+        distance = np.abs(np.expm1(-side * float(config.stop_loss or 0) * spread))
         return np.asarray(sizing.risk / distance * confidence * np.minimum(1.0, np.abs(mean) / spread))
     if sizing.method == "shrink":
         return np.asarray(config.size_fraction * np.maximum(0.0, 1 - spread / threshold))

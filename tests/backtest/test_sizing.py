@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from fxgpt_core.backtest.adapter import run_backtest
 from fxgpt_core.backtest.config import BacktestConfig
+from fxgpt_core.backtest.sizing import wanted_fraction
 from tests.backtest.cases import FREE, broker, candles_of, config, forecast_with
 
 MEAN = 0.0005
@@ -75,6 +77,15 @@ def test_risk_over_stop_distance_times_confidence_times_strength() -> None:
     assert units(**sized("risk", risk=0.01), stop_loss=2.0) == np.floor(notional / 1.1 / 1000) * 1000
     with pytest.raises(ValueError, match=r"set stop_loss"):
         BacktestConfig.model_validate(sized("risk"))
+
+
+def test_a_mean_of_zero_is_sized_zero_without_a_warning() -> None:
+    """Its stop lies somewhere although its direction does not: 0 / 0 would be no size but nan."""
+    chosen, none = config(**sized("risk"), stop_loss=2.0), np.zeros(1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        size = wanted_fraction(chosen, none, np.full(1, STD), np.full(1, 0.5), np.full(1, np.inf))
+    assert size.tolist() == [0.0]
 
 
 def test_size_shrinks_with_uncertainty_over_its_own_earlier_quantile() -> None:
