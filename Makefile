@@ -7,6 +7,9 @@ STAMP := $(VENV)/.ready
 PYTHON ?= $(shell for p in python3 python3.11 python3.12; do \
 	"$$p" -c 'import sys; sys.exit(not ((3, 11) <= sys.version_info[:2] <= (3, 12)))' 2>/dev/null && { echo "$$p"; break; }; done)
 
+# One process a core; the tests of one file stay together, because they share what is dear to make.
+PARALLEL := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
 .PHONY: setup demo ui test test-deep lint lock clean
 
 setup: $(STAMP)
@@ -25,10 +28,10 @@ ui: setup
 	$(BIN)/fxgpt dev
 
 test: setup
-	$(BIN)/python -m pytest -m "not deep"
+	$(BIN)/python -m pytest -m "not deep" $(PARALLEL)
 
 test-deep: setup
-	$(BIN)/python -m pytest -m deep
+	$(BIN)/python -m pytest -m deep $(PARALLEL)
 
 lint: setup
 	$(BIN)/ruff check --no-cache .

@@ -1,23 +1,5 @@
-"""One materialised home for the session, and clones of it for tests that change something."""
+"""The session's materialised home, as the tests of the pipeline have it."""
 
-from __future__ import annotations
+from tests.pipeline.conftest import base, clone
 
-from pathlib import Path
-
-import pytest
-
-from tests.pipeline.small_home import SmallHome, materialised_home
-
-
-@pytest.fixture
-def base(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> SmallHome:
-    """The session's materialised home; look, don't touch."""
-    home, outcome = materialised_home(tmp_path_factory.getbasetemp() / "small_home")
-    assert outcome.success, outcome.error
-    return home.enter(monkeypatch)
-
-
-@pytest.fixture
-def clone(base: SmallHome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SmallHome:
-    """A copy of the materialised home, to be changed at will."""
-    return base.clone(tmp_path / "clone").enter(monkeypatch)
+__all__ = ["base", "clone"]

@@ -19,7 +19,7 @@ import pytest
 from fxgpt_pipeline.cli.main import run
 from fxgpt_pipeline.serving import predict, resolve
 from fxgpt_pipeline.stages import calibrated, candidate, walk_forward
-from tests.pipeline.small_home import FAMILIES, SYMBOL, SmallHome, materialised_home
+from tests.pipeline.small_home import FAMILIES, SYMBOL, SmallHome, shared_home
 
 pytestmark = pytest.mark.deep
 TINY = {
@@ -33,7 +33,7 @@ CHAIN = [walk_forward("sssd"), calibrated("sssd"), candidate("sssd")]
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallHome]:
     """A home of its own with a trained SSSD as its newest candidate."""
-    base, _ = materialised_home(tmp_path_factory.getbasetemp() / "small_home")
+    base = shared_home(tmp_path_factory)
     with pytest.MonkeyPatch.context() as monkeypatch:
         home = base.clone(tmp_path_factory.mktemp("sssd")).enter(monkeypatch)
         home.configure(f"assets/{SYMBOL}.yaml", {"models": {**{name: {} for name in FAMILIES}, "sssd": TINY}})

@@ -6,15 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipeline.small_home import SmallHome, materialised_home
+from tests.pipeline.small_home import SmallHome, shared_home
 
 
 @pytest.fixture
 def base(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> SmallHome:
     """The session's materialised home; look, don't touch."""
-    home, outcome = materialised_home(tmp_path_factory.getbasetemp() / "small_home")
-    assert outcome.success, outcome.error
-    return home.enter(monkeypatch)
+    return shared_home(tmp_path_factory).enter(monkeypatch)
 
 
 @pytest.fixture

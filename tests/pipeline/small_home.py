@@ -8,7 +8,6 @@ import sqlite3
 from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import numpy as np
 import pytest
 import yaml
 from dagster import AssetKey, AssetRecordsFilter, DagsterInstance
+from filelock import FileLock
 
 from fxgpt_core.market.candles import Candles
 from fxgpt_core.market.files.importing import import_file
@@ -171,13 +171,25 @@ def empty_home(root: Path) -> SmallHome:
     return home
 
 
-@cache
-def materialised_home(root: Path) -> tuple[SmallHome, Outcome]:
-    """Make the home on which a whole session's tests look, or which they clone; nobody may change it."""
+def shared_home(factory: pytest.TempPathFactory) -> SmallHome:
+    """Return the home on which a whole session's tests look, or which they clone; nobody may change it.
+
+    The processes of one session share it: the first that asks makes it, and what it says of a failure all repeat.
+    """
+    base = factory.getbasetemp()
+    root = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "small_home"
+    said = root.with_suffix(".said")
+    with FileLock(root.with_suffix(".lock")):
+        if not said.exists():
+            said.write_text(_materialise(root).error)
+    assert not said.read_text(), said.read_text()
+    return SmallHome(root)
+
+
+def _materialise(root: Path) -> Outcome:
     home = empty_home(root)
     with pytest.MonkeyPatch.context() as monkeypatch:
         home.enter(monkeypatch)
         home.bring(quiet_bars(), without=_MISSING)
         prepare(home.lineage().workspace)
-        outcome = home.materialise(home.lineage().stages)
-    return home, outcome
+        return home.materialise(home.lineage().stages)
