@@ -13,6 +13,7 @@ import json
 import logging
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from fxgpt_core.evaluation.splits import walk_forward
 from fxgpt_core.features.dataset import Dataset, Split
 from fxgpt_core.features.outcomes import Outcomes
 from fxgpt_core.models.fold_inputs import last_bar
-from fxgpt_core.models.forecaster import Provenance
+from fxgpt_core.models.forecaster import FitReport, Provenance
 from fxgpt_core.models.registry import family
 from fxgpt_core.training.plan import TrainingPlan
 
@@ -49,23 +50,46 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(".fxgpt/benchmarks/sssd_skill"))
     asked = parser.parse_args()
     logging.disable(logging.WARNING)
-    for pair in asked.pairs:
-        series = next(one for one in find_series(asked.data, "5m", [pair]) if one.stored == "5m")
-        dataset = make_dataset(read_candles(series, asked.out))
-        for seed in asked.seeds:
-            print("\n".join(table(pair, seed, dataset, asked.preset, asked.out)), flush=True)
+    asked.out.mkdir(parents=True, exist_ok=True)
+    studies: dict[str, Study] = {}
+    for seed in asked.seeds:
+        for pair in asked.pairs:
+            if pair not in studies:
+                series = next(one for one in find_series(asked.data, "5m", [pair]) if one.stored == "5m")
+                studies[pair] = Study.of(make_dataset(read_candles(series, asked.out)))
+            lines = "\n".join(table(pair, seed, studies[pair], asked.preset, asked.out))
+            print(lines, flush=True)
+            with (asked.out / "tables.md").open("a", encoding="utf-8") as file:
+                file.write(lines + "\n")
 
 
-def table(pair: str, seed: int, dataset: Dataset, preset: str, out: Path) -> list[str]:
+@dataclass(frozen=True)
+class Study:
+    """One pair in walk-forward: its folds, and what families without a seed forecast of each."""
+
+    dataset: Dataset
+    splits: tuple[Split, ...]
+    fixed: dict[str, list[Forecast]]
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> Study:
+        splits = tuple(walk_forward(dataset, WalkForwardConfig()))
+        fixed = {name: [_forecast(dataset, split, name, 0, {})[0] for split in splits] for name in FAMILIES[:-1]}
+        return cls(dataset, splits, fixed)
+
+
+def table(pair: str, seed: int, study: Study, preset: str, out: Path) -> list[str]:
     """Return the rows of one pair and seed: skill in percent with p-values, coverage of 90 % raw and calibrated."""
-    splits = walk_forward(dataset, WalkForwardConfig())
-    parts: dict[str, list[Forecast]] = {name: [] for name in FAMILIES}
+    dataset = study.dataset
+    parts: dict[str, list[Forecast]] = {**study.fixed, "sssd": []}
     seconds = []
-    for split in splits:
-        made, spent = _fold(dataset, split, seed, preset, out)
+    for split in study.splits:
+        forecast, report, spent = _forecast(dataset, split, "sssd", seed, {"preset": preset})
+        facts = {"pair": pair, "fold": split.name, "seed": seed, "seconds": spent}
+        with (out / "folds.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(facts | report.metrics) + "\n")
         seconds.append(spent)
-        for name, forecast in made.items():
-            parts[name].append(forecast)
+        parts["sssd"].append(forecast)
     fold = np.concatenate([np.full(len(part), i) for i, part in enumerate(parts["sssd"])])
     outcomes = Outcomes.from_dataset(dataset)
     raw = {name: concat(several) for name, several in parts.items()}
@@ -74,6 +98,7 @@ def table(pair: str, seed: int, dataset: Dataset, preset: str, out: Path) -> lis
     raw = {name: one.take(rows) for name, one in raw.items()}
     truth = outcomes.aligned(raw["sssd"].decided_at, dataset.horizons).returns
     before, after = _losses(raw, truth), _losses(calibrated, truth)
+    _keep_losses(out, pair, seed, raw["sssd"].decided_at, {"raw": before, "calibrated": after})
     lines = [f"{pair}, seed {seed}: {np.mean(seconds):.0f} s a fit"]
     for column, horizon in enumerate(HORIZONS["5m"]):
         overlap = horizon // dataset.base.minutes
@@ -88,27 +113,29 @@ def table(pair: str, seed: int, dataset: Dataset, preset: str, out: Path) -> lis
     return lines
 
 
-def _fold(dataset: Dataset, split: Split, seed: int, preset: str, out: Path) -> tuple[dict[str, Forecast], float]:
-    """Fit all families on one fold and forecast it; the reports of SSSD go to `folds.jsonl`."""
+def _forecast(
+    dataset: Dataset, split: Split, name: str, seed: int, config: dict[str, Any]
+) -> tuple[Forecast, FitReport, float]:
+    """Fit a family on one fold; return its forecast of the fold's test rows, its report and how long the fit took."""
     seen = dataset.with_split(split).head(last_bar(split))
-    rows = np.flatnonzero(split.test)
-    made, spent = {}, 0.0
-    for name in FAMILIES:
-        entry = family(name)
-        model: Any = entry.create(entry.config({"preset": preset} if name == "sssd" else {}))
-        began = time.perf_counter()
-        report = model.fit(seen, TrainingPlan(seed))
-        if name == "sssd":
-            spent = time.perf_counter() - began
-            _note(out, {"pair": dataset.symbol, "fold": split.name, "seed": seed, "seconds": spent} | report.metrics)
-        made[name] = model.forecast(seen, rows, Provenance("benchmark", _NOW), seed)
-    return made, spent
+    entry = family(name)
+    model: Any = entry.create(entry.config(config))
+    began = time.perf_counter()
+    report = model.fit(seen, TrainingPlan(seed))
+    spent = time.perf_counter() - began
+    return model.forecast(seen, np.flatnonzero(split.test), Provenance("benchmark", _NOW), seed), report, spent
 
 
-def _note(out: Path, values: dict[str, Any]) -> None:
-    out.mkdir(parents=True, exist_ok=True)
-    with (out / "folds.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps(values) + "\n")
+def _keep_losses(
+    out: Path,
+    pair: str,
+    seed: int,
+    decided_at: NDArray[np.datetime64],
+    losses: dict[str, dict[str, NDArray[np.float64]]],
+) -> None:
+    """Write the losses of one pair and seed, so that a summary over all of them needs no fit."""
+    arrays = {f"{stage}_{name}": one for stage, several in losses.items() for name, one in several.items()}
+    np.savez_compressed(out / f"losses_{pair}_{seed}.npz", decided_at=decided_at, **arrays)
 
 
 def _losses(forecasts: dict[str, Forecast], truth: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:

@@ -23,7 +23,7 @@ DYNAMICS = ("log_dt", "log_decay", "frequency")
 """Names of the parameters of dt and A: they want a learning rate of their own and no weight decay."""
 
 CHUNK = 2048
-"""Bars per FFT: on longer stretches passing the state costs less than a larger FFT (`benchmarks/sssd.py`)."""
+"""Bars per FFT: on longer stretches passing the state costs less than a larger FFT."""
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,7 @@ VERBS = {
     "models": Verb(f"{_HERE}.models:models", "List, show, promote and roll back model versions."),
     "lake": Verb(f"{_HERE}.lake:lake", "Look after the lake: what killed writers left."),
     "check": Verb(f"{_HERE}.check:check", "Check configuration, stored data and features."),
+    "bench": Verb(f"{_HERE}.bench:bench", "Measure how fast this machine trains."),
     "doctor": Verb(f"{_HERE}.doctor:doctor", "Say what this machine has and lacks."),
 }
 
