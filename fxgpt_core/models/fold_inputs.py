@@ -25,26 +25,33 @@ def fold_fingerprints(dataset: Dataset, splits: Sequence[Split], recipe: str) ->
     it holds (bars, features, yardstick, labels, definitions) or in which labels train changes its hash. `recipe` stands
     for all that is no data: family, configuration, seed, code. Test rows are expected to follow each other.
     """
-    prefixes = _Prefixes(dataset)
-    found = {}
-    for split in sorted(splits, key=last_bar):
-        bars = last_bar(split)
-        head = dataset.head(bars)
-        own = split.head(bars)
+    prints = HeadPrints(dataset, recipe)
+    found = {split.name: prints.of(split, last_bar(split)) for split in sorted(splits, key=last_bar)}
+    return {split.name: found[split.name] for split in splits}
+
+
+class HeadPrints:
+    """Hashes of what heads of a dataset hold; each bar is read once, so ask for heads of growing length."""
+
+    def __init__(self, dataset: Dataset, recipe: str) -> None:
+        self._dataset, self._recipe, self._prefixes = dataset, recipe, _Prefixes(dataset)
+
+    def of(self, split: Split, bars: int) -> str:
+        """Return the hash of the recipe, of `dataset.head(bars)` and of which of its labels the split uses."""
+        head, own = self._dataset.head(bars), split.head(bars)
         labels = [head.targets, head.mask, own.train, own.validation, own.test]
-        found[split.name] = stable_hash(
+        return stable_hash(
             {
-                "recipe": recipe,
-                "dataset": [dataset.symbol, dataset.candles.side, dataset.definition_hash, list(dataset.horizons)],
-                "columns": {code: list(table.names) for code, table in dataset.tables.items()},
+                "recipe": self._recipe,
+                "dataset": [head.symbol, head.candles.side, head.definition_hash, list(head.horizons)],
+                "columns": {code: list(table.names) for code, table in head.tables.items()},
                 "bars": bars,
-                "prefixes": prefixes.until(bars),
+                "prefixes": self._prefixes.until(bars),
                 "labels": [_digest(values) for values in labels],
                 "trained_until": str(split.trained_until),
                 "restarts": list(own.restarts),
             }
         )
-    return {split.name: found[split.name] for split in splits}
 
 
 class _Prefixes:

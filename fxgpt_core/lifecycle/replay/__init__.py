@@ -1,0 +1,1 @@
+"""The retraining rule replayed along history: decide, train, calibrate and forecast as it would have been live."""
