@@ -41,6 +41,12 @@ class CalibrationConfig(Config):
     memory: int = Field(
         500, ge=50, le=100_000, description="of dtaci: number of independent outcomes over which it adapts at its best"
     )
+    stretch: float = Field(
+        3.0,
+        gt=1.0,
+        le=100.0,
+        description="of aci, dtaci: intervals become at most so many times as wide, or as narrow, as split makes them",
+    )
     raw_weight: float = Field(
         100.0,
         ge=0.0,

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from fxgpt_core.calibration.config import CalibrationConfig
 from fxgpt_core.calibration.conformal import ConformalCalibrator, scores_in_order
 from fxgpt_core.calibration.groups import GIVEN, Groups, Labels, label_rows, volatility_edges
-from fxgpt_core.calibration.intervals import coverages, neutral, scores
+from fxgpt_core.calibration.intervals import coverages, neutral, reach, scores
 from fxgpt_core.calibration.labels import BY_REGIME
 from fxgpt_core.calibration.ranks import conformal_quantiles
 from fxgpt_core.calibration.tracker import Tracker, start_tracker
@@ -132,11 +132,16 @@ def _fit_groups(
 def _warm_tracker(
     forecast: Forecast, truth: Outcomes, values: Floats, offsets: Floats, config: CalibrationConfig
 ) -> Tracker:
-    """Return a tracker that has lived through the past: its scores are the past's, its rates follow the latest."""
+    """Return a tracker that has lived through the past: its scores are the past's, its rates follow the latest.
+
+    Rates are stopped where intervals are `stretch` times as wide, or as narrow, as with `offsets`, on average.
+    """
     ordered, _ = scores_in_order(truth, values)
     overlaps = tuple(truth.overlap(column) for column in range(len(forecast.horizons)))
     nominal = 1 - coverages(forecast.levels)
-    return start_tracker(ordered, offsets, nominal, overlaps, config).learn(ordered)[0]
+    start = start_tracker(ordered, offsets, nominal, overlaps, config)
+    wide, more = reach(forecast, offsets, config.score), config.stretch - 1
+    return start.within(offsets - more / config.stretch * wide, offsets + more * wide).learn(ordered)[0]
 
 
 def _overlap(truth: Outcomes, rows: NDArray[np.bool_], column: int) -> int:

@@ -80,6 +80,17 @@ def neutral(forecast: Forecast, kind: Score) -> Floats:
     return np.asarray((reach / spread(forecast)[..., None] if kind == "spread" else reach).mean(axis=0))
 
 
+def reach(forecast: Forecast, offsets: Floats, kind: Score) -> Floats:
+    """Return half the mean width of the intervals that `offsets` lead to, in the unit of the score: (horizons, pairs).
+
+    At least a tenth of the raw width, so that there is a way to go for an interval that closes.
+    """
+    if kind != "quantile":
+        return offsets
+    raw = neutral(forecast, "spread")
+    return np.asarray(np.maximum(raw + offsets, raw / 10))
+
+
 def width_ratio(quantiles: Floats, before: Forecast) -> Floats:
     """Return corrected over raw width of the 90 % interval, 1 where the raw one has none: (rows, horizons)."""
     low, high = before.levels.index(0.05), before.levels.index(0.95)

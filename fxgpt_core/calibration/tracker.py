@@ -14,6 +14,11 @@ What differs from the papers, and why:
 - `overlap` consecutive labels are about one observation: each moves rates and weights by 1 / overlap of the step.
 - Intervals must be finite. Where the papers give the whole line (a < 0), the correction goes on growing in a straight
   line with falling a, and shrinks likewise at the other end.
+- Rates are stopped where the interval would be more than `stretch` times as wide, or as narrow, as that of split
+  conformal. The loss that weights rates counts misses, not width: a quick rate that runs into the far tail of the past
+  pays hardly more than one that is just enough, though its intervals are ten times as wide. A step is one of online
+  gradient descent on the pinball loss, so stopping it is projection, which keeps its regret against all rates within
+  (Zinkevich 2003); the price is that nothing is promised where only a still wider interval would cover.
 """
 
 from __future__ import annotations
@@ -49,7 +54,7 @@ class Tracker:
     scores exceeded at those rates, falling. `rates`: (horizons, pairs, experts) working miss rates; `weights`: the
     same shape, summing to one over experts; `snapshots`: (2, horizons, pairs, experts) earlier rates, oldest first.
     `steps`: (experts,); `overlaps`, `outcomes`: per horizon, rows that a label spans and outcomes learnt from;
-    `memory` as in the configuration.
+    `memory` as in the configuration; `bounds`: (2, horizons, pairs), lowest and highest rate, None without.
     """
 
     targets: tuple[float, ...]
@@ -62,6 +67,7 @@ class Tracker:
     overlaps: tuple[int, ...]
     outcomes: tuple[int, ...]
     memory: int
+    bounds: Floats | None = None
 
     def offsets(self) -> Floats:
         """Return the correction as the state is now: (horizons, pairs)."""
@@ -91,6 +97,7 @@ class Tracker:
         counts = np.array([len(values) for values in scores])
         rates, weights, snapshots = self.rates.copy(), self.weights.copy(), self.snapshots.copy()
         eagerness = self._eagerness()
+        lowest, highest = self._limits()
         path = np.empty((int(counts.max(initial=0)) + 1, *rates.shape[:2]))
         for column, values in enumerate(scores):
             overlap = self.overlaps[column]
@@ -108,6 +115,8 @@ class Tracker:
                     target,
                     eagerness[pair] / overlap,
                     1 / (2 * self.memory * overlap),
+                    float(lowest[where]),
+                    float(highest[where]),
                 )
                 snapshots[:, column, pair] = kept
                 path[: len(moved), column, pair] = moved
@@ -137,7 +146,7 @@ class Tracker:
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-able values."""
-        return {
+        values = {
             "targets": list(self.targets),
             "grid": list(self.grid),
             "knots": self.knots.tolist(),
@@ -146,10 +155,12 @@ class Tracker:
             "memory": self.memory,
             **self.moving(),
         }
+        return values if self.bounds is None else {**values, "bounds": self.bounds.tolist()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Tracker:
-        """Rebuild from `to_dict`."""
+        """Rebuild from `to_dict`; a tracker stored by an earlier version has no bounds."""
+        bounds = values.get("bounds")
         return cls(
             targets=tuple(values["targets"]),
             grid=tuple(values["grid"]),
@@ -161,7 +172,20 @@ class Tracker:
             overlaps=tuple(values["overlaps"]),
             outcomes=tuple(values["outcomes"]),
             memory=int(values["memory"]),
+            bounds=None if bounds is None else np.asarray(bounds, dtype=np.float64),
         )
+
+    def within(self, least: Floats, most: Floats) -> Tracker:
+        """Return the tracker with rates stopped where corrections reach `least` or `most`, both (horizons, pairs)."""
+        columns = range(len(self.overlaps))
+        limits = [np.stack([self._rates_of(ends[c][None], c)[0] for c in columns]) for ends in (most, least)]
+        return replace(self, bounds=np.stack(limits))
+
+    def _limits(self) -> tuple[Floats, Floats]:
+        if self.bounds is None:
+            endless = np.full(self.rates.shape[:2], np.inf)
+            return -endless, endless
+        return self.bounds[0], self.bounds[1]
 
     def _slopes(self) -> tuple[Floats, Floats]:
         """Return how fast corrections grow below the kept miss rates and shrink above them, (horizons, pairs)."""

@@ -13,11 +13,12 @@ from fxgpt_core.calibration.fitting import fit_calibrator
 from fxgpt_core.calibration.tracker import Tracker
 from fxgpt_core.common.errors import DataError
 from fxgpt_core.common.forecast import Forecast
+from fxgpt_core.evaluation.scores import crps
 from fxgpt_core.features.outcomes import Outcomes
 from tests.calibration.simulated import exchangeable, hits, market
 
 ACI, DTACI = CalibrationConfig(method="aci"), CalibrationConfig(method="dtaci")
-STATIC = CalibrationConfig(method="split")
+STATIC, FREE = CalibrationConfig(method="split"), CalibrationConfig(method="dtaci", stretch=100)
 BREAK, END, PAST = 3000, 4000, 2000
 
 
@@ -77,6 +78,40 @@ def test_a_price_that_breaks_away_as_never_before_is_one_miss_and_stops_nothing(
     assert np.isfinite(made.quantiles).all()
     wider = (made.quantile(0.95) - made.quantile(0.05)) / (calm.quantile(0.95) - calm.quantile(0.05))
     assert wider.max() < 2
+
+
+def waves(seed: int) -> tuple[Forecast, Outcomes]:
+    """Return a market with waves of volatility that climatology does not see, and one jump as never before."""
+    rng = np.random.default_rng(seed)
+    level = np.repeat(np.exp(rng.normal(0, 0.8, END // 20)), 20)  # a new level every 20 rows
+    shocks = (rng.normal(size=END) * level)[:, None]
+    shocks[PAST // 2] = 200.0
+    return market(shocks, np.full((END, 1), 1e-3))
+
+
+def test_intervals_stay_within_the_stretch_of_what_split_makes_them() -> None:
+    forecast, outcomes = waves(5)
+    split, free = followed(forecast, outcomes, STATIC), followed(forecast, outcomes, FREE)
+    made = followed(forecast, outcomes, DTACI)
+    times, without = (f.quantiles[..., :11] / split.quantiles[..., :11] for f in (made, free))
+    assert times.max() <= DTACI.stretch + 1e-9
+    assert times.min() >= 1 / DTACI.stretch - 1e-9
+    assert without.max() > 10, "what the jump taught the tail is reached by quick rates"
+
+
+def test_on_a_weak_forecast_the_correction_costs_no_score() -> None:
+    gains = []
+    for seed in range(4):
+        forecast, outcomes = waves(seed)
+        truth = outcomes.returns[PAST:, 0]
+        losses = [
+            crps(truth, followed(forecast, outcomes, config).quantiles[:, 0], forecast.levels).mean()
+            for config in (STATIC, DTACI, FREE)
+        ]
+        gains.append(1 - np.array(losses[1:]) / losses[0])
+    bounded, free = np.mean(gains, axis=0)
+    assert bounded > 0
+    assert free < -0.02
 
 
 def test_following_equals_learning_bar_by_bar() -> None:
