@@ -13,8 +13,8 @@ from fxgpt_core.features.assemble import assemble, candles_by_timeframe
 from fxgpt_core.features.bars import Bars, Releases
 from fxgpt_core.features.dataset import Dataset
 from fxgpt_core.features.running import RunningTables
+from fxgpt_core.features.running_targets import RunningTargets
 from fxgpt_core.features.spec import FeatureSpec, check_layout
-from fxgpt_core.features.standardised import make_targets
 from fxgpt_core.market import calendar
 from fxgpt_core.market.candles import Candles
 from fxgpt_core.market.resampling import resample
@@ -24,7 +24,8 @@ class Feed:
     """Takes closed bars of any timeframe and says what is known now, with the values that the lake would have.
 
     Timeframes whose candles are given at the start are given later, too; the others are built from the base. A row of
-    features is computed by the same function as everywhere (`RunningTables`), so `dataset` equals, bit for bit, the one
+    features is computed by the same function as everywhere (`RunningTables`), the yardstick goes on from where it was
+    (`RunningTargets`), so `dataset` equals, bit for bit, the one
     that is made of the same bars at once.
     """
 
@@ -47,6 +48,7 @@ class Feed:
         self._derived = [bar for bar in self.timeframes[1:] if isinstance(candles, Candles) or bar.code not in candles]
         self.candles = candles_by_timeframe(candles, self.timeframes)
         self._tables = RunningTables(self.timeframes, self._spec, releases)
+        self._targets = RunningTargets(self.horizons, self._spec.yardstick)
         if known is not None:
             if known.definition_hash != self._spec.dataset_hash(self.timeframes, self.horizons):
                 raise DataError(f"The dataset of {known.symbol} was made with another layout or configuration.")
@@ -107,8 +109,8 @@ class Feed:
 
     def _assembled(self) -> Dataset:
         base = self.candles[self.timeframes[0].code]
-        targets = make_targets(base, self.horizons, self._spec.yardstick)
-        return assemble(base, self._tables.update(self.candles), self.horizons, targets, self._spec)
+        tables, targets = self._tables.update(self.candles), self._targets.update(base)
+        return assemble(base, tables, self.horizons, targets, self._spec)
 
 
 def _joined(before: Candles, after: Candles) -> Candles:

@@ -29,6 +29,41 @@ def components(unit: Floats, windows: Sequence[int]) -> Floats:
     return np.stack([rolling_mean(clean, window) for window in windows], axis=1)
 
 
+def har_weights(
+    expected: Floats,
+    level: Floats,
+    parts: Floats,
+    realised: Floats,
+    end: NDArray[np.int64],
+    blocks: Sequence[slice],
+    fades: Sequence[float],
+    prior: float,
+) -> list[Floats]:
+    """Return the weights in force in each month, (components + 1,) each, for one horizon.
+
+    `expected`: (bars,) the EWMA forecast, variance over the horizon; `level`: (bars,) the same per unit of variance
+    time. `parts`: (bars, components). `realised`: (bars,) variance that came over the horizon, NaN where not known.
+    `end`: (bars,) number of the month in which it became known, -1 where it did not. `blocks`: the bars of each month;
+    `fades`: factor by which what was learned before fades over each; `prior`: weight of the EWMA forecast, in labels.
+    """
+    inputs = _inputs(level, parts)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        outcome = np.minimum(realised / expected, _SURPRISE)
+    taught = np.isfinite(inputs).all(axis=1) & np.isfinite(outcome) & (end >= 0)
+    width = inputs.shape[1]
+    moments, cross = np.zeros((width, width)), np.zeros(width)
+    target = np.zeros(width)
+    target[-1] = 1.0
+    out = []
+    for month in range(len(blocks)):
+        out.append(np.linalg.solve(moments + prior * np.eye(width), cross + prior * target))
+        seen = taught & (end == month)
+        x, y = inputs[seen], outcome[seen]
+        moments = moments * fades[month] + (x[:, :, None] * x[:, None, :]).sum(axis=0)
+        cross = cross * fades[month] + (x * y[:, None]).sum(axis=0)
+    return out
+
+
 def har_forecast(
     expected: Floats,
     level: Floats,
@@ -39,28 +74,25 @@ def har_forecast(
     fades: Sequence[float],
     prior: float,
 ) -> Floats:
-    """Return the variance forecast of every bar for one horizon: (bars,).
-
-    `expected`: (bars,) the EWMA forecast, variance over the horizon; `level`: (bars,) the same per unit of variance
-    time. `parts`: (bars, components). `realised`: (bars,) variance that came over the horizon, NaN where not known.
-    `end`: (bars,) number of the month in which it became known, -1 where it did not. `blocks`: the bars of each month;
-    `fades`: factor by which what was learned before fades over each; `prior`: weight of the EWMA forecast, in labels.
-    """
-    with np.errstate(invalid="ignore", divide="ignore"):
-        inputs = np.concatenate([parts / level[:, None], np.ones((len(level), 1))], axis=1)
-        outcome = np.minimum(realised / expected, _SURPRISE)
-    known = np.isfinite(inputs).all(axis=1)
-    taught = known & np.isfinite(outcome) & (end >= 0)
-    width, out = inputs.shape[1], expected.copy()
-    moments, cross = np.zeros((width, width)), np.zeros(width)
-    target = np.zeros(width)
-    target[-1] = 1.0
-    for month, rows in enumerate(blocks):
-        weights = np.linalg.solve(moments + prior * np.eye(width), cross + prior * target)
-        ratio = np.clip(inputs[rows] @ weights, *_RANGE)
-        out[rows] = np.where(known[rows], expected[rows] * ratio, expected[rows])
-        seen = taught & (end == month)
-        x, y = inputs[seen], outcome[seen]
-        moments = moments * fades[month] + (x[:, :, None] * x[:, None, :]).sum(axis=0)
-        cross = cross * fades[month] + (x * y[:, None]).sum(axis=0)
+    """Return the variance forecast of every bar by the weights of its month: (bars,); arguments as in `har_weights`."""
+    out = expected.copy()
+    for rows, weights in zip(
+        blocks, har_weights(expected, level, parts, realised, end, blocks, fades, prior), strict=True
+    ):
+        out[rows] = har_variance(expected[rows], level[rows], parts[rows], weights)
     return out
+
+
+def har_variance(expected: Floats, level: Floats, parts: Floats, weights: Floats) -> Floats:
+    """Return the variance forecast of bars by the weights of their month: (bars,); the EWMA's where a component is not
+    known yet. Arguments as in `har_weights`.
+    """
+    inputs = _inputs(level, parts)
+    known = np.isfinite(inputs).all(axis=1)
+    ratio = (inputs * weights).sum(axis=1)  # not a matrix product, whose bits depend on how many bars there are
+    return np.asarray(np.where(known, expected * np.clip(ratio, *_RANGE), expected))
+
+
+def _inputs(level: Floats, parts: Floats) -> Floats:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.concatenate([parts / level[:, None], np.ones((len(level), 1))], axis=1)

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
+EWMA_START: Floats = np.zeros(2)
+"""State of `ewma_on` before the first value."""
+
 
 def rolling_sum(values: Floats, window: int) -> Floats:
     """Return the sum over the last `window` values, NaN until the window is full or where it holds a NaN: (n,).
@@ -48,12 +51,21 @@ def ewma(values: Floats, half_life: float) -> Floats:
 
     `half_life` in bars. Values must be finite; evaluated in order, hence independent of what follows.
     """
+    return ewma_on(values, half_life, EWMA_START)[0]
+
+
+def ewma_on(values: Floats, half_life: float, state: Floats) -> tuple[Floats, Floats]:
+    """Return `ewma` of values (n,) that follow those which left `state` (2,), and the state they leave in turn.
+
+    A series in parts gives the bits of the whole: it is the same filter, stopped and started.
+    """
     from scipy.signal import lfilter
 
     decay = 0.5 ** (1.0 / half_life)
-    weighted = lfilter([1.0 - decay], [1.0, -decay], values)
-    weights = lfilter([1.0 - decay], [1.0, -decay], np.ones(len(values)))
-    return np.asarray(weighted / weights, dtype=np.float64)
+    gain, back = [1.0 - decay], [1.0, -decay]
+    weighted, sums = lfilter(gain, back, values, zi=state[:1])
+    weights, counts = lfilter(gain, back, np.ones(len(values)), zi=state[1:])
+    return np.asarray(weighted / weights, dtype=np.float64), np.concatenate([sums, counts])
 
 
 def _plus(values: Floats, earlier: Floats, by: int) -> Floats:

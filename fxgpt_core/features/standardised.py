@@ -9,7 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from fxgpt_core.features.spec import YardstickConfig
-from fxgpt_core.features.targets import make_labels
+from fxgpt_core.features.targets import Labels, make_labels
 from fxgpt_core.features.yardstick import Yardstick
 from fxgpt_core.market.candles import Candles
 
@@ -49,7 +49,11 @@ class Targets:
 def make_targets(candles: Candles, horizons: tuple[int, ...], config: YardstickConfig) -> Targets:
     """Return yardstick and standardised labels of base bars; a target counts where label and yardstick are known."""
     labels = make_labels(candles, horizons)
-    yardstick = Yardstick(config).forecast(candles, labels)
+    return standardise(labels, Yardstick(config).forecast(candles, labels))
+
+
+def standardise(labels: Labels, yardstick: NDArray[np.float64]) -> Targets:
+    """Return labels in units of the yardstick (bars, horizons) of the same bars."""
     mask = labels.mask & np.isfinite(yardstick)
     target = np.full(mask.shape, np.nan)
     target[mask] = labels.log_return[mask] / yardstick[mask]
