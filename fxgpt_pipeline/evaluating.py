@@ -95,27 +95,9 @@ def regime_labels(dataset: Dataset) -> dict[str, Labels]:
 
 
 def backtest_family(lineage: Lineage, family: str) -> BacktestResult:
-    """Trade a family's calibrated out-of-sample forecasts after costs; stores summary, trades, orders and fills.
-
-    Where no stored bars lead to the account's currency the account is in the pair's own, and the summary says so: a
-    pair must not depend on another one that nobody imported.
-    """
-    lake, symbol, config = lineage.workspace.lake, lineage.symbol, lineage.settings.backtest
-    trade = partial(
-        run_backtest,
-        lineage.candles(),
-        read_span(lake, CALIBRATED, symbol, family),
-        costs=lineage.asset.costs,
-        broker=broker_of(lineage),
-        seed=lineage.settings.seed,
-    )
-    note = ""
-    try:
-        result = trade(config=config)
-    except ConversionError as error:
-        quote = instrument(symbol, load_instruments(lineage.workspace.config_dir)).quote
-        note = f"All figures are in {quote}. {error}"
-        result = trade(config=config.model_copy(update={"account_currency": quote}))
+    """Trade a family's calibrated out-of-sample forecasts after costs; stores summary, trades, orders and fills."""
+    lake, symbol = lineage.workspace.lake, lineage.symbol
+    result, note = traded(lineage, read_span(lake, CALIBRATED, symbol, family))
     keys = {"symbol": symbol, "family": family}
     for name, frame in ((TRADES, result.trades), (ORDERS, result.orders), (FILLS, result.fills)):
         lake.write(name, keys, "span=all", pa.Table.from_pandas(frame, preserve_index=False))
@@ -123,3 +105,26 @@ def backtest_family(lineage: Lineage, family: str) -> BacktestResult:
     document = {**result.summary(), "note": note, "curve": result.curve(_CURVE_POINTS)}
     lineage.workspace.documents.write(backtest_name(family), symbol, document, fingerprint)
     return result
+
+
+def traded(lineage: Lineage, forecast: Forecast) -> tuple[BacktestResult, str]:
+    """Trade calibrated forecasts of a symbol with its costs and settings; returns the result and a note on currency.
+
+    Where no stored bars lead to the account's currency the account is in the pair's own, and the note says so: a pair
+    must not depend on another one that nobody imported.
+    """
+    config = lineage.settings.backtest
+    trade = partial(
+        run_backtest,
+        lineage.candles(),
+        forecast,
+        costs=lineage.asset.costs,
+        broker=broker_of(lineage),
+        seed=lineage.settings.seed,
+    )
+    try:
+        return trade(config=config), ""
+    except ConversionError as error:
+        quote = instrument(lineage.symbol, load_instruments(lineage.workspace.config_dir)).quote
+        note = f"All figures are in {quote}. {error}"
+        return trade(config=config.model_copy(update={"account_currency": quote})), note
