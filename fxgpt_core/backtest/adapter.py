@@ -23,7 +23,7 @@ from fxgpt_core.backtest.metrics import (
     random_direction_p,
     trade_metrics,
 )
-from fxgpt_core.backtest.orders import orders_and_fills
+from fxgpt_core.backtest.orders import limited_entries, orders_and_fills
 from fxgpt_core.backtest.result import BacktestResult, Status
 from fxgpt_core.backtest.signals import make_signals
 from fxgpt_core.backtest.trades import trades_frame
@@ -75,7 +75,7 @@ def run_backtest(
     """
     at = broker or Broker.shipped()
     leg = prepare(candles, forecast, config, costs, at)
-    return simulated([leg], [forecast], config, [costs], at, seed)
+    return simulated(make_book([leg], config, at.rates, at.hours), [forecast], config, [costs], seed)
 
 
 def prepare(candles: Candles, forecast: Forecast, config: BacktestConfig, costs: Costs, broker: Broker) -> Leg:
@@ -90,19 +90,18 @@ def prepare(candles: Candles, forecast: Forecast, config: BacktestConfig, costs:
 
 
 def simulated(
-    legs: Sequence[Leg], forecasts: Sequence[Forecast], config: BacktestConfig, costs: Sequence[Costs], broker: Broker,
-    seed: int,
-) -> BacktestResult:  # fmt: skip
-    """Return what the prepared pairs earn on one account; `forecasts` and `costs` are those of `legs`."""
+    book: Book, forecasts: Sequence[Forecast], config: BacktestConfig, costs: Sequence[Costs], seed: int
+) -> BacktestResult:
+    """Return what the book's pairs earn on its account; `forecasts` and `costs` are those of its legs."""
+    legs = book.parts
     directional = any(leg.signals.directional for leg in legs)
-    book = make_book(legs, config, broker.rates, broker.hours)
     if any(leg.signals.direction.any() for leg in legs):
         simulation = engine(config.engine).simulate(book)
     else:
         simulation = Simulation(np.zeros(0, dtype=layout.TRADE), np.full(len(book.times), book.cash))
     trades = trades_frame(simulation, book)
     status: Status = "traded" if len(trades) else "no trades" if directional else "n/a: no direction"
-    orders, fills = orders_and_fills(trades)
+    orders, fills = orders_and_fills(trades, limited_entries(simulation, book))
     return BacktestResult(
         symbol="+".join(leg.pair.symbol for leg in legs),
         family="+".join(sorted({forecast.family for forecast in forecasts})),
@@ -120,10 +119,17 @@ def simulated(
         metrics=_metrics(simulation, trades, book, config, seed),
         intervals=_intervals(simulation, book, config, seed),
         costs=_costs(trades, book, costs),
-        refused={"margin": simulation.refused, "too_small": simulation.too_small},
+        refused={"margin": simulation.refused, "too_small": simulation.too_small, **_by_limits(simulation)},
         rows=sum(leg.signals.rows for leg in legs),
         uncalibrated=sum(leg.signals.uncalibrated for leg in legs),
     )
+
+
+def _by_limits(simulation: Simulation) -> dict[str, int]:
+    """Return how many entries each of a portfolio's limits refused."""
+    causes = simulation.limited["cause"][simulation.limited["units"] == 0]
+    limits = range(layout.BY_POSITIONS, len(layout.CAUSES))
+    return {layout.CAUSES[cause]: count for cause in limits if (count := int((causes == cause).sum()))}
 
 
 def _costs(trades: pd.DataFrame, book: Book, costs: Sequence[Costs]) -> dict[str, float]:

@@ -121,7 +121,7 @@ class _Replay:
         self.fraction = bars["fraction"].tolist()
         self.half, self.slip = float(bars["half"][0]), float(bars["slip"][0])
         self.hold, self.longest = int(self.leg["hold"]), int(self.leg["longest"])
-        self.switches, self.fee = bool(self.account["exit_on_opposite"]), float(self.account["commission"])
+        self.switches, self.fee = bool(self.account["exit_on_opposite"]), float(self.leg["commission"])
         self.balance = book.cash
         self.reasons: dict[int, int] = {}
         self.trailed: set[int] = set()

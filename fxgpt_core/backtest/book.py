@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,10 @@ from fxgpt_core.backtest import layout
 from fxgpt_core.backtest.charges import Charges
 from fxgpt_core.backtest.config import BacktestConfig
 from fxgpt_core.backtest.conversion import RateSource, account_rates
+from fxgpt_core.backtest.limits import PortfolioLimits, no_limits, returns_on
 from fxgpt_core.backtest.signals import Signals
 from fxgpt_core.common.errors import BadInputError
+from fxgpt_core.market.candles import Candles
 from fxgpt_core.market.instruments import Instrument
 from fxgpt_core.market.market_hours import MarketHours
 from fxgpt_core.market.rollover import rollovers
@@ -37,7 +39,9 @@ class Book:
     """Bars, legs and account as engines read them.
 
     `times`: (bars,) opens of the common grid in UTC, `closes`: (bars,); `bars`: (bars, legs) of `layout.BAR`; `legs`:
-    (legs,) of `layout.LEG`; `account`: (1,) of `layout.ACCOUNT`. `rate_pairs`: what converts the profits of each leg.
+    (legs,) of `layout.LEG`; `account`: (1,) of `layout.ACCOUNT`. `rate_pairs`: what converts the profits of each leg;
+    `currencies`: what the legs' numbers mean. `limits`: (1,) of `layout.LIMITS`; `returns`: (legs, `limits.window` and
+    bars) log returns that end at each close, those before the first bar in front, empty where nothing is limited.
     """
 
     parts: tuple[Leg, ...]
@@ -47,6 +51,9 @@ class Book:
     legs: NDArray[Any]
     account: NDArray[Any]
     rate_pairs: tuple[tuple[str, ...], ...]
+    currencies: tuple[str, ...]
+    limits: NDArray[Any]
+    returns: NDArray[np.float64]
 
     @property
     def cash(self) -> float:
@@ -55,23 +62,20 @@ class Book:
 
 
 def make_book(parts: Sequence[Leg], config: BacktestConfig, source: RateSource, hours: MarketHours) -> Book:
-    """Return the book of one or several pairs with the same bars and commission on one account.
+    """Return the book of one or several pairs with the same bars on one account, without limits (`limited`).
 
     Pairs of a portfolio share a grid: the union of their bars. Where a pair has none its last price stands.
     Raises DataError where profits cannot be converted, BadInputError where the legs do not go together.
     """
     frames = {part.signals.candles.timeframe for part in parts}
-    fees = {part.commission_per_million for part in parts}
-    if len(frames) != 1 or len(fees) != 1:
-        raise BadInputError(
-            f"A portfolio needs one base timeframe and one commission; found {sorted(map(str, frames))} and "
-            f"{sorted(fees)} per million."
-        )
+    if len(frames) != 1:
+        raise BadInputError(f"A portfolio needs one base timeframe; found {', '.join(sorted(map(str, frames)))}.")
     times: Times = np.unique(np.concatenate([part.signals.candles.ts_utc for part in parts]))
     closes = times + frames.pop().duration
     bars = np.zeros((len(times), len(parts)), dtype=layout.BAR)
     legs = np.zeros(len(parts), dtype=layout.LEG)
     pairs = []
+    currencies = tuple(sorted({name for part in parts for name in (part.pair.base, part.pair.quote)}))
     for number, part in enumerate(parts):
         row = np.searchsorted(part.signals.candles.ts_utc, times, side="right") - 1
         _prices(bars[:, number], part, times, row)
@@ -86,12 +90,19 @@ def make_book(parts: Sequence[Leg], config: BacktestConfig, source: RateSource, 
         pairs.append(() if rates is None else rates.pairs)
         legs[number] = _leg(part, config, bool(rates and rates.own))
         legs["last"][number] = int(np.searchsorted(times, part.signals.candles.ts_utc[-1]))
+        legs["base"][number], legs["quote"][number] = map(currencies.index, (part.pair.base, part.pair.quote))
     account = np.zeros(1, dtype=layout.ACCOUNT)
     account[0] = (
-        config.initial_cash, fees.pop() / 1e6, config.leverage, config.margin_use, config.sizing.method == "risk",
+        config.initial_cash, config.leverage, config.margin_use, config.sizing.method == "risk",
         config.exit_on_opposite,
     )  # fmt: skip
-    return Book(tuple(parts), times, closes, bars, legs, account, tuple(pairs))
+    nothing = np.zeros((len(parts), 0))
+    return Book(tuple(parts), times, closes, bars, legs, account, tuple(pairs), currencies, no_limits(), nothing)
+
+
+def limited(book: Book, limits: PortfolioLimits, candles: Sequence[Candles]) -> Book:
+    """Return the book under limits; `candles`: all bars of each leg, for the correlations before its first one."""
+    return replace(book, limits=limits.record(), returns=returns_on(book.times, candles, limits.correlation_bars))
 
 
 def _prices(out: NDArray[Any], part: Leg, times: Times, row: NDArray[np.int64]) -> None:
@@ -117,4 +128,5 @@ def _leg(part: Leg, config: BacktestConfig, own: bool) -> tuple[Any, ...]:
     fixed = sizing.lots * pair.contract_size if sizing.method == "fixed" else 0.0
     most = sizing.max_fraction or np.inf
     longest = config.longest(part.signals.candles.timeframe.minutes)
-    return own, fixed, lot, smallest, largest, most, part.signals.hold_bars, longest, 0
+    fee = part.commission_per_million / 1e6
+    return own, fixed, lot, smallest, largest, most, part.signals.hold_bars, longest, 0, fee, 0, 0

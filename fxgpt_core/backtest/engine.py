@@ -18,17 +18,19 @@ The rules, for every engine:
 - Profit, spread and slippage are converted at the rate of the exit, commission at each fill's, swap at its night's.
 - New positions are rounded down to the lot and may use `margin_use` of the leverage at the decision; an entry that at
   its fill needs more than all of it is refused. Equity below zero at a close ends everything.
+- A portfolio's entries are cut to what its limits leave (`limits.PortfolioLimits`), or refused.
 - Whatever is open after a pair's last bar is closed at its close.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fxgpt_core.backtest import layout
 from fxgpt_core.backtest.book import Book
 
 Floats = NDArray[np.float64]
@@ -39,7 +41,8 @@ class Simulation:
     """`trades`: (trades,) of `layout.TRADE` in order of exit; `equity`: (bars,) at each close, open positions at mid.
 
     `path`: (bars, 6) columns `layout.PATH`, or None from an engine that keeps none. `refused`, `too_small`: entries
-    that did not fit the margin at their fill, or were below the broker's smallest order.
+    that did not fit the margin at their fill, or were below the broker's smallest order. `limited`: (entries,) of
+    `layout.LIMITED`, those and what limits cut or refused; none from an engine that counts them only.
     """
 
     trades: NDArray[Any]
@@ -47,6 +50,7 @@ class Simulation:
     path: Floats | None = None
     refused: int = 0
     too_small: int = 0
+    limited: NDArray[Any] = field(default_factory=lambda: np.zeros(0, dtype=layout.LIMITED))
 
 
 class Engine(Protocol):

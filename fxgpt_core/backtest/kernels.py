@@ -1,6 +1,7 @@
 """The compiled loop of the ledger; numba loads slowly, so that this module is imported where it is used.
 
-The rules are those of `fxgpt_core.backtest.engine`; the records those of `layout`.
+The rules are those of `fxgpt_core.backtest.engine`; the records those of `layout`. numba's cache watches this file
+only: touch it when `exposure` has changed.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ from numba import njit
 from numpy.typing import NDArray
 
 from fxgpt_core.backtest import layout
+from fxgpt_core.backtest.exposure import tightest
 
 _HOLDING, _REVERSAL, _WEEKEND, _MAXIMUM = layout.HOLDING, layout.REVERSAL, layout.WEEKEND, layout.MAXIMUM
 _STOP, _TRAILING, _TARGET, _END, _RUIN = layout.STOP, layout.TRAILING, layout.TARGET, layout.END, layout.RUIN
-_NOTHING = layout.NOTHING
+_NOTHING, _MARGIN, _SIZE = layout.NOTHING, layout.BY_MARGIN, layout.BY_SIZE
 _COLUMNS = len(layout.PATH)
 Records = NDArray[Any]
 
@@ -28,14 +30,19 @@ def rate_at(own: bool, price: float, rate: float) -> float:
 
 
 @njit(cache=True)
-def sized(leg: Any, account: Any, fraction: float, base: float, room: float, value: float) -> float:
-    """Return the units of a new position, whole steps of the lot, 0 where the broker's smallest is out of reach.
+def asked(leg: Any, fraction: float, base: float, value: float) -> float:
+    """Return the units that the sizing wants, within the pair's own caps.
 
-    `base`: equity or balance; `room`: notional value that leverage leaves; `value`: account currency per unit of base
-    currency.
+    `base`: equity or balance; `value`: account currency per unit of base currency.
     """
     units = leg.fixed_units if leg.fixed_units > 0 else fraction * base / value
-    units = min(units, leg.max_fraction * base / value, leg.max_units, room / value)
+    most: float = min(units, leg.max_fraction * base / value, leg.max_units)
+    return most
+
+
+@njit(cache=True)
+def whole_lots(leg: Any, units: float) -> float:
+    """Return `units` in whole steps of the lot, 0 where the broker's smallest is out of reach."""
     if not units > 0:
         return 0.0
     whole: float = math.floor(units / leg.lot + 1e-9) * leg.lot
@@ -53,18 +60,18 @@ def _unrealised(held: Any, leg: Any, mid: float, rate: float) -> float:
 
 
 @njit(cache=True)
-def _enter(held: Any, order: Any, bar: Any, row: int, leg: Any, account: Any, free: float) -> bool:
+def _enter(held: Any, order: Any, bar: Any, row: int, leg: Any, free: float) -> bool:
     """Fill an entry at the open; returns False where it no longer fits the leverage."""
     rate = rate_at(leg.own_rate, bar.open, bar.rate_open)
     value = order.units * bar.open * rate
-    charge = order.units * (bar.half + bar.slip) * rate + value * account.commission
+    charge = order.units * (bar.half + bar.slip) * rate + value * leg.commission
     if value + charge > free:
         return False
     held.direction, held.units = order.direction, order.units
     held.decision_bar, held.entry_bar = order.decision_bar, row
     held.entry_mid, held.entry_half, held.entry_slip, held.entry_rate = bar.open, bar.half, bar.slip, rate
     held.stop, held.target, held.trail, held.first_stop = order.stop, order.target, order.trail, order.stop
-    held.commission, held.swap = value * account.commission, 0.0
+    held.commission, held.swap = value * leg.commission, 0.0
     held.expires, held.latest, held.closing = order.expires, order.latest, _NOTHING
     return True
 
@@ -72,12 +79,12 @@ def _enter(held: Any, order: Any, bar: Any, row: int, leg: Any, account: Any, fr
 @njit(cache=True)
 def _leave(
     held: Any, leg: Any, number: int, row: int, mid: float, half: float, slip: float, rate: float, reason: int,
-    commission: float, trade: Any,
+    trade: Any,
 ) -> float:  # fmt: skip
     """Write the trade and return what the exit adds to cash; entry commission and swap are booked already."""
     rate = rate_at(leg.own_rate, mid, rate)
     side, units = held.direction, held.units
-    fee = units * mid * rate * commission
+    fee = units * mid * rate * leg.commission
     trade.leg, trade.reason, trade.direction, trade.units = number, reason, side, units
     trade.decision_bar, trade.entry_bar, trade.exit_bar = held.decision_bar, held.entry_bar, row
     trade.entry_mid, trade.exit_mid = held.entry_mid, mid
@@ -165,15 +172,19 @@ def _order(order: Any, held: Any, bar: Any, row: int, leg: Any, units: float) ->
 
 
 @njit(cache=True)
-def run(bars: Records, legs: Records, account: Any, held: Records, orders: Records, trades: Records,
-        path: Records, equity: Records) -> tuple[int, int, int]:  # fmt: skip
-    """Run the book bar by bar; returns how many trades were written, orders refused for margin, and orders too small.
+def run(bars: Records, legs: Records, account: Any, limits: Any, returns: Records, held: Records, orders: Records,
+        trades: Records, limited: Records, path: Records, equity: Records) -> tuple[int, int, int, int]:  # fmt: skip
+    """Run the book bar by bar; returns how many trades were written, orders refused for margin, orders too small for
+    the broker, and entries noted in `limited`.
 
-    `bars`: (bars, legs) of `layout.BAR`; `held`, `orders`: (legs,) of `layout.POSITION`, zeroed; `trades`: (at least as
-    many as signals,) of `layout.TRADE`; `path`: (bars, 6); `equity`: (bars,). The last four are filled.
+    `bars`: (bars, legs) of `layout.BAR`; `returns`: (legs, bars before them and bars) as `Book.returns`; `held`,
+    `orders`: (legs,) of `layout.POSITION`, zeroed; `trades`: (at least as many as signals,) of `layout.TRADE`;
+    `limited`: (at least twice as many,) of `layout.LIMITED`; `path`: (bars, 6); `equity`: (bars,). From `held` on all
+    are filled.
     """
     rows, count = bars.shape
-    cash, done, refused, small = account.cash, 0, 0, 0
+    cash, done, refused, small, noted = account.cash, 0, 0, 0, 0
+    exposed = np.zeros(count)
     paid = np.zeros(_COLUMNS)  # gross, spread, slippage, commission, swap of what is closed or booked: columns 1..
     for row in range(rows):
         for leg in range(count):
@@ -189,17 +200,20 @@ def run(bars: Records, legs: Records, account: Any, held: Records, orders: Recor
             bar, mine = bars[row, leg], held[leg]
             if bar.present and mine.direction != 0 and mine.closing != _NOTHING:
                 cash += _close(mine, legs[leg], leg, row, bar.open, bar.half, bar.slip, bar.rate_open, mine.closing,
-                               account.commission, trades[done], paid)  # fmt: skip
+                               trades[done], paid)  # fmt: skip
                 done += 1
         for leg in range(count):
             bar, order = bars[row, leg], orders[leg]
             if bar.present and order.direction != 0:
                 free = _free(bars[row], legs, held, account.leverage, cash, True)
-                if _enter(held[leg], order, bar, row, legs[leg], account, free):
+                if _enter(held[leg], order, bar, row, legs[leg], free):
                     cash -= held[leg].commission
                     paid[4] += held[leg].commission
                 else:
                     refused += 1
+                    _note(limited[noted], leg, order.decision_bar, order.direction, _MARGIN, -1, order.units,
+                          order.units, True)  # fmt: skip
+                    noted += 1
                 order.direction = 0
         for leg in range(count):
             bar, mine = bars[row, leg], held[leg]
@@ -208,7 +222,7 @@ def run(bars: Records, legs: Records, account: Any, held: Records, orders: Recor
             reason, mid, slip = _resting(mine, bar)
             if reason != _NOTHING:
                 cash += _close(mine, legs[leg], leg, row, mid, bar.half, slip, bar.rate_open, reason,
-                               account.commission, trades[done], paid)  # fmt: skip
+                               trades[done], paid)  # fmt: skip
                 done += 1
             mine.last_mid = bar.close
         equity[row] = _mark(bars[row], legs, held, cash, paid, path[row])
@@ -218,7 +232,7 @@ def run(bars: Records, legs: Records, account: Any, held: Records, orders: Recor
             if mine.direction != 0 and (ruined or row == legs[leg].last):
                 cash += _close(mine, legs[leg], leg, row if ruined else row + 1, mine.last_mid, bar.half,
                                bar.slip if ruined or bar.present else 0.0, bar.rate_close,
-                               _RUIN if ruined else _END, account.commission, trades[done], paid)  # fmt: skip
+                               _RUIN if ruined else _END, trades[done], paid)  # fmt: skip
                 done += 1
         if ruined:
             equity[row:] = 0.0
@@ -226,15 +240,17 @@ def run(bars: Records, legs: Records, account: Any, held: Records, orders: Recor
             path[row:, 1:] = paid[1:]
             break
         equity[row] = _mark(bars[row], legs, held, cash, paid, path[row])
-        small += _decide(bars[row], row, legs, account, held, orders, cash, equity[row])
-    return done, refused, small
+        few, noted = _decide(bars[row], row, legs, account, limits, returns, held, orders, exposed, limited, noted,
+                             cash, equity[row])  # fmt: skip
+        small += few
+    return done, refused, small, noted
 
 
 @njit(cache=True)
 def _close(held: Any, leg: Any, number: int, row: int, mid: float, half: float, slip: float, rate: float, reason: int,
-           commission: float, trade: Any, paid: Records) -> float:  # fmt: skip
+           trade: Any, paid: Records) -> float:  # fmt: skip
     before = held.commission
-    money: float = _leave(held, leg, number, row, mid, half, slip, rate, reason, commission, trade)
+    money: float = _leave(held, leg, number, row, mid, half, slip, rate, reason, trade)
     paid[1] += trade.gross
     paid[2] += trade.spread
     paid[3] += trade.slippage
@@ -274,24 +290,48 @@ def _free(bars: Records, legs: Records, held: Records, leverage: float, cash: fl
 
 
 @njit(cache=True)
-def _decide(bars: Records, row: int, legs: Records, account: Any, held: Records, orders: Records, cash: float,
-            equity: float) -> int:  # fmt: skip
-    """Order exits and entries for each pair's next open; returns how many entries were too small for the broker."""
-    small, used = 0, 0.0
+def _note(note: Any, leg: int, row: int, direction: int, cause: int, what: int, wanted: float, units: float,
+          sent: bool) -> None:  # fmt: skip
+    note.leg, note.bar, note.direction, note.cause, note.what = leg, row, direction, cause, what
+    note.wanted, note.units, note.sent = wanted, units, sent
+
+
+@njit(cache=True)
+def _hold(bars: Records, legs: Records, account: Any, held: Records, orders: Records, exposed: Records) -> float:
+    """Order exits and let stops and clocks move on; returns the notional value of what stays.
+
+    `exposed`: (legs,) is filled with the signed notional values of what stays or waits for its fill.
+    """
+    used = 0.0
     for leg in range(len(legs)):
-        mine, bar = held[leg], bars[leg]
-        if not bar.present:
-            if mine.direction != 0:
-                used += mine.units * mine.last_mid * rate_at(legs[leg].own_rate, mine.last_mid, bar.rate_close)
-            continue
-        _trail(mine, bar)
-        closing, _ = wants(mine, bar, account)
-        mine.closing = closing
-        if mine.direction != 0 and bar.direction == mine.direction:
-            mine.expires = mine.bars + legs[leg].hold
-        if mine.direction != 0 and closing == _NOTHING:
-            used += mine.units * bar.close * rate_at(legs[leg].own_rate, bar.close, bar.rate_close)
-    room = account.margin_use * account.leverage * equity - used
+        mine, bar, order = held[leg], bars[leg], orders[leg]
+        exposed[leg] = 0.0
+        if bar.present:
+            _trail(mine, bar)
+            mine.closing, _ = wants(mine, bar, account)
+            if mine.direction != 0 and bar.direction == mine.direction:
+                mine.expires = mine.bars + legs[leg].hold
+            if mine.closing != _NOTHING:
+                continue
+        if mine.direction != 0:
+            value = mine.units * mine.last_mid * rate_at(legs[leg].own_rate, mine.last_mid, bar.rate_close)
+            used += value
+            exposed[leg] = mine.direction * value
+        elif order.direction != 0:  # it was decided at the pair's last bar and waits for its next
+            rate = rate_at(legs[leg].own_rate, mine.last_mid, bar.rate_close)
+            exposed[leg] = order.direction * order.units * mine.last_mid * rate
+    return used
+
+
+@njit(cache=True)
+def _decide(bars: Records, row: int, legs: Records, account: Any, limits: Any, returns: Records, held: Records,
+            orders: Records, exposed: Records, limited: Records, noted: int, cash: float,
+            equity: float) -> tuple[int, int]:  # fmt: skip
+    """Order exits and entries for each pair's next open, earlier legs first; returns how many entries were too small
+    for the broker, and how many are noted by now.
+    """
+    small = 0
+    room = account.margin_use * account.leverage * equity - _hold(bars, legs, account, held, orders, exposed)
     for leg in range(len(legs)):
         mine, bar = held[leg], bars[leg]
         if not bar.present:
@@ -299,12 +339,23 @@ def _decide(bars: Records, row: int, legs: Records, account: Any, held: Records,
         _, entering = wants(mine, bar, account)
         if entering and row < legs[leg].last:
             value = bar.close * rate_at(legs[leg].own_rate, bar.close, bar.rate_close)
-            base = cash if account.of_balance else equity
-            units = sized(legs[leg], account, bar.fraction, base, room, value)
+            raw = asked(legs[leg], bar.fraction, cash if account.of_balance else equity, value)
+            wanted = whole_lots(legs[leg], raw)
+            most, cause, what = room, _MARGIN if wanted > 0 else _SIZE, -1
+            if limits.on and wanted > 0:
+                most, cause, what = tightest(
+                    leg, bar.direction, room, equity, exposed, legs, limits, returns, limits.window + row
+                )
+            units = wanted if wanted * value <= most else whole_lots(legs[leg], min(raw, most / value))
             if units > 0:
                 _order(orders[leg], mine, bar, row, legs[leg], units)
                 room -= units * value
-            else:
+                exposed[leg] = bar.direction * units * value
+            elif cause in (_MARGIN, _SIZE):
                 small += 1
+            if units < wanted or (wanted == 0 and raw > 0):
+                _note(limited[noted], leg, row, bar.direction, cause, what, wanted if wanted > 0 else raw, units,
+                      False)  # fmt: skip
+                noted += 1
         mine.bars += 1
-    return small
+    return small, noted

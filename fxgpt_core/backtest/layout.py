@@ -48,19 +48,53 @@ LEG = np.dtype(
         ("hold", np.int64),  # bars between fill and planned exit
         ("longest", np.int64),
         ("last", np.int64),  # index of the pair's last bar
+        ("commission", np.float64),  # share of the traded value, per side
+        ("base", np.int64),  # place of its currencies in `Book.currencies`
+        ("quote", np.int64),
     ]
 )
 
 ACCOUNT = np.dtype(
     [
         ("cash", np.float64),
-        ("commission", np.float64),  # share of the traded value, per side
         ("leverage", np.float64),
         ("margin_use", np.float64),
         ("of_balance", np.bool_),  # fractions are of cash, not of equity
         ("exit_on_opposite", np.bool_),
     ]
 )
+
+LIMITS = np.dtype(
+    [
+        ("on", np.bool_),  # off: none of these is looked at
+        ("gross", np.float64),  # largest notional values as multiples of equity: all positions,
+        ("net", np.float64),  # longs less shorts,
+        ("currency", np.float64),  # what is held or owed of one currency,
+        ("correlated", np.float64),  # positions that move together,
+        ("correlation", np.float64),  # which they do from this correlation on
+        ("window", np.int64),  # bars that it is measured on
+        ("least", np.int64),  # of which so many must be there; else pairs count as moving together
+        ("positions", np.int64),
+    ]
+)
+
+CAUSES = ("", "margin", "size", "positions", "gross", "net", "currency", "correlation")
+"""Why an entry was cut or refused; the rows of `LIMITED` carry the index."""
+NO_CAUSE, BY_MARGIN, BY_SIZE, BY_POSITIONS, BY_GROSS, BY_NET, BY_CURRENCY, BY_CORRELATION = range(len(CAUSES))
+
+LIMITED = np.dtype(
+    [
+        ("leg", np.int64),
+        ("bar", np.int64),  # of the decision
+        ("direction", np.int64),
+        ("cause", np.int64),
+        ("what", np.int64),  # the currency or the other leg concerned, -1 where there is none
+        ("wanted", np.float64),  # units that the sizing asked for
+        ("units", np.float64),  # units that were ordered; 0: none
+        ("sent", np.bool_),  # ordered, but turned down at the fill
+    ]
+)
+"""One entry that was cut or refused."""
 
 POSITION = np.dtype(
     [

@@ -19,9 +19,23 @@ class Ledger:
         from fxgpt_core.backtest.kernels import run
 
         rows, count = book.bars.shape
-        trades = np.zeros(int((book.bars["direction"] != 0).sum()) + 1, dtype=layout.TRADE)
+        signals = int(np.count_nonzero(book.bars["direction"]))
+        trades = np.zeros(signals + 1, dtype=layout.TRADE)
+        notes = np.zeros(2 * signals + 1, dtype=layout.LIMITED)  # an entry may be cut, and refused later
         held, orders = (np.zeros(count, dtype=layout.POSITION) for _ in range(2))
         held["closing"] = layout.NOTHING
         path, equity = np.zeros((rows, len(layout.PATH))), np.zeros(rows)
-        done, refused, small = run(book.bars, book.legs, book.account[0], held, orders, trades, path, equity)
-        return Simulation(trades[:done].copy(), equity, path, refused, small)
+        done, refused, small, noted = run(
+            book.bars,
+            book.legs,
+            book.account[0],
+            book.limits[0],
+            book.returns,
+            held,
+            orders,
+            trades,
+            notes,
+            path,
+            equity,
+        )
+        return Simulation(trades[:done].copy(), equity, path, refused, small, notes[:noted].copy())

@@ -39,7 +39,7 @@ def trades_frame(simulation: Simulation, book: Book) -> pd.DataFrame:
     decided = np.where(at_market, before, decision)
     lots = np.array([part.pair.contract_size for part in book.parts])[trades["leg"]]
     symbols = np.array([part.pair.symbol for part in book.parts], dtype=object)[trades["leg"]]
-    fee = trades["units"] * float(book.account["commission"][0])
+    fee = trades["units"] * book.legs["commission"][trades["leg"]]
     values: dict[str, Any] = {
         "symbol": symbols,
         "decided_at": book.closes[decision],

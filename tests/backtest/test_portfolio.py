@@ -56,7 +56,5 @@ def test_a_portfolio_that_cannot_be_says_why() -> None:
     with pytest.raises(BadInputError, match=r"each of its pairs once; given EURUSD, EURUSD"):
         run_portfolio([(*euro, FREE), (*euro, FREE)], BacktestConfig())
     pound = random_case(1, symbol="GBPUSD")
-    with pytest.raises(BadInputError, match=r"one commission"):
-        run_portfolio([(*euro, FREE), (*pound, Costs(commission_per_million=10))], BacktestConfig())
     with pytest.raises(BadInputError, match=r"several pairs on one capital"):
         run_portfolio([(*euro, FREE), (*pound, FREE)], config(BacktestConfig(), engine="backtesting", history_rows=1))
