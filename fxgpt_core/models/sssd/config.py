@@ -75,6 +75,20 @@ class StudentConfig(Config):
     )
 
 
+class FineTuningConfig(Config):
+    """Fine-tuning of the sampler's output after training, on the score of its draws."""
+
+    score: Literal["energy", "crps"] = Field(
+        "energy", description="Energy score of all horizons together, or CRPS of each."
+    )
+    updates: int = Field(200, ge=1, le=100_000, description="Optimiser steps.")
+    rows: int = Field(256, ge=1, le=4096, description="Training bars per step.")
+    draws: int = Field(8, ge=2, le=256, description="Draws per bar.")
+    sampling_steps: int = Field(8, ge=4, le=100, description="Steps of the sampler that gradients go through.")
+    lr: float = Field(1e-4, gt=0, le=0.1, description="Learning rate.")
+    contexts: int = Field(20_000, ge=1, le=10**6, description="Training bars whose contexts it learns on, at most.")
+
+
 class DiffusionConfig(Config):
     """Schedule, head, loss and sampler."""
 
@@ -99,6 +113,10 @@ class DiffusionConfig(Config):
     samples: int = Field(100, ge=10, le=2000, description="Draws per forecast.")
     noises: int = Field(4, ge=1, le=64, description="Noise levels drawn per target and training step.")
     student: StudentConfig | None = Field(None, description="Also distil a one-step student; null: none.")
+    fine_tuning: FineTuningConfig | None = Field(
+        None,
+        description="After training, train the head on the score of its own draws; kept where validation rows agree.",
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> DiffusionConfig:
@@ -108,6 +126,8 @@ class DiffusionConfig(Config):
             raise ValueError("zero_terminal needs prediction velocity or x0: noise says nothing where no signal is")
         if self.student is not None and (self.sampler == "ddpm" or self.eta):
             raise ValueError("a student learns a deterministic sampler: sampler ddim with eta 0, or dpm++")
+        if self.fine_tuning is not None and (self.sampler == "ddpm" or self.eta):
+            raise ValueError("fine_tuning goes through a deterministic sampler: sampler ddim with eta 0, or dpm++")
         if self.eta and self.sampler != "ddim":
             raise ValueError(f"eta {self.eta} belongs to sampler ddim, not to {self.sampler}")
         return self

@@ -28,6 +28,7 @@ from fxgpt_core.models.sssd.config import SSSDConfig
 from fxgpt_core.models.sssd.export import FORMATS, export
 from fxgpt_core.models.sssd.inputs import Inputs, Scaling
 from fxgpt_core.models.sssd.network import Network
+from fxgpt_core.models.sssd.tuning import Rows, Tuned, tune
 from fxgpt_core.training.plan import TrainingPlan
 
 _JUDGED = 2000  # validation rows that a student is compared with the full sampler on
@@ -120,6 +121,7 @@ class SSSD:
         trained = run_training(lesson, segments, plan, options, progress)
         self.network.load_state_dict(trained.best)
         self.to(trained.plan.device)
+        tuned = self._fine_tune(dataset, split, lesson.inputs, plan.seed)
         told = self._distil(dataset, split, lesson.inputs, plan.seed)
         self._adjust(dataset, split, lesson.inputs, plan.seed)
         metrics = {
@@ -130,13 +132,14 @@ class SSSD:
             **{f"scale_{h}m": float(v) for h, v in zip(self.horizons, self.adjustment.scale, strict=True)},
             **{f"trust_{h}m": float(v) for h, v in zip(self.horizons, self.network.trust, strict=True)},
             "informed": float(self.network.informed),
+            **({} if tuned is None else {"fine_tuning_before": tuned.before, "fine_tuning_after": tuned.after}),
             **{f"student_{h}m": v for h, v in zip(self.horizons, self.disagreement or (), strict=False)},
             "weights": float(sum(weight.numel() for weight in self.network.parameters())),
             "columns_left_out": float(sum(len(s.dropped) for s in self.scaling.tables.values())),
         }
         curves = {name: tuple(values) for name, values in trained.history.items()}
         said = (*trained.plan.reasons, *trained.plan.warnings)
-        notes = (*notes, *trained.notes, *told)
+        notes = (*notes, *trained.notes, *(() if tuned is None else (tuned.sentence(),)), *told)
         return FitReport(int(supervised.sum()), time.perf_counter() - began, metrics, curves, notes, said)
 
     def forecast(self, dataset: Dataset, rows: NDArray[np.int64], provenance: Provenance, seed: int = 0) -> Forecast:
@@ -274,6 +277,15 @@ class SSSD:
         network, _ = self.fitted()
         index = torch.from_numpy(np.asarray(rows, dtype=np.int64)).to(self.device)
         return network.encoder.history(inputs, index, self.config.bars_per_pass, by_recurrence)
+
+    def _fine_tune(self, dataset: Dataset, split: Split, inputs: Inputs, seed: int) -> Tuned | None:
+        """Fine-tune the sampler's output where that is configured."""
+        network, wanted = self.fitted()[0], self.config.diffusion.fine_tuning
+        if wanted is None:
+            return None
+        taught = Rows.of(network, dataset, split.train, inputs, wanted.contexts)
+        judged = Rows.of(network, dataset, split.validation, inputs, self.config.training.validation_rows)
+        return tune(network, taught, judged, wanted, seed)
 
     def _distil(self, dataset: Dataset, split: Split, inputs: Inputs, seed: int) -> tuple[str, ...]:
         """Teach the student where one is configured and judge it on validation rows; return what to tell."""
