@@ -21,6 +21,7 @@ from fxgpt_pipeline.defs import (
     models,
     monitoring,
     reports,
+    retrained,
 )
 from fxgpt_pipeline.defs.common import Parts
 from fxgpt_pipeline.stages import build_stages
@@ -38,7 +39,7 @@ def build_definitions(workspace: Workspace | None = None, resources: Mapping[str
         logging.getLogger("fxgpt").error("%s Until it is mended the pair is left out.", problem)
     enabled = sorted(symbol for symbol, asset in space.assets.items() if asset.enabled)
     parts = Parts(dg.StaticPartitionsDefinition(enabled), build_stages(FAMILIES), space)
-    concerns = (market, features, models, calibration, evaluation, backtests, monitoring, lifecycle, reports)
+    concerns = (market, features, models, calibration, evaluation, backtests, retrained, monitoring, lifecycle, reports)
     assets: list[Any] = []
     checks: list[Any] = []
     for concern in concerns:

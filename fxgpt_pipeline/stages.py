@@ -20,6 +20,8 @@ CHAMPION: Key = ("lifecycle", "champion")
 REPORT: Key = ("reports", "overview")
 LEADERBOARD: Key = ("reports", "leaderboard")
 """The one asset over all symbols; it belongs to no symbol's lineage and has no partitions."""
+RETRAINED: Key = ("backtests", "retrained")
+"""The retraining backtest, made when somebody asks for it: no symbol's lineage waits for dozens of trainings."""
 
 
 def walk_forward(family: str) -> Key:

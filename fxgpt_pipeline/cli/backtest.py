@@ -21,8 +21,11 @@ _KINDS = ("spread", "slippage", "commission", "swap")
 @click.option(
     "--to", "page", type=click.Path(dir_okay=False, path_type=Path), help="File for the chart.  [default: in reports/]"
 )
+@click.option(
+    "--retrained", metavar="MODEL", help="Replay the retraining of this model along history and show what came of it."
+)
 @json_option
-def backtest(symbol: str, family: str | None, page: Path | None, as_json: bool) -> None:
+def backtest(symbol: str, family: str | None, page: Path | None, retrained: str | None, as_json: bool) -> None:
     """Show the last backtest of every model of SYMBOL; trades, orders and fills are in the lake.
 
     The chart follows backtesting.py's model: a constant spread, no swap, an account in the quote currency. It opens
@@ -35,6 +38,11 @@ def backtest(symbol: str, family: str | None, page: Path | None, as_json: bool) 
     lineage = Workspace.from_environment().lineage(symbol)
     if family is not None:
         _draw(lineage, family, page)
+        return
+    if retrained is not None:
+        from fxgpt_pipeline.cli.retrained import show_retrained
+
+        show_retrained(lineage, retrained, as_json)
         return
     documents = lineage.workspace.documents
     results = {name: documents.read(backtest_name(name), lineage.symbol) for name in lineage.families}

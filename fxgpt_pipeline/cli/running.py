@@ -39,7 +39,7 @@ def run_stages(
     from fxgpt_pipeline.runs import close_dead_runs, execute, stale_stages, with_stale_ancestors
     from fxgpt_pipeline.stages import CANDLES
 
-    with _alone(workspace, lineage.symbol), DagsterInstance.get() as instance:
+    with alone(workspace, lineage.symbol), DagsterInstance.get() as instance:
         for run in close_dead_runs(instance):
             console().print(f"Run {run[:8]} was interrupted earlier; carrying on where it stopped.")
         stale = stale_stages(lineage, instance)
@@ -62,7 +62,7 @@ def run_stages(
 
 
 @contextmanager
-def _alone(workspace: Workspace, symbol: str) -> Iterator[None]:
+def alone(workspace: Workspace, symbol: str) -> Iterator[None]:
     """Hold the symbol for this process; the operating system lets go of it when the process dies."""
     lock = FileLock(workspace.home.root / f".{symbol}.run.lock")
     try:

@@ -14,7 +14,7 @@ from fxgpt_pipeline.defs.run_keys import ACTIVE, next_run_key
 from fxgpt_pipeline.lineage import Lineage
 from fxgpt_pipeline.runs import CAUSE_TAG, LINEAGE_JOB
 from fxgpt_pipeline.settings import load_settings
-from fxgpt_pipeline.stages import DRIFT, LEADERBOARD, TABLES, TARGETS
+from fxgpt_pipeline.stages import DRIFT, LEADERBOARD, RETRAINED, TABLES, TARGETS
 from fxgpt_pipeline.workspace import Workspace
 
 RETRAIN_JOB = "retrain"
@@ -23,7 +23,8 @@ _PAGE = 100
 
 def build(parts: Parts) -> Automation:
     """Return the jobs, schedules and sensors."""
-    everything = dg.AssetSelection.all() - dg.AssetSelection.assets(dg.AssetKey(LEADERBOARD))
+    outside = (dg.AssetKey(LEADERBOARD), dg.AssetKey(RETRAINED))
+    everything = dg.AssetSelection.all() - dg.AssetSelection.assets(*outside)
     retrained = everything - dg.AssetSelection.assets(dg.AssetKey(DRIFT))
     jobs = [
         dg.define_asset_job(

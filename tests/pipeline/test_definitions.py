@@ -19,7 +19,7 @@ from fxgpt_core.models.registry import FAMILIES
 from fxgpt_core.store.paths import Home
 from fxgpt_pipeline.definitions import build_definitions
 from fxgpt_pipeline.defs.common import TRAINING_POOL
-from fxgpt_pipeline.stages import CANDLES, LEADERBOARD, TABLES, build_stages, candidate, walk_forward
+from fxgpt_pipeline.stages import CANDLES, LEADERBOARD, RETRAINED, TABLES, build_stages, candidate, walk_forward
 from fxgpt_pipeline.workspace import Workspace
 from tests.pipeline.small_home import SYMBOL, empty_home
 
@@ -108,7 +108,7 @@ def test_stages_name_exactly_the_blocking_checks(definitions: dg.Definitions) ->
 
 def test_assets_are_the_stages(graph: Any) -> None:
     stages = build_stages(FAMILIES)
-    assert {tuple(key.path) for key in graph.get_all_asset_keys()} == {*stages, LEADERBOARD}
+    assert {tuple(key.path) for key in graph.get_all_asset_keys()} == {*stages, LEADERBOARD, RETRAINED}
     for key, stage in stages.items():
         node = graph.get(dg.AssetKey(key))
         assert {tuple(parent.path) for parent in node.parent_keys} == set(stage.deps), stage.name
@@ -118,7 +118,7 @@ def test_assets_are_the_stages(graph: Any) -> None:
 
 
 def test_training_happens_in_a_pool(nodes: list[Any]) -> None:
-    heavy = {key for family in FAMILIES for key in (walk_forward(family), candidate(family))}
+    heavy = {RETRAINED, *(key for family in FAMILIES for key in (walk_forward(family), candidate(family)))}
     for node in nodes:
         assert node.pools == ({TRAINING_POOL} if tuple(node.key.path) in heavy else set()), node.key
 
