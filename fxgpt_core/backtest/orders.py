@@ -18,7 +18,7 @@ from fxgpt_core.common.errors import BadInputError
 
 Kind = Literal["market", "stop", "target"]
 Purpose = Literal["entry", "exit"]
-Status = Literal["sent", "withheld", "cancelled"]
+Status = Literal["sent", "open", "withheld", "cancelled"]
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,8 @@ class Order:
     is filled at the next open, `stop` and `target` rest; `signal_price`: the mid price that the decision saw, or the
     level of a resting order; `reason`: why. `stop`, `target`: levels attached to an entry, NaN where there are none.
     `wanted`: the size before limits; `limited_by`: what cut or refused it, as `currency EUR`, "" where nothing did.
-    `status`: `sent` to the broker (without a fill it was turned down), `withheld` by us, `cancelled` before its fill.
+    `status`: `sent` to the broker (without a fill it was turned down), `open` while it still rests there, `withheld` by
+    us, `cancelled` before its fill.
     Raises BadInputError for a size that is not positive or a direction other than 1 and -1.
     """
 

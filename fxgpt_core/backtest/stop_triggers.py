@@ -1,0 +1,37 @@
+"""Stops that only the spread touched, and from which the price came back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fxgpt_core.market.candles import Candles
+
+
+def false_stops(judged: pd.DataFrame, candles: Mapping[str, Candles], back_bars: int) -> NDArray[Any]:
+    """Return for each order True or False where it is a filled stop on known bars, else None: (orders,).
+
+    A long position's stop is touched by the bid. It was false when the mid price of that bar stayed above the level,
+    and within it and the next `back_bars` bars the mid was at the entry price again; mirrored for short positions.
+    `judged`: columns symbol, kind, purpose, position, direction, signal_price (the level), mid, filled, filled_at.
+    """
+    out = np.full(len(judged), None, dtype=object)
+    entered = judged[(judged["purpose"] == "entry") & (judged["filled"] > 0)].drop_duplicates("position")
+    entry_mid = judged["position"].map(entered.set_index("position")["mid"]).to_numpy(dtype=np.float64)
+    chosen = ((judged["kind"] == "stop") & (judged["filled"] > 0) & ~np.isnan(entry_mid)).to_numpy()
+    for symbol, bars in candles.items():
+        rows = np.flatnonzero(chosen & (judged["symbol"] == symbol).to_numpy())
+        filled = judged["filled_at"].iloc[rows].dt.tz_convert("UTC").dt.tz_localize(None)
+        at = np.searchsorted(bars.ts_utc, filled.to_numpy(dtype="datetime64[ns]"), side="right") - 1
+        for row, bar in zip(rows[at >= 0], at[at >= 0], strict=True):
+            level, side = float(judged["signal_price"].iloc[row]), -int(judged["direction"].iloc[row])
+            ahead = slice(bar, bar + back_bars + 1)
+            if side > 0:
+                out[row] = bool(bars.low[bar] > level and bars.high[ahead].max() >= entry_mid[row])
+            else:
+                out[row] = bool(bars.high[bar] < level and bars.low[ahead].min() <= entry_mid[row])
+    return out
