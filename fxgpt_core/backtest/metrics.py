@@ -18,14 +18,24 @@ _FLIPS_AT_ONCE = 100
 _YEAR = np.timedelta64(int(365.25 * 86_400), "s")
 
 
-def daily_returns(known_at: Times, equity: Floats, start: float) -> Floats:
-    """Return simple returns per trading day (17:00 to 17:00 New York) from equity at bar closes: (days,)."""
+def day_ends(known_at: Times) -> tuple[NDArray[np.int64], Times]:
+    """Return the last row of each trading day (17:00 to 17:00 New York) and its UTC date at the start: (days,)."""
     just_before = known_at - np.timedelta64(1, "ns")
     week = week_open(just_before)
     day = week + np.minimum((just_before - week) // _DAY, 4) * _DAY  # stray weekend bars belong to Friday
-    last = np.r_[day[1:] != day[:-1], True]
-    closing = np.r_[start, equity[last]]
-    return np.asarray(np.diff(closing) / np.where(closing[:-1] > 0, closing[:-1], np.inf))
+    last = np.flatnonzero(np.r_[day[1:] != day[:-1], True])
+    return last, day[last].astype("datetime64[D]")
+
+
+def returns_between(closing: Floats) -> Floats:
+    """Return simple returns between closings on the last axis, 0 from a ruined account: (..., days)."""
+    before = closing[..., :-1]
+    return np.asarray(np.diff(closing, axis=-1) / np.where(before > 0, before, np.inf))
+
+
+def daily_returns(known_at: Times, equity: Floats, start: float) -> Floats:
+    """Return simple returns per trading day (17:00 to 17:00 New York) from equity at bar closes: (days,)."""
+    return returns_between(np.r_[start, equity[day_ends(known_at)[0]]])
 
 
 def sharpe(daily: Floats) -> float | None:

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fxgpt_core.backtest.layout import PATH
+from fxgpt_core.backtest.metrics import daily_returns
 
 Status = Literal["traded", "no trades", "n/a: no direction"]
 
@@ -46,6 +47,11 @@ class BacktestResult:
     refused: Mapping[str, int]
     rows: int
     uncalibrated: int
+
+    @property
+    def daily(self) -> NDArray[np.float64]:
+        """Simple returns of the account per trading day (17:00 to 17:00 New York): (days,)."""
+        return daily_returns(self.known_at, self.equity, self.initial_cash)
 
     def summary(self) -> dict[str, Any]:
         """Return JSON-able values without the tables."""
