@@ -1,0 +1,108 @@
+"""What must be true of any backtest's tables, whoever made them: each function returns sentences, none where it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fxgpt_core.common.forecast import Forecast
+from fxgpt_core.market.calendar import week_close
+from fxgpt_core.store.asset_config import Costs
+
+_KINDS = {"spread": "spread_cost", "slippage": "slippage_cost", "commission": "commission"}
+_TOLERANCE = 1e-6
+
+
+def before_their_forecast(orders: pd.DataFrame, fills: pd.DataFrame, forecast: Forecast) -> list[str]:
+    """Find entries that were decided at no calibrated forecast, by a model that had seen that time, or that were filled
+    before they were decided.
+    """
+    entries = orders[orders["purpose"] == "entry"]
+    decided = _naive(entries["decided_at"])
+    usable = np.asarray(forecast.calibration_version != "", dtype=bool)
+    ahead = np.asarray(forecast.trained_until < forecast.decided_at, dtype=bool)
+    found = _first(
+        "entries were decided when no calibrated forecast was", decided[~np.isin(decided, forecast.decided_at[usable])]
+    )
+    early = ~np.isin(decided, forecast.decided_at[usable & ahead]) & np.isin(decided, forecast.decided_at[usable])
+    found += _first("entries rest on a model that was trained on their own time", decided[early])
+    both = fills.merge(orders[["order", "decided_at"]], on="order")
+    at, known = _naive(both["filled_at"]), _naive(both["decided_at"])
+    return found + _first("fills happened before their order was decided", at[at < known])
+
+
+def over_the_weekend(trades: pd.DataFrame) -> list[str]:
+    """Find positions that were still held when their week had closed."""
+    entered, left = _naive(trades["entry_time"]), _naive(trades["exit_time"])
+    if not len(trades):
+        return []
+    return _first("positions were held over the weekend, entered", entered[left > week_close(entered)])
+
+
+def without_costs(fills: pd.DataFrame, costs: Costs) -> list[str]:
+    """Find fills that paid nothing of a cost that is configured, or were paid for it.
+
+    A spread that bars carry may be nothing at times, but not at all of them.
+    """
+    if not len(fills):
+        return []
+    at, found = _naive(fills["filled_at"]), []
+    for kind in _KINDS:
+        found += _first(f"fills earned a {kind}", at[fills[kind].to_numpy() < 0])
+    spread = fills["spread"].to_numpy()
+    if costs.spread == "data" and not (spread > 0).any():
+        found.append("No fill paid any spread, though the bars carry one or `spread_pips` does.")
+    elif costs.spread != "data" and costs.spread_pips > 0:
+        found += _first("fills paid no spread", at[spread <= 0])
+    if costs.commission_per_million > 0:
+        found += _first("fills paid no commission", at[fills["commission"].to_numpy() <= 0])
+    slips = costs.slippage_pips > 0 or costs.slippage_volatility > 0
+    if slips and not (fills["slippage"] > 0).any():
+        found.append("No fill slipped, though slippage is configured.")
+    return found
+
+
+def unreconciled(
+    trades: pd.DataFrame, orders: pd.DataFrame, fills: pd.DataFrame, summary: Mapping[str, Any]
+) -> list[str]:
+    """Find money that does not add up: trades against their fills, and equity against trades and costs.
+
+    `summary`: of `BacktestResult.summary`. Amounts agree within a millionth of the initial cash.
+    """
+    cash = float(summary["initial_cash"])
+    most, found = _TOLERANCE * cash, []
+    gross, pnl = trades["gross_pnl"].to_numpy(), trades["pnl"].to_numpy()
+    net = gross - sum(trades[name].to_numpy() for name in _KINDS.values()) + trades["swap"].to_numpy()
+    found += _first("trades earned other than gross less costs", _naive(trades["entry_time"])[abs(net - pnl) > most])
+    joined = fills.merge(orders[["order", "position", "purpose", "direction"]], on="order").set_index("position")
+    enter, leave = (joined[joined["purpose"] == purpose].sort_index() for purpose in ("entry", "exit"))
+    if len(enter) != len(trades) or not enter.index.equals(leave.index):
+        found.append(f"{len(trades)} trades, but {len(enter)} entries and {len(leave)} exits were filled.")
+    else:
+        moved = enter["direction"] * leave["units"] * (leave["mid"] - enter["mid"]) * leave["rate"]
+        found += _differs("gross profit of the fills", float(moved.sum()), "of the trades", float(gross.sum()), most)
+    for kind, column in _KINDS.items():
+        paid = float(trades[column].sum())
+        found += _differs(f"{kind} of the fills", float(fills[kind].sum()), "of the trades", paid, most)
+        found += _differs(f"{kind} of the trades", paid, "of the summary", summary["costs"][f"{kind}_paid"], most)
+    end = cash * (1 + float(summary["metrics"]["return"]))
+    total = cash + float(pnl.sum())
+    return found + _differs("final equity", end, "cash and trades", max(total, 0.0), most)
+
+
+def _differs(what: str, one: float, against: str, other: float, most: float) -> list[str]:
+    return [f"The {what} is {one:,.4f}, {against} {other:,.4f}."] if abs(one - other) > most else []
+
+
+def _first(what: str, times: NDArray[np.datetime64]) -> list[str]:
+    """Return one sentence with count and first time, nothing where there is none."""
+    return [f"{len(times)} {what} (first {np.datetime_as_string(times.min(), 'm')} UTC)."] if len(times) else []
+
+
+def _naive(when: pd.Series[Any]) -> NDArray[np.datetime64]:
+    times = pd.to_datetime(when, utc=True)
+    return np.asarray(times.dt.tz_localize(None).to_numpy(dtype="datetime64[ns]"))
