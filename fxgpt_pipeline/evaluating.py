@@ -22,9 +22,10 @@ from fxgpt_core.features.outcomes import Outcomes
 from fxgpt_core.market.events.files import IMPACTS
 from fxgpt_core.market.instrument_config import load_instruments
 from fxgpt_core.market.instruments import instrument
-from fxgpt_core.models.walk_forward import DATASET, read_walk_forward
+from fxgpt_core.models.walk_forward import DATASET, read_in_sample, read_walk_forward
 from fxgpt_pipeline.brokers import broker_of
 from fxgpt_pipeline.lineage import Lineage
+from fxgpt_pipeline.scrutiny import examine
 from fxgpt_pipeline.stages import SCORES, backtest, calibrated
 
 EVALUATION, TRADES, ORDERS, FILLS = "evaluation", "trades", "orders", "fills"
@@ -82,6 +83,7 @@ def score(lineage: Lineage) -> Evaluation:
         releases=None if releases is None else releases.ts_utc[releases.impact == IMPACTS.index("high")],
         seed=lineage.settings.seed,
         draws={name: draws for name in lineage.families if (draws := read_draws(lake, DATASET, symbol, name))},
+        in_sample={name: read_in_sample(lake, symbol, name) for name in lineage.families},
     )
     lineage.workspace.documents.write(EVALUATION, symbol, evaluation.to_dict(), lineage.fingerprint(SCORES))
     return evaluation
@@ -95,14 +97,19 @@ def regime_labels(dataset: Dataset) -> dict[str, Labels]:
 
 
 def backtest_family(lineage: Lineage, family: str) -> BacktestResult:
-    """Trade a family's calibrated out-of-sample forecasts after costs; stores summary, trades, orders and fills."""
+    """Trade a family's calibrated out-of-sample forecasts after costs; stores summary, trades, orders and fills.
+
+    The backtest is counted as a trial, and stored with what chance and rules without a model earn in its place.
+    """
     lake, symbol = lineage.workspace.lake, lineage.symbol
-    result, note = traded(lineage, read_span(lake, CALIBRATED, symbol, family))
+    forecast = read_span(lake, CALIBRATED, symbol, family)
+    result, note = traded(lineage, forecast)
     keys = {"symbol": symbol, "family": family}
     for name, frame in ((TRADES, result.trades), (ORDERS, result.orders), (FILLS, result.fills)):
         lake.write(name, keys, "span=all", pa.Table.from_pandas(frame, preserve_index=False))
     fingerprint = lineage.fingerprint(backtest(family))
     document = {**result.summary(), "note": note, "curve": result.curve(_CURVE_POINTS)}
+    document |= examine(lineage, family, result, forecast)
     lineage.workspace.documents.write(backtest_name(family), symbol, document, fingerprint)
     return result
 

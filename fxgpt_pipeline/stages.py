@@ -75,13 +75,13 @@ def build_stages(families: Iterable[str]) -> Mapping[Key, Stage]:
     for name in names:
         stages += [
             Stage(walk_forward(name), (TABLES, TARGETS), ("walk_forward", "seed"), name),
-            Stage(calibrated(name), (walk_forward(name),), ("calibration",), name, code_version="2"),
+            Stage(calibrated(name), (walk_forward(name),), ("calibration",), name, code_version="3"),
             Stage(
                 backtest(name),
                 (calibrated(name), CANDLES),
                 ("backtest", "costs", "instruments"),
                 name,
-                code_version="2",
+                code_version="3",
             ),
         ]
     stages += [
@@ -89,7 +89,7 @@ def build_stages(families: Iterable[str]) -> Mapping[Key, Stage]:
             SCORES,
             tuple(calibrated(n) for n in names),
             ("evaluation", "releases", "seed", "acknowledged_alarms"),
-            code_version="3",
+            code_version="4",
         ),
         Stage(DRIFT, (TABLES, TARGETS), ("drift", "seed")),
     ]

@@ -18,7 +18,9 @@ LEVELS: tuple[float, ...] = (
 )  # fmt: skip
 """Quantile levels that every forecast carries; symmetric, so central intervals of 50/60/70/80/90/95/98 % are exact."""
 
-ORIGINS = ("fold", "backfill", "live", "combinatorial")
+ORIGINS = ("fold", "backfill", "live", "combinatorial", "in_sample")
+
+_KNOWS_LATER = ("combinatorial", "in_sample")
 
 Floats = NDArray[np.float64]
 Times = NDArray[np.datetime64]
@@ -32,8 +34,9 @@ class Forecast:
     `calibration_version`, `origin`: (rows,) str; `mean`, `std`: (rows, horizons); `quantiles`:
     (rows, horizons, levels); `samples`: (rows, draws, horizons) or None. Units: log return over the horizon.
     `horizons` are minutes of trading time. `decided_at` is the close of the last bar used; `made_at` is when it was
-    computed; `trained_until` is the end of the last label that the model saw, always <= `decided_at`, except for origin
-    `combinatorial`: cross-validation also learns from what came after, and says nothing about trading it.
+    computed; `trained_until` is the end of the last label that the model saw, always <= `decided_at`, except for
+    origins `combinatorial`: cross-validation also learns from what came after, and says nothing about trading it; and
+    `in_sample`: training rows, forecast again to see how much better the model is on them, and never kept.
     `calibration_version` is "" for a raw forecast.
 
     Raises DataError when built if shapes, order, finiteness, quantile monotony or times contradict each other.
@@ -76,7 +79,7 @@ class Forecast:
             self._fail("std is negative")
         if (np.diff(self.quantiles, axis=-1) < -1e-12).any():
             self._fail("quantiles cross")
-        if ((self.trained_until > self.decided_at) & (self.origin != "combinatorial")).any():
+        if ((self.trained_until > self.decided_at) & ~np.isin(self.origin, _KNOWS_LATER)).any():
             self._fail("trained_until lies after decided_at: the model saw the future")
         unknown = set(np.unique(self.origin)) - set(ORIGINS)
         if unknown:

@@ -14,6 +14,7 @@ from fxgpt_core.evaluation import groups, scores
 from fxgpt_core.evaluation.breakdown import break_down
 from fxgpt_core.evaluation.config import EvaluationConfig
 from fxgpt_core.evaluation.consistency import contradictions
+from fxgpt_core.evaluation.degradation import InSample, degradations
 from fxgpt_core.evaluation.groups import Labels
 from fxgpt_core.evaluation.joint import relative_energy
 from fxgpt_core.evaluation.result import Evaluation, GroupScores
@@ -35,6 +36,7 @@ def evaluate(
     releases: NDArray[np.datetime64] | None = None,
     seed: int = 0,
     draws: Mapping[str, int] | None = None,
+    in_sample: Mapping[str, Mapping[str, InSample]] | None = None,
 ) -> Evaluation:
     """Return scores, intervals, tests and alarms for every family and horizon.
 
@@ -50,6 +52,8 @@ def evaluate(
     number, for families that sample) are part of what is delivered and raise it; by how much is told beside it, as
     `sampling_excess`, and subtracted nowhere: a family that wants it back draws more.
 
+    `in_sample`: family -> fold -> scores on training rows, from which the degradation out of sample follows.
+
     Raises DataError when families, horizons or symbols contradict each other or fewer than `MIN_ROWS` rows are left.
     """
     config = config or EvaluationConfig()
@@ -63,6 +67,9 @@ def evaluate(
     crps = {name: scores.crps(truth.returns, f.quantiles, f.levels) for name, f in after.items()}
     table = Table(truth, known, crps, tuple(baselines), config, seed, draws or {})
     energy = relative_energy(outcomes, truth, after, baselines, seed)
+    found = tuple(
+        table.score(name, before[name], after[name], column) for name in raw for column in range(len(horizons))
+    )
     return Evaluation(
         symbol=symbol,
         families=tuple(raw),
@@ -73,13 +80,12 @@ def evaluate(
         end=str(decided_at[-1]),
         rows=len(decided_at),
         confidence=config.confidence,
-        scores=tuple(
-            table.score(name, before[name], after[name], column) for name in raw for column in range(len(horizons))
-        ),
+        scores=found,
         pooled=tuple(table.pool(name, energy.get(name)) for name in raw),
         groups=_groups(table, before, after, labels or {}, releases),
         consistency=tuple(pair for name in raw for pair in contradictions(name, after[name], truth, table.config)),
         levels=next(iter(after.values())).levels,
+        degradation=degradations(found, in_sample or {}, baselines),
     )
 
 

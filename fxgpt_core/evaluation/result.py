@@ -182,6 +182,24 @@ class Consistency:
 
 
 @dataclass(frozen=True)
+class Degradation:
+    """What one family at one horizon loses between `rows` training rows and the rows of the evaluation (SPEC 9).
+
+    `in_sample`, `out_of_sample`: CRPS skill before calibration over `baseline`, the best one by its CRPS before
+    calibration, on the same rows; `gap` = in_sample − out_of_sample. A baseline that learns nothing from labels has a
+    gap of chance alone.
+    """
+
+    family: str
+    horizon: int
+    baseline: str
+    rows: int
+    in_sample: float
+    out_of_sample: float
+    gap: float
+
+
+@dataclass(frozen=True)
 class GroupScores:
     """One family at one horizon in one group of rows: those where `by` (session, hour, …) is `label`.
 
@@ -224,6 +242,7 @@ class Evaluation:
     groups: tuple[GroupScores, ...] = ()
     consistency: tuple[Consistency, ...] = ()
     levels: tuple[float, ...] = ()
+    degradation: tuple[Degradation, ...] = ()
 
     def of(self, family: str, horizon: int) -> FamilyScores:
         """Return the scores of one family at one horizon; raises DataError when there are none."""
@@ -254,6 +273,10 @@ class Evaluation:
     def contradictions(self, family: str) -> tuple[Consistency, ...]:
         """Return how often each pair of one family's horizons contradicts itself; none for a single horizon."""
         return tuple(entry for entry in self.consistency if entry.family == family)
+
+    def degradations(self, family: str) -> tuple[Degradation, ...]:
+        """Return what one family loses out of sample, by horizon; none where it was not measured."""
+        return tuple(entry for entry in self.degradation if entry.family == family)
 
     def flags(self, family: str) -> tuple[str, ...]:
         """Return all alarms of a family."""

@@ -13,10 +13,11 @@ from fxgpt_core.common.errors import DataError
 from fxgpt_core.common.forecast import Forecast, concat
 from fxgpt_core.common.progress import Progress, silent
 from fxgpt_core.evaluation.archive import read_part, write_part
+from fxgpt_core.evaluation.degradation import InSample, score_in_sample, training_rows
 from fxgpt_core.features.dataset import Dataset, Split
 from fxgpt_core.market.lake import Lake, Manifest
 from fxgpt_core.models.fold_inputs import last_bar
-from fxgpt_core.models.forecaster import FitReport, Provenance
+from fxgpt_core.models.forecaster import FitReport, Forecaster, Provenance
 from fxgpt_core.models.registry import FamilyEntry
 from fxgpt_core.store.clock import Clock, to_datetime64
 from fxgpt_core.training.plan import TrainingPlan
@@ -57,7 +58,8 @@ class FoldStore:
         kept = {name: own for name, own in made.items() if inputs.get(name) == own and f"fold={name}" in parts}
         if manifest is None or manifest.fingerprint != fingerprint or kept != made:
             # The manifest goes first: a crash in between leaves parts that nobody trusts.
-            extra = {"folds": sorted(kept), "made": kept}
+            inside = {} if manifest is None else manifest.extra.get("in_sample", {})
+            extra = {"folds": sorted(kept), "made": kept, "in_sample": {f: v for f, v in inside.items() if f in kept}}
             lake.write_manifest(dataset, self.keys, Manifest(fingerprint, "walk_forward", {}, {}, extra))
             lake.remove(dataset, self.keys, [part for part in parts if part.removeprefix("fold=") not in kept])
 
@@ -65,14 +67,15 @@ class FoldStore:
         """Return the names of finished folds."""
         return _finished(self.lake, self.dataset, self.keys)
 
-    def save(self, fold: str, forecast: Forecast) -> None:
-        """Write a fold, then record it as finished."""
+    def save(self, fold: str, forecast: Forecast, in_sample: InSample) -> None:
+        """Write a fold, then record it as finished, with the scores of its model on training rows."""
         write_part(self.lake, self.dataset, self.keys["symbol"], self.keys["family"], f"fold={fold}", forecast)
         manifest = self.lake.read_manifest(self.dataset, self.keys)
         if manifest is None:
             raise DataError(f"The manifest of {self.dataset} {self.keys} vanished while folds were written; run again.")
         made = {**manifest.extra["made"], fold: self.inputs[fold]}
-        extra = {**manifest.extra, "folds": sorted(made), "made": made}
+        inside = {**manifest.extra.get("in_sample", {}), fold: in_sample.to_dict()}
+        extra = {**manifest.extra, "folds": sorted(made), "made": made, "in_sample": inside}
         self.lake.write_manifest(self.dataset, self.keys, replace(manifest, extra=extra))
 
 
@@ -105,10 +108,9 @@ def run_walk_forward(
         forecaster = entry.create(config)
         seen = dataset.with_split(split).head(last_bar(split))
         report = forecaster.fit(seen, replace(plan, checkpoints=folder), progress)
-        version = f"{entry.name}@{folds.inputs[split.name]}/{split.name}"
-        rows = np.flatnonzero(split.test)
-        made = forecaster.forecast(seen, rows, Provenance(version, to_datetime64(clock.now()), "fold"), plan.seed)
-        folds.save(split.name, made)
+        stamp = Provenance(f"{entry.name}@{folds.inputs[split.name]}/{split.name}", to_datetime64(clock.now()), "fold")
+        made = forecaster.forecast(seen, np.flatnonzero(split.test), stamp, plan.seed)
+        folds.save(split.name, made, _in_sample(forecaster, seen, split.head(len(seen)), stamp, plan.seed))
         reports[split.name] = report
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
@@ -116,9 +118,23 @@ def run_walk_forward(
     return _load(folds.lake, folds.dataset, folds.keys, reports)
 
 
+def _in_sample(forecaster: Forecaster, seen: Dataset, split: Split, stamp: Provenance, seed: int) -> InSample:
+    rows = training_rows(seen, split)
+    if not len(rows):
+        return InSample(0, ())
+    return score_in_sample(seen, rows, forecaster.forecast(seen, rows, replace(stamp, origin="in_sample"), seed))
+
+
 def read_walk_forward(lake: Lake, symbol: str, family: str) -> WalkForward:
     """Read the stored walk-forward forecasts of a family, whatever they were made from; raises DataError without."""
     return _load(lake, DATASET, {"symbol": symbol, "family": family}, {})
+
+
+def read_in_sample(lake: Lake, symbol: str, family: str) -> dict[str, InSample]:
+    """Return by fold how its model scores on training rows; folds of earlier versions have no such scores."""
+    manifest = lake.read_manifest(DATASET, {"symbol": symbol, "family": family})
+    stored = {} if manifest is None else manifest.extra.get("in_sample", {})
+    return {fold: InSample.from_dict(values) for fold, values in stored.items()}
 
 
 def _finished(lake: Lake, dataset: str, keys: dict[str, str]) -> list[str]:

@@ -77,7 +77,13 @@ def _tables(lineage: Lineage) -> None:
     from fxgpt_core.evaluation.result import Evaluation
     from fxgpt_core.policy.alarms import raised_alarms
     from fxgpt_pipeline.cli.calibration_table import calibration_summaries, calibration_table, calibration_warnings
-    from fxgpt_pipeline.cli.evaluation_tables import baseline_table, consistency_table, error_table, seed_table
+    from fxgpt_pipeline.cli.evaluation_tables import (
+        baseline_table,
+        consistency_table,
+        degradation_table,
+        error_table,
+        seed_table,
+    )
     from fxgpt_pipeline.cli.summary import skill_table
 
     evaluation = Evaluation.from_dict(lineage.workspace.documents.read("evaluation", lineage.symbol))
@@ -86,6 +92,7 @@ def _tables(lineage: Lineage) -> None:
         skill_table(evaluation),
         baseline_table(evaluation),
         error_table(evaluation),
+        degradation_table(evaluation),
         consistency_table(evaluation),
         calibration_table(calibrations),
         *(seed_table(spread) for spread in _stored_seeds(lineage).values()),

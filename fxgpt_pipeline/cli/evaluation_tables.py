@@ -81,6 +81,23 @@ def consistency_table(evaluation: Evaluation) -> Any:
     return table("Horizons that contradict each other, share of decisions", columns, rows)
 
 
+def degradation_table(evaluation: Evaluation) -> Any:
+    """Return one row per horizon and model: CRPS skill on training rows, out of sample, and the gap between them."""
+    rows = [
+        (
+            horizon_name(one.horizon),
+            FAMILIES[one.family].label,
+            f"{one.in_sample:+.2%}",
+            f"{one.out_of_sample:+.2%}",
+            f"{one.gap:+.2%}",
+            FAMILIES[one.baseline].label,
+        )
+        for one in sorted(evaluation.degradation, key=lambda one: one.horizon)
+    ]
+    columns = ("horizon", "model", "in sample", "out of sample", "gap", "over")
+    return table("Skill on training rows and out of sample, before calibration", columns, rows)
+
+
 def seed_table(spread: Mapping[str, Any]) -> Any:
     """Return the skill of one family by seed (`SeedSpread.to_dict`), with mean and deviation."""
     rows = [

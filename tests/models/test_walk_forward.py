@@ -21,7 +21,7 @@ from fxgpt_core.market.lake import Lake
 from fxgpt_core.models.fold_inputs import fold_fingerprints, last_bar
 from fxgpt_core.models.forecaster import Forecaster
 from fxgpt_core.models.registry import FAMILIES, FamilyEntry
-from fxgpt_core.models.walk_forward import FoldStore, WalkForward, read_walk_forward, run_walk_forward
+from fxgpt_core.models.walk_forward import FoldStore, WalkForward, read_in_sample, read_walk_forward, run_walk_forward
 from fxgpt_core.store.clock import FixedClock
 from fxgpt_core.training.plan import TrainingPlan, plan_training
 from tests.models.tabular_data import HORIZONS, LAYOUT, bars
@@ -68,11 +68,15 @@ def test_new_bars_leave_finished_folds_alone_and_what_is_kept_is_what_would_be_m
     assert made_at(before) == [old] * 4
     assert len(before.forecast) < len(run(lake, LATER, NEW, entry=entry).forecast)
     kept = read_walk_forward(lake, "EURUSD", family)
+    learnt = read_in_sample(lake, "EURUSD", family)
     assert made_at(kept) == [old, old, old, new], "the last fold has grown, the others have not"
     fresh = run(Lake(tmp_path / "fresh"), LATER, NEW, entry=entry)
     np.testing.assert_array_equal(kept.forecast.quantiles, fresh.forecast.quantiles)
     np.testing.assert_array_equal(kept.forecast.decided_at, fresh.forecast.decided_at)
     np.testing.assert_array_equal(kept.forecast.model_version, fresh.forecast.model_version)
+    assert learnt == read_in_sample(Lake(tmp_path / "fresh"), "EURUSD", family), "scores on training rows are kept too"
+    assert len(learnt) == 4
+    assert all(one.rows > 0 and min(one.crps) > 0 for one in learnt.values())
 
 
 def prints(dataset: Dataset, config: WalkForwardConfig = CONFIG, recipe: str = "recipe") -> list[str]:
@@ -143,11 +147,10 @@ def test_no_fold_is_shown_a_later_bar_or_label(tmp_path: Path, monkeypatch: pyte
     create = FamilyEntry.create
     monkeypatch.setattr(FamilyEntry, "create", lambda entry, config: Watching(seen, create(entry, config)))
     run(Lake(tmp_path), LATER, OLD)
-    for split, (fitted, forecast) in zip(
-        walk_forward(LATER, CONFIG), zip(seen[::2], seen[1::2], strict=True), strict=True
-    ):
+    shown = zip(seen[::3], seen[1::3], seen[2::3], strict=True)  # to fit, to forecast test rows, training rows
+    for split, datasets in zip(walk_forward(LATER, CONFIG), shown, strict=True):
         stop = last_bar(split)
-        for dataset in (fitted, forecast):
+        for dataset in datasets:
             assert len(dataset) == stop
             assert dataset.label_end[dataset.mask].max() <= dataset.known_at[-1]
             assert np.isnan(dataset.targets[~dataset.mask]).all()

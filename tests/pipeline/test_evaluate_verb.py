@@ -46,8 +46,18 @@ def test_figures_of_other_settings_than_now_are_called_outdated(clone: SmallHome
 
 def test_tables_show_every_baseline_errors_and_contradictions(base: SmallHome) -> None:
     printed = run(SYMBOL)
-    for part in ("skill against every baseline", "log score", "PIT KS", "contradict each other"):
+    for part in ("skill against every baseline", "log score", "PIT KS", "training rows", "contradict each other"):
         assert part in printed
+
+
+def test_what_training_rows_flatter_is_measured_for_every_family_and_horizon(base: SmallHome) -> None:
+    stored = Evaluation.from_dict(base.lineage().workspace.documents.read("evaluation", SYMBOL))
+    assert len(stored.degradation) == len(FAMILIES) * len(stored.horizons)
+    gaps = {(one.family, one.horizon): one.gap for one in stored.degradation}
+    assert max(gap for (family, _), gap in gaps.items() if family == "ridge") > 0
+    assert all(abs(gap) < 0.02 for (family, _), gap in gaps.items() if family != "ridge"), (
+        "they learn no labels by heart"
+    )
 
 
 def test_a_family_without_chance_says_so_after_a_second_seed_and_the_official_forecasts_stay(clone: SmallHome) -> None:
