@@ -9,13 +9,13 @@ import numpy as np
 
 from fxgpt_core.evaluation.archive import read_draws, read_part, write_part
 from fxgpt_core.market.lake import Lake
-from tests.evaluation.walks import ROWS, forecast
+from tests.evaluation.walks import forecast
 
 
 def test_of_samples_their_number_is_kept(tmp_path: Path) -> None:
-    lake, plain = Lake(tmp_path), forecast("plain")
+    lake, plain = Lake(tmp_path), forecast("plain").take(slice(0, 300))
     for part, draws in (("fold=0", 100), ("fold=1", 80)):
-        sampled = replace(plain, family="sampled", samples=np.zeros((ROWS, draws, 2), dtype=np.float32))
+        sampled = replace(plain, family="sampled", samples=np.zeros((300, draws, 2), dtype=np.float32))
         write_part(lake, "walk_forward", "EURUSD", "sampled", part, sampled)
     write_part(lake, "walk_forward", "EURUSD", "plain", "fold=0", plain)
     assert read_draws(lake, "walk_forward", "EURUSD", "sampled") == 80

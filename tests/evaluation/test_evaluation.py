@@ -18,6 +18,7 @@ from fxgpt_core.evaluation.result import Evaluation
 from tests.evaluation.walks import OUTCOMES, ROWS, TIMES, forecast
 
 BASELINES = ("wide", "flat")
+PLAIN = EvaluationConfig(groups=(), repeats=100)  # for tests that look at neither breakdowns nor resampled p-values
 LEAK = 0.4 * np.nan_to_num(OUTCOMES.returns / 1e-3)
 
 
@@ -90,19 +91,20 @@ def test_a_forecast_without_direction_has_no_directional_accuracy() -> None:
 def test_all_families_are_scored_on_shared_rows_only() -> None:
     short = forecast("true").take(slice(1000, None))
     every = {"wide": forecast("wide", 1.4), "flat": forecast("flat", 1.25), "true": forecast("true")}
-    result = evaluate("EURUSD", every, {**every, "true": short}, OUTCOMES, BASELINES)
+    result = evaluate("EURUSD", every, {**every, "true": short}, OUTCOMES, BASELINES, PLAIN)
     assert result.rows == ROWS - 1000
     assert {entry.rows for entry in result.scores if entry.horizon == 60} == {ROWS - 1001}
 
 
 def test_the_confidence_set_holds_the_truth_and_leaves_out_what_is_clearly_worse() -> None:
     every = {name: forecast(name, scale) for name, scale in (("true", 1.0), ("near", 1.01), ("flat", 1.6))}
-    result = evaluate("EURUSD", every, every, OUTCOMES, ("flat",))
+    config = EvaluationConfig(groups=(), repeats=300)
+    result = evaluate("EURUSD", every, every, OUTCOMES, ("flat",), config)
     assert "true" in result.confidence_set(60)
     assert "flat" not in result.confidence_set(60)
     assert result.of("flat", 60).confidence_p < 0.05
     assert max(result.of(name, 60).confidence_p for name in every) == 1.0
-    again = evaluate("EURUSD", every, every, OUTCOMES, ("flat",))
+    again = evaluate("EURUSD", every, every, OUTCOMES, ("flat",), config)
     assert again == result
 
 
@@ -120,7 +122,7 @@ def test_log_score_histogram_and_point_errors_say_the_same_as_the_rest() -> None
 
 def test_draws_change_no_score_but_what_they_cost_is_told() -> None:
     every = {"wide": forecast("wide", 1.4), "flat": forecast("flat", 1.25), "true": forecast("true")}
-    result = evaluate("EURUSD", every, every, OUTCOMES, BASELINES, draws={"true": 100})
+    result = evaluate("EURUSD", every, every, OUTCOMES, BASELINES, PLAIN, draws={"true": 100})
     true = result.of("true", 60)
     assert true.crps == RESULT.of("true", 60).crps
     assert true.draws == 100
@@ -147,7 +149,7 @@ def test_scores_are_broken_down_by_hour_session_volatility_and_what_is_passed_in
 def test_energy_across_horizons_is_best_for_the_truth_where_the_past_is_known() -> None:
     every = {"flat": forecast("flat", 1.5), "true": forecast("true"), "wide": forecast("wide", 2.0)}
     late = {name: f.take(slice(500, None)) for name, f in every.items()}
-    result = evaluate("EURUSD", late, late, OUTCOMES, ("flat", "wide"))
+    result = evaluate("EURUSD", late, late, OUTCOMES, ("flat", "wide"), PLAIN)
     energy = {name: result.pooled_of(name).relative_energy for name in every}
     assert energy["flat"] == 1.0
     assert energy["true"] < 1.0 < energy["wide"]

@@ -45,7 +45,7 @@ def test_quantile_and_interval_scores(seed: int) -> None:
 @given(seed=seeds)
 @few
 def test_log_score_and_pit_within_and_beyond_the_levels(seed: int) -> None:
-    y, quantiles = random_quantiles(seed)
+    y, quantiles = random_quantiles(seed, 10)
     log, pit, levels = scores.log_score(y, quantiles), scores.pit(y, quantiles), np.asarray(LEVELS)
     for row in range(len(y)):
         q, at = quantiles[row, 0], y[row, 0]
