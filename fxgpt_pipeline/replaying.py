@@ -166,9 +166,8 @@ def _scores(evaluation: Evaluation, baselines: Sequence[str]) -> list[dict[str, 
                 "against_folds": _skill(mine.against(FIXED)),
                 "best_baseline": best,
                 "against_baseline": None if best is None else _skill(mine.against(best)),
-                "coverage": {
-                    name: one.covered(0.9).calibrated.value for name, one in ((RETRAINED, mine), (FIXED, folds))
-                },
+                "effective_rows": mine.effective_rows,
+                "coverage": {one.family: one.covered(0.9).calibrated.value for one in (mine, folds)},
             }
         )
     return rows

@@ -23,9 +23,7 @@ def show_retrained(lineage: Lineage, family: str, as_json: bool) -> None:
     out = console()
     out.print(_timeline(lineage.symbol, document))
     looks = ", ".join(f"{count} {what}" for what, count in sorted(document["looks"].items()))
-    out.print(
-        f"{len(document['versions'])} versions; looks: {looks}. Every decision: retraining_decisions in the lake."
-    )
+    out.print(f"{len(document['versions'])} versions; looks: {looks} (all of them in the lake: retraining_decisions).")
     for postponed in (entry for entry in document["decisions"] if entry["what"] == "postpone"):
         out.print(f"  {postponed['at'][:16]} postponed: {' '.join(postponed['reasons'])}", markup=False)
     out.print(_scores(document))
