@@ -10,6 +10,7 @@ import dagster as dg
 
 from fxgpt_core.models.registry import FAMILIES
 from fxgpt_pipeline.defs import (
+    alerting,
     automation,
     backtests,
     calibration,
@@ -45,7 +46,7 @@ def build_definitions(workspace: Workspace | None = None, resources: Mapping[str
     for concern in concerns:
         for made in concern.build(parts):
             (checks if isinstance(made, dg.AssetChecksDefinition) else assets).append(made)
-    automated = (automation.build(parts), ingestion.build(parts))
+    automated = (automation.build(parts), ingestion.build(parts), alerting.build(parts))
     return dg.Definitions(
         assets=assets,
         asset_checks=checks,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from fxgpt_core.market import calendar
 from fxgpt_core.store.clock import to_datetime64
 from fxgpt_pipeline.lineage import Lineage
@@ -11,9 +13,10 @@ from fxgpt_pipeline.lineage import Lineage
 
 @dataclass(frozen=True)
 class Freshness:
-    """A verdict: `trading_hours` of open market since the last bar closed, and a sentence about it."""
+    """A verdict: `trading_hours` of open market since `last_close` (UTC), and a sentence about it."""
 
     symbol: str
+    last_close: np.datetime64
     trading_hours: float
     passed: bool
     sentence: str
@@ -37,6 +40,7 @@ def judge_freshness(lineage: Lineage) -> Freshness:
     against = f"limit {limits.max_trading_hours:g}{late}" if judged else f"not judged, source {asset.source}"
     return Freshness(
         lineage.symbol,
+        last,
         age,
         not judged or age <= limits.max_trading_hours + lag,
         f"The last bar closed {age:.1f} hours of open market ago ({against}).",

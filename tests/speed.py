@@ -23,6 +23,11 @@ def _work() -> float:
     return time.process_time() - started
 
 
+def slowness() -> float:
+    """How much slower this machine is now than the one on which the limits were set; at least 1."""
+    return max(1.0, _work() / _WORK_SECONDS)
+
+
 @contextmanager
 def computed_within(seconds: float) -> Iterator[None]:
     """Fail when the block takes more processor seconds than that, on a machine as fast as the one of the limits.
@@ -30,9 +35,9 @@ def computed_within(seconds: float) -> Iterator[None]:
     Processor time, so that what else runs does not count; measured before and after the block, because a machine that
     shares its cores changes its speed.
     """
-    before = _work()
+    before = slowness()
     started = time.process_time()
     yield
     used = time.process_time() - started
-    allowed = seconds * max(1.0, before / _WORK_SECONDS, _work() / _WORK_SECONDS)
+    allowed = seconds * max(before, slowness())
     assert used < allowed, f"took {used:.2f} s of processor time; {allowed:.2f} s are allowed at this machine's speed"

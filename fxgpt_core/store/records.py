@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import numpy as np
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -156,6 +156,29 @@ def record_promotion(
         )
         session.add(moved)
     return moved
+
+
+def promotions_between(database: Database, since: datetime, until: datetime) -> list[Promotion]:
+    """Return the moves of aliases after `since` and up to `until`, oldest first."""
+    moved = select(Promotion).where(Promotion.at > since, Promotion.at <= until).order_by(Promotion.at, Promotion.id)
+    with database.reading() as session:
+        return list(session.scalars(moved))
+
+
+def retrainings_between(database: Database, since: datetime, until: datetime) -> list[RetrainingEvent]:
+    """Return the retrainings that were asked for after `since` and up to `until`, oldest first."""
+    asked = select(RetrainingEvent).where(RetrainingEvent.at > since, RetrainingEvent.at <= until)
+    with database.reading() as session:
+        return list(session.scalars(asked.order_by(RetrainingEvent.at, RetrainingEvent.id)))
+
+
+def alias_holders(database: Database, alias: str) -> list[tuple[Promotion, str]]:
+    """Return the last move of `alias` of every symbol with the family it went to (empty where it is not indexed)."""
+    last = select(func.max(Promotion.id)).where(Promotion.alias == alias).group_by(Promotion.symbol)
+    indexed = (Model.symbol == Promotion.symbol) & (Model.mlflow_version == Promotion.to_version)
+    held = select(Promotion, Model.family).outerjoin(Model, indexed).where(Promotion.id.in_(last))
+    with database.reading() as session:
+        return [(moved, family or "") for moved, family in session.execute(held.order_by(Promotion.symbol))]
 
 
 def save_forecast(

@@ -57,6 +57,7 @@ def config(ctx: click.Context, as_json: bool) -> None:
 
 def check_configuration(configs: Path) -> ConfigurationReport:
     """Read every file below `configs` as the pipeline would; one wrong file does not hide the others."""
+    from fxgpt_core.lifecycle.alerts.config import ALERTS_FILE
     from fxgpt_core.market.instrument_config import INSTRUMENTS_FILE
     from fxgpt_core.models.registry import FAMILIES
     from fxgpt_core.store.config import suggestion
@@ -69,7 +70,12 @@ def check_configuration(configs: Path) -> ConfigurationReport:
     for path in sorted(configs.rglob("*.y*ml")):
         name = path.relative_to(configs)
         report.files.append(str(name))
-        if len(name.parts) == 1 and name.name in ("pipeline.yaml", "market_hours.yaml", INSTRUMENTS_FILE):
+        if len(name.parts) == 1 and name.name in (
+            "pipeline.yaml",
+            "market_hours.yaml",
+            INSTRUMENTS_FILE,
+            ALERTS_FILE,
+        ):
             continue
         if len(name.parts) != 2 or name.parts[0] not in folders or path.suffix != ".yaml":
             report.problems.append(f"{path} is read by nothing{suggestion(str(name.with_suffix('')), folders)}")
@@ -95,12 +101,14 @@ def _collect(checks: Iterable[Callable[[], object]], report: ConfigurationReport
 def _configuration_checks(configs: Path, report: ConfigurationReport) -> Iterator[Callable[[], object]]:
     """Yield one check per file, and per asset with everything that it leads to."""
     from fxgpt_core.features.spec import FeatureSpec
+    from fxgpt_core.lifecycle.alerts.config import load_alerts
     from fxgpt_core.market.instrument_config import load_instruments
     from fxgpt_core.models.registry import FAMILIES
     from fxgpt_pipeline.settings import load_settings
 
     yield partial(load_settings, configs)
     yield partial(load_instruments, configs)
+    yield partial(load_alerts, configs)
     for path in sorted((configs / "features").glob("*.yaml")):
         yield partial(_check_file, FeatureSpec, path)
     for entry in FAMILIES.values():

@@ -38,6 +38,7 @@ VERBS = {
     "backtest": Verb(f"{_HERE}.backtest:backtest", "Show the backtest after costs."),
     "drift": Verb(f"{_HERE}.drift:drift", "Show whether the market has moved away from the training data."),
     "models": Verb(f"{_HERE}.models:models", "List, show, promote and roll back model versions."),
+    "alerts": Verb(f"{_HERE}.alerts:alerts", "List alerts, send what waits, try a channel."),
     "lake": Verb(f"{_HERE}.lake:lake", "Look after the lake: what killed writers left."),
     "check": Verb(f"{_HERE}.check:check", "Check configuration, stored data and features."),
     "bench": Verb(f"{_HERE}.bench:bench", "Measure how fast this machine trains."),

@@ -22,6 +22,7 @@ from fxgpt_pipeline.defs.common import TRAINING_POOL
 from fxgpt_pipeline.stages import CANDLES, LEADERBOARD, RETRAINED, TABLES, build_stages, candidate, walk_forward
 from fxgpt_pipeline.workspace import Workspace
 from tests.pipeline.small_home import SYMBOL, empty_home
+from tests.speed import slowness
 
 SNAPSHOT = Path(__file__).with_name("definitions.txt")
 REFRESH = "FXGPT_REFRESH_SNAPSHOT=1 python -m pytest tests/pipeline/test_definitions.py"
@@ -66,10 +67,10 @@ def test_location_loads_light_and_fast(tmp_path: Path) -> None:
         )
         answer = json.loads(done.stdout.splitlines()[-1])
         assert answer["heavy"] == []
-        seconds.append(answer["seconds"])
+        seconds.append(answer["seconds"] / slowness())
         if seconds[-1] < 3:
             break
-    assert min(seconds) < 3, f"loading took {seconds} s"
+    assert min(seconds) < 3, f"loading took {seconds} s, on a machine of usual speed"
     assert not home.home.root.exists(), "loading definitions must write nothing"
 
 

@@ -1,0 +1,1 @@
+"""Telling people: an outbox of alerts, channels by Apprise, digests."""
