@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -157,9 +157,11 @@ def forecast(dataset: Dataset, name: str) -> tuple[Forecast, np.ndarray[Any, np.
     return concat(parts), np.concatenate(folds)
 
 
-def measure(bars: str, name: str, span: Span) -> Iterator[dict[str, Any]]:
+def measure(
+    bars: str, name: str, span: Span, methods: Mapping[str, dict[str, Any]] = METHODS
+) -> Iterator[dict[str, Any]]:
     """Yield a row of figures per method and horizon, all on the folds after the first."""
-    for method, values in METHODS.items():
+    for method, values in methods.items():
         config = CalibrationConfig(**values)
         labels = span.regimes if config.grouping == "regime" else None
         made, _ = walk_forward_calibration(span.forecast, span.outcomes, span.fold, config, labels)

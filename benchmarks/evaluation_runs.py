@@ -130,7 +130,7 @@ def run(series: Series, families: Sequence[str], cache: Path) -> Result:
     for name in families:
         started = time.perf_counter()
         own = make_dataset(candles, NARROW) if name == "ridge_narrow" else dataset
-        made = _forecast(own, ENTRIES[name], lake)
+        made = forecast_folds(own, ENTRIES[name], lake)
         raw[name] = replace(made.forecast, family=name)
         calibrated[name], _ = walk_forward_calibration(raw[name], outcomes, made.fold)
         spent = time.perf_counter() - started
@@ -153,7 +153,8 @@ def run(series: Series, families: Sequence[str], cache: Path) -> Result:
     )
 
 
-def _forecast(dataset: Dataset, entry: FamilyEntry, lake: Lake) -> WalkForward:
+def forecast_folds(dataset: Dataset, entry: FamilyEntry, lake: Lake) -> WalkForward:
+    """Return the raw walk-forward forecasts of a family; folds in the lake with the same bars and code are kept."""
     config = entry.config({})
     sources = (_ROOT / Path(*entry.module.split(".")[:-1])).glob("*.py")
     if not entry.module.startswith("fxgpt_core"):

@@ -44,7 +44,7 @@ class CalibrationConfig(Config):
     stretch: float = Field(
         3.0,
         gt=1.0,
-        le=100.0,
+        le=1e6,
         description="of aci, dtaci: intervals become at most so many times as wide, or as narrow, as split makes them",
     )
     raw_weight: float = Field(

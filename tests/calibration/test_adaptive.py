@@ -19,7 +19,7 @@ from fxgpt_core.features.outcomes import Outcomes
 from tests.calibration.simulated import exchangeable, hits, market
 
 ACI, DTACI = CalibrationConfig(method="aci"), CalibrationConfig(method="dtaci")
-STATIC, FREE = CalibrationConfig(method="split"), CalibrationConfig(method="dtaci", stretch=100)
+STATIC, FREE = CalibrationConfig(method="split"), CalibrationConfig(method="dtaci", stretch=1e6)
 BREAK, END, PAST = 3000, 4000, 2000
 
 
