@@ -12,6 +12,7 @@ from fxgpt_core.models.registry import FAMILIES
 from fxgpt_pipeline.defs import (
     alerting,
     automation,
+    backtest_checks,
     backtests,
     calibration,
     evaluation,
@@ -21,6 +22,7 @@ from fxgpt_pipeline.defs import (
     market,
     models,
     monitoring,
+    portfolio,
     reports,
     retrained,
 )
@@ -40,7 +42,10 @@ def build_definitions(workspace: Workspace | None = None, resources: Mapping[str
         logging.getLogger("fxgpt").error("%s Until it is mended the pair is left out.", problem)
     enabled = sorted(symbol for symbol, asset in space.assets.items() if asset.enabled)
     parts = Parts(dg.StaticPartitionsDefinition(enabled), build_stages(FAMILIES), space)
-    concerns = (market, features, models, calibration, evaluation, backtests, retrained, monitoring, lifecycle, reports)
+    concerns = (
+        market, features, models, calibration, evaluation, backtests, backtest_checks, retrained, monitoring, lifecycle,
+        portfolio, reports,
+    )  # fmt: skip
     assets: list[Any] = []
     checks: list[Any] = []
     for concern in concerns:

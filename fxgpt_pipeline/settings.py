@@ -6,7 +6,9 @@ from pathlib import Path
 
 from pydantic import Field, field_validator, model_validator
 
+from fxgpt_core.backtest.adherence_config import AdherenceConfig
 from fxgpt_core.backtest.config import BacktestConfig
+from fxgpt_core.backtest.limits import PortfolioLimits
 from fxgpt_core.calibration.config import CalibrationConfig
 from fxgpt_core.common.config import Config
 from fxgpt_core.common.errors import ConfigError
@@ -83,6 +85,8 @@ class Settings(Config):
     calibration: CalibrationConfig = CalibrationConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     backtest: BacktestConfig = BacktestConfig()
+    adherence: AdherenceConfig = AdherenceConfig()
+    portfolio: PortfolioLimits = PortfolioLimits()
     drift: DriftConfig = DriftConfig()
     retraining: RetrainingConfig = RetrainingConfig()
     gate: GateConfig = GateConfig()

@@ -19,7 +19,8 @@ DRIFT: Key = ("monitoring", "drift")
 CHAMPION: Key = ("lifecycle", "champion")
 REPORT: Key = ("reports", "overview")
 LEADERBOARD: Key = ("reports", "leaderboard")
-"""The one asset over all symbols; it belongs to no symbol's lineage and has no partitions."""
+PORTFOLIO: Key = ("portfolio", "backtest")
+"""These two stand over all symbols; they belong to no symbol's lineage and have no partitions."""
 RETRAINED: Key = ("backtests", "retrained")
 """The retraining backtest, made when somebody asks for it: no symbol's lineage waits for dozens of trainings."""
 
@@ -81,7 +82,8 @@ def build_stages(families: Iterable[str]) -> Mapping[Key, Stage]:
                 (calibrated(name), CANDLES),
                 ("backtest", "costs", "instruments"),
                 name,
-                code_version="3",
+                code_version="4",
+                gates=("forecasts_came_first", "costs_charged", "equity_reconciles"),
             ),
         ]
     stages += [

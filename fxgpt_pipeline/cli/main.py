@@ -36,6 +36,8 @@ VERBS = {
     "splits": Verb(f"{_HERE}.splits:splits", "Show what trains, what validates and what is tested."),
     "leaderboard": Verb(f"{_HERE}.leaderboard:leaderboard", "Rank the models over all pairs."),
     "backtest": Verb(f"{_HERE}.backtest:backtest", "Show the backtest after costs."),
+    "adherence": Verb(f"{_HERE}.adherence:adherence", "Show whether fills are what orders meant."),
+    "portfolio": Verb(f"{_HERE}.portfolio:portfolio", "Trade all pairs on one capital."),
     "drift": Verb(f"{_HERE}.drift:drift", "Show whether the market has moved away from the training data."),
     "models": Verb(f"{_HERE}.models:models", "List, show, promote and roll back model versions."),
     "alerts": Verb(f"{_HERE}.alerts:alerts", "List alerts, send what waits, try a channel."),

@@ -14,7 +14,7 @@ from fxgpt_pipeline.defs.run_keys import ACTIVE, next_run_key
 from fxgpt_pipeline.lineage import Lineage
 from fxgpt_pipeline.runs import CAUSE_TAG, LINEAGE_JOB
 from fxgpt_pipeline.settings import load_settings
-from fxgpt_pipeline.stages import DRIFT, LEADERBOARD, RETRAINED, TABLES, TARGETS
+from fxgpt_pipeline.stages import DRIFT, LEADERBOARD, PORTFOLIO, RETRAINED, TABLES, TARGETS
 from fxgpt_pipeline.workspace import Workspace
 
 RETRAIN_JOB = "retrain"
@@ -23,7 +23,7 @@ _PAGE = 100
 
 def build(parts: Parts) -> Automation:
     """Return the jobs, schedules and sensors."""
-    outside = (dg.AssetKey(LEADERBOARD), dg.AssetKey(RETRAINED))
+    outside = (dg.AssetKey(LEADERBOARD), dg.AssetKey(PORTFOLIO), dg.AssetKey(RETRAINED))
     everything = dg.AssetSelection.all() - dg.AssetSelection.assets(*outside)
     retrained = everything - dg.AssetSelection.assets(dg.AssetKey(DRIFT))
     jobs = [
@@ -59,6 +59,14 @@ def build(parts: Parts) -> Automation:
             target=dg.AssetSelection.assets(dg.AssetKey(LEADERBOARD)),
             default_status=dg.DefaultSensorStatus.RUNNING,
             description="A new evaluation of any pair brings a new leaderboard.",
+        )
+    )
+    sensors.append(
+        dg.AutomationConditionSensorDefinition(
+            "fresh_portfolio",
+            target=dg.AssetSelection.assets(dg.AssetKey(PORTFOLIO)),
+            default_status=dg.DefaultSensorStatus.RUNNING,
+            description="A new champion of any pair brings a new portfolio.",
         )
     )
     return Automation(jobs, schedules, sensors)

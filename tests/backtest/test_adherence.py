@@ -10,7 +10,8 @@ import pytest
 
 from fxgpt_core.backtest.adapter import run_backtest
 from fxgpt_core.backtest.adherence import Expected, aggregate, figures, judge
-from fxgpt_core.backtest.adherence_rules import AdherenceConfig, breaches, decide_adherence
+from fxgpt_core.backtest.adherence_config import AdherenceConfig
+from fxgpt_core.backtest.adherence_rules import breaches, decide_adherence
 from fxgpt_core.backtest.limits import PortfolioLimits
 from fxgpt_core.backtest.orders import Fill, Order
 from fxgpt_core.common.errors import BadInputError

@@ -19,7 +19,16 @@ from fxgpt_core.models.registry import FAMILIES
 from fxgpt_core.store.paths import Home
 from fxgpt_pipeline.definitions import build_definitions
 from fxgpt_pipeline.defs.common import TRAINING_POOL
-from fxgpt_pipeline.stages import CANDLES, LEADERBOARD, RETRAINED, TABLES, build_stages, candidate, walk_forward
+from fxgpt_pipeline.stages import (
+    CANDLES,
+    LEADERBOARD,
+    PORTFOLIO,
+    RETRAINED,
+    TABLES,
+    build_stages,
+    candidate,
+    walk_forward,
+)
 from fxgpt_pipeline.workspace import Workspace
 from tests.pipeline.small_home import SYMBOL, empty_home
 from tests.speed import slowness
@@ -82,7 +91,7 @@ def test_every_asset_says_what_it_is(nodes: list[Any]) -> None:
         assert node.kinds, where
         assert len(node.description) > 40, where
         assert node.code_version, where
-        if tuple(node.key.path) == LEADERBOARD:  # over all symbols
+        if tuple(node.key.path) in (LEADERBOARD, PORTFOLIO):  # over all symbols
             assert node.partitions_def is None
         else:
             assert node.partitions_def.get_partition_keys() == [SYMBOL, "USDJPY"], where
@@ -109,7 +118,7 @@ def test_stages_name_exactly_the_blocking_checks(definitions: dg.Definitions) ->
 
 def test_assets_are_the_stages(graph: Any) -> None:
     stages = build_stages(FAMILIES)
-    assert {tuple(key.path) for key in graph.get_all_asset_keys()} == {*stages, LEADERBOARD, RETRAINED}
+    assert {tuple(key.path) for key in graph.get_all_asset_keys()} == {*stages, LEADERBOARD, PORTFOLIO, RETRAINED}
     for key, stage in stages.items():
         node = graph.get(dg.AssetKey(key))
         assert {tuple(parent.path) for parent in node.parent_keys} == set(stage.deps), stage.name

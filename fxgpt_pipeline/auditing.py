@@ -1,0 +1,105 @@
+"""What stored backtests are held to: audits of their tables, and adherence of their fills."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fxgpt_core.backtest.adherence import Expected, aggregate, figures, judge
+from fxgpt_core.backtest.adherence_rules import Breach, breaches, decide_adherence
+from fxgpt_core.backtest.audit import before_their_forecast, over_the_weekend, unreconciled, without_costs
+from fxgpt_core.backtest.charges import as_mid, charges
+from fxgpt_core.backtest.limits import PortfolioLimits
+from fxgpt_core.evaluation.archive import CALIBRATED, read_span
+from fxgpt_core.market.candles import Candles
+from fxgpt_core.market.instruments import instrument
+from fxgpt_core.store.clock import to_datetime64
+from fxgpt_pipeline.brokers import broker_of
+from fxgpt_pipeline.evaluating import FILLS, ORDERS, TRADES, backtest_name
+from fxgpt_pipeline.lineage import Lineage
+from fxgpt_pipeline.stages import backtest
+
+KNEW, FLAT, CHARGED, RECONCILED = "forecasts_came_first", "flat_over_weekends", "costs_charged", "equity_reconciles"
+AUDITS = (KNEW, FLAT, CHARGED, RECONCILED)
+
+
+def adherence_name(family: str) -> str:
+    """Name of the document that says how far a family's fills adhere to what was meant."""
+    return f"adherence_{family}"
+
+
+def audit_family(lineage: Lineage, family: str) -> dict[str, list[str]]:
+    """Return the problems that each audit finds in a family's stored backtest; none where all is right."""
+    trades, orders, fills = (stored(lineage, family, name) for name in (TRADES, ORDERS, FILLS))
+    forecast = read_span(lineage.workspace.lake, CALIBRATED, lineage.symbol, family)
+    summary = lineage.workspace.documents.read(backtest_name(family), lineage.symbol)
+    return {
+        KNEW: before_their_forecast(orders, fills, forecast),
+        FLAT: over_the_weekend(trades) if lineage.settings.backtest.exit_before_weekend else [],
+        CHARGED: without_costs(fills, lineage.asset.costs),
+        RECONCILED: unreconciled(trades, orders, fills, summary),
+    }
+
+
+def stored(lineage: Lineage, family: str, name: str) -> pd.DataFrame:
+    """Return a table of a family's backtest: `trades`, `orders` or `fills`."""
+    keys = {"symbol": lineage.symbol, "family": family}
+    table: pd.DataFrame = lineage.workspace.lake.read(name, keys).to_pandas()
+    return table
+
+
+def adherence(lineage: Lineage, family: str) -> dict[str, Any]:
+    """Return how far a family's fills adhere to its orders, by day, week and month, and what follows; stores it.
+
+    Costs are expected as the cost model charges on average over all bars: drift says that trades meet dearer hours.
+    """
+    config, documents = lineage.settings.adherence, lineage.workspace.documents
+    mid, expected = _market(lineage)
+    orders, fills = (stored(lineage, family, name) for name in (ORDERS, FILLS))
+    bars = {lineage.symbol: mid}
+    judged = judge(orders, fills, {lineage.symbol: expected}, bars, config.accuracy, config.back_bars)
+    found = _breaches(lineage, family, judged, mid)
+    total = figures(judged)
+    decision = decide_adherence(lineage.symbol, total, found, config, to_datetime64(lineage.workspace.clock.now()))
+    document = {
+        "family": family,
+        "figures": total,
+        "decision": decision.to_dict(),
+        **{period: _rows(aggregate(judged, period)) for period in ("day", "week", "month")},
+    }
+    documents.write(adherence_name(family), lineage.symbol, document, lineage.fingerprint(backtest(family)))
+    return document
+
+
+def _market(lineage: Lineage) -> tuple[Candles, Expected]:
+    """Return the pair's bars as mid prices, and what a fill on them is expected to cost."""
+    broker, candles, costs = broker_of(lineage), lineage.candles(), lineage.asset.costs
+    pair = instrument(lineage.symbol, broker.instruments)
+    charge = charges(candles, pair, costs, broker.instruments, broker.hours)
+    return as_mid(candles, charge.half), Expected.of(charge, costs.commission_per_million)
+
+
+def _breaches(lineage: Lineage, family: str, judged: pd.DataFrame, mid: Candles) -> list[Breach]:
+    """Return where one pair's backtest went beyond its account: its leverage, and one position at a time.
+
+    Equity is what was realised so far.
+    """
+    settings = lineage.settings.backtest
+    limits = PortfolioLimits(gross=settings.leverage, net=None, currency=None, correlated=None, positions=1)
+    trades = stored(lineage, family, TRADES).sort_values("exit_time")
+    start = float(lineage.workspace.documents.read(backtest_name(family), lineage.symbol)["initial_cash"])
+    times = np.r_[mid.known_at[:1], pd.DatetimeIndex(trades["exit_time"]).tz_localize(None).to_numpy()]
+    equity = start + np.r_[0.0, trades["pnl"].to_numpy(dtype=np.float64).cumsum()]
+    pair = {lineage.symbol: instrument(lineage.symbol, broker_of(lineage).instruments)}
+    tolerance = lineage.settings.adherence.breach_tolerance
+    return breaches(judged, limits, {lineage.symbol: mid}, pair, times, equity, tolerance)
+
+
+def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return a table of periods as JSON-able rows, the period's first day as `from`."""
+    plain = table.astype(object).where(table.notna(), None)
+    return [
+        {"from": f"{index:%Y-%m-%d}", **row} for index, row in zip(table.index, plain.to_dict("records"), strict=True)
+    ]

@@ -1,0 +1,59 @@
+"""Checks of stored backtests: audits that gate the champion, and adherence that warns."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+from fxgpt_core.models.registry import FAMILIES, FamilyEntry
+from fxgpt_pipeline.defs.common import Parts
+from fxgpt_pipeline.stages import backtest
+from fxgpt_pipeline.workspace import Workspace
+
+_DESCRIPTIONS = {
+    "forecasts_came_first": "Every entry was decided when a calibrated forecast was, by a model trained before that "
+    "time, and no fill came before its decision.",
+    "flat_over_weekends": "Where `exit_before_weekend` is set no position was held when its week had closed.",
+    "costs_charged": "Every fill paid what is configured: spread, commission, slippage; none was paid for it.",
+    "equity_reconciles": "Trades equal their fills and earn gross less costs; final equity equals cash and trades.",
+    "fills_adhere": "Slippage, rejections and costs of the fills are within `adherence`; no limit was breached.",
+}
+_WARNS = ("flat_over_weekends", "fills_adhere")
+
+
+def build(parts: Parts) -> list[Any]:
+    """Return the checks of every family's backtest, one step a family."""
+    return [_checks(parts, entry) for entry in FAMILIES.values()]
+
+
+def _checks(parts: Parts, entry: FamilyEntry) -> dg.AssetChecksDefinition:
+    key = dg.AssetKey(backtest(entry.name))
+    specs = [
+        dg.AssetCheckSpec(
+            name, asset=key, description=said, blocking=name not in _WARNS, partitions_def=parts.symbols
+        ) for name, said in _DESCRIPTIONS.items()
+    ]  # fmt: skip
+
+    @dg.multi_asset_check(name=f"backtests__{entry.name}_audit", specs=specs)
+    def audit(
+        context: dg.AssetCheckExecutionContext, workspace: dg.ResourceParam[Workspace]
+    ) -> Iterator[dg.AssetCheckResult]:
+        from fxgpt_pipeline.auditing import adherence, audit_family
+
+        lineage = workspace.lineage(context.partition_key)
+        on = entry.name in lineage.families
+        found = audit_family(lineage, entry.name) if on else {}
+        found["fills_adhere"] = adherence(lineage, entry.name)["decision"]["evidence"]["alerts"] if on else []
+        for name in _DESCRIPTIONS:
+            problems = found.get(name, [])
+            yield dg.AssetCheckResult(
+                asset_key=key,
+                check_name=name,
+                passed=not problems,
+                severity=dg.AssetCheckSeverity.WARN if name in _WARNS else dg.AssetCheckSeverity.ERROR,
+                description=" ".join(problems) or ("All is right." if on else f"{entry.name} is switched off."),
+                metadata={"problems": problems},
+            )
+
+    made: dg.AssetChecksDefinition = audit
+    return made

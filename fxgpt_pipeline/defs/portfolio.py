@@ -1,0 +1,48 @@
+"""The portfolio of all enabled pairs by their champions' forecasts: one asset over all symbols."""
+
+from typing import Any
+
+import dagster as dg
+
+from fxgpt_pipeline.defs.common import OWNERS, Parts
+from fxgpt_pipeline.stages import CHAMPION, PORTFOLIO
+from fxgpt_pipeline.workspace import Workspace
+
+
+def build(parts: Parts) -> list[Any]:
+    """Return the portfolio."""
+    # As the leaderboard: any new champion renews it, pairs that have none must not hold it back.
+    condition = dg.AutomationCondition
+    renewed = condition.any_deps_updated().since_last_handled()
+    first = condition.missing() & condition.any_deps_match(~condition.missing()) & ~condition.execution_failed()
+    idle = ~condition.in_progress() & ~condition.any_deps_in_progress()
+
+    @dg.asset(
+        key=dg.AssetKey(PORTFOLIO),
+        deps=[dg.AssetKey(CHAMPION)],
+        group_name=PORTFOLIO[0],
+        code_version="1",
+        owners=OWNERS,
+        kinds={"html"},
+        automation_condition=(renewed | first) & idle,
+        description="Every enabled pair traded by its champion's out-of-sample forecasts on one capital, under common "
+        "limits of exposure, currencies, correlation and positions.",
+    )
+    def backtest(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult[Any]:
+        from fxgpt_pipeline.portfolios import trade_portfolio
+
+        made = trade_portfolio(workspace)
+        figures = {name: value for name, value in made.result.metrics.items() if value is not None}
+        told = made.to_dict()
+        return dg.MaterializeResult(
+            metadata={
+                "report": dg.MetadataValue.path(str(made.page)),
+                "status": made.result.status,
+                **figures,
+                "pairs": dg.MetadataValue.json(told["pairs"]),
+                "left_out": dg.MetadataValue.json(told["left_out"]),
+                "refused": dg.MetadataValue.json(dict(made.result.refused)),
+            }
+        )
+
+    return [backtest]

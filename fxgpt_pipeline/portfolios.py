@@ -1,0 +1,153 @@
+"""The portfolio: every enabled pair by its champion's forecasts, traded on one capital."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from fxgpt_core.backtest.adapter import Broker, prepare
+from fxgpt_core.backtest.book import make_book
+from fxgpt_core.backtest.config import BacktestConfig
+from fxgpt_core.backtest.portfolio import run_portfolio
+from fxgpt_core.backtest.result import BacktestResult
+from fxgpt_core.common.errors import BadInputError, FxgptError
+from fxgpt_core.common.forecast import Forecast
+from fxgpt_core.common.hashing import stable_hash
+from fxgpt_core.evaluation.archive import CALIBRATED, read_span
+from fxgpt_core.market.candles import Candles
+from fxgpt_core.reports.portfolio_page import render_portfolio
+from fxgpt_core.store.asset_config import Costs
+from fxgpt_core.store.documents import write_atomically
+from fxgpt_pipeline.brokers import broker_of
+from fxgpt_pipeline.evaluating import FILLS, ORDERS, TRADES
+from fxgpt_pipeline.settings import load_settings
+from fxgpt_pipeline.workspace import Workspace
+
+NAME = "portfolio"
+ALL = "ALL"
+"""Where a symbol's name would stand in the lake and among documents."""
+_CURVE_POINTS = 500
+
+
+@dataclass(frozen=True)
+class Member:
+    """One pair of the portfolio: what is traded, and whose forecasts."""
+
+    symbol: str
+    family: str
+    candles: Candles
+    forecast: Forecast
+    costs: Costs
+
+
+@dataclass(frozen=True)
+class Portfolio:
+    """A traded portfolio; `left_out`: symbol -> why it takes no part; `page`: its report."""
+
+    result: BacktestResult
+    members: tuple[Member, ...]
+    left_out: dict[str, str]
+    page: Path
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-able values: the result's summary and what each pair did."""
+        return {
+            **self.result.summary(),
+            "members": {member.symbol: member.family for member in self.members},
+            "left_out": self.left_out,
+            "pairs": pairs_of(self.result),
+        }
+
+
+def trade_portfolio(workspace: Workspace, family: str | None = None) -> Portfolio:
+    """Trade all enabled pairs on one capital; stores summary, trades, orders, fills and the page.
+
+    Each pair is traded by its champion's calibrated out-of-sample forecasts, or those of `family`, in alphabetical
+    order, with its own costs and the common `backtest` and `portfolio` settings. Raises BadInputError when no pair can
+    be traded.
+    """
+    settings = load_settings(workspace.config_dir)
+    members, left_out = _members(workspace, settings.backtest, family)
+    if not members:
+        why = " ".join(f"{symbol}: {reason}" for symbol, reason in left_out.items()) or "No pair is configured."
+        raise BadInputError(f"No pair can be traded in a portfolio. {why}")
+    broker = broker_of(workspace.lineage(members[0].symbol))
+    parts = [(member.candles, member.forecast, member.costs) for member in members]
+    result = run_portfolio(parts, settings.backtest, settings.portfolio, broker=broker, seed=settings.seed)
+    made_at = workspace.clock.now().strftime("%Y-%m-%d %H:%M UTC")
+    families = {member.symbol: member.family for member in members}
+    text = render_portfolio(result, families, left_out, pairs_of(result), settings.portfolio.model_dump(), made_at)
+    page = write_atomically(workspace.home.reports / "portfolio.html", text)
+    portfolio = Portfolio(result, tuple(members), left_out, page)
+    _store(workspace, portfolio)
+    return portfolio
+
+
+def pairs_of(result: BacktestResult) -> dict[str, dict[str, Any]]:
+    """Return what each pair contributed: trades, gross and net profit, and its entries cut and refused by cause."""
+    entries = result.orders[result.orders["purpose"] == "entry"]
+    out = {}
+    for symbol in result.symbol.split("+"):
+        mine, asked = result.trades[result.trades["symbol"] == symbol], entries[entries["symbol"] == symbol]
+        limited = asked[asked["limited_by"] != ""]
+        out[symbol] = {
+            "trades": len(mine),
+            "gross": float(mine["gross_pnl"].sum()),
+            "net": float(mine["pnl"].sum()),
+            "cut": int(((limited["status"] == "sent") & (limited["units"] < limited["wanted"])).sum()),
+            "refused": int((limited["status"] == "withheld").sum()),
+            "causes": dict(Counter(limited["limited_by"].str.partition(" ")[0])),
+        }
+    return out
+
+
+def _members(
+    workspace: Workspace, config: BacktestConfig, family: str | None
+) -> tuple[list[Member], dict[str, str]]:  # fmt: skip
+    """Return the pairs that can be traded together, and why the others cannot."""
+    found: list[Member] = []
+    left_out: dict[str, str] = {}
+    for symbol, asset in sorted(workspace.assets.items()):
+        if not asset.enabled:
+            continue
+        try:
+            found.append(_member(workspace, symbol, config, family))
+        except FxgptError as error:
+            left_out[symbol] = str(error)
+    bars = Counter(member.candles.timeframe for member in found)
+    usual = max(bars, key=lambda bar: (bars[bar], bar.minutes)) if bars else None
+    for member in [member for member in found if member.candles.timeframe != usual]:
+        left_out[member.symbol] = f"Its bars are {member.candles.timeframe}, those of the portfolio {usual}."
+        found.remove(member)
+    return found, left_out
+
+
+def _member(workspace: Workspace, symbol: str, config: BacktestConfig, family: str | None) -> Member:
+    """Return a pair with its forecasts; raises FxgptError where it has none, or nothing converts its profits."""
+    lineage = workspace.lineage(symbol)
+    name = family or _champion(workspace, symbol)
+    forecast = read_span(workspace.lake, CALIBRATED, symbol, name)
+    member = Member(symbol, name, lineage.candles(), forecast, lineage.asset.costs)
+    broker: Broker = broker_of(lineage)
+    leg = prepare(member.candles, forecast, config, member.costs, broker)
+    make_book([leg], config, broker.rates, broker.hours)  # only to hear now whether its profits can be converted
+    return member
+
+
+def _champion(workspace: Workspace, symbol: str) -> str:
+    chosen = workspace.documents.find("champion", symbol)
+    if chosen is None or not chosen["champion_family"]:
+        raise BadInputError(f"It has no champion yet: run `fxgpt materialize --symbol {symbol}` first.")
+    return str(chosen["champion_family"])
+
+
+def _store(workspace: Workspace, portfolio: Portfolio) -> None:
+    result, keys = portfolio.result, {"symbol": ALL, "family": NAME}
+    for name, frame in ((TRADES, result.trades), (ORDERS, result.orders), (FILLS, result.fills)):
+        workspace.lake.write(name, keys, "span=all", pa.Table.from_pandas(frame, preserve_index=False))
+    document = {**portfolio.to_dict(), "curve": result.curve(_CURVE_POINTS)}
+    workspace.documents.write(NAME, ALL, document, stable_hash(portfolio.to_dict()))
