@@ -90,6 +90,20 @@ class Lineage:
             self._fingerprints[key] = stable_hash(parts)
         return self._fingerprints[key]
 
+    def recipe(self, key: Key) -> str:
+        """Return the hash of how a stage's result is made, whatever the bars and releases: what somebody chose."""
+        stage = self.stages[key]
+        chosen: dict[str, Any] = {
+            "stage": stage.name,
+            "code": stage.code_version,
+            "settings": {name: self._setting(name) for name in stage.settings if name != "releases"},
+            "deps": [self.recipe(dep) for dep in stage.deps],
+        }
+        if stage.family:
+            chosen["family"] = self.family_config(stage.family).model_dump(mode="json")
+            chosen["family_code"] = family(stage.family).code_version
+        return stable_hash(chosen)
+
     def _setting(self, name: str) -> Any:
         own = {
             "source": (self.asset.source, self.asset.price_side),

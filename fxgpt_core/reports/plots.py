@@ -35,31 +35,41 @@ def fan_chart(candles: Candles, forecast: Forecast, title: str, outcome: NDArray
     last = int(np.searchsorted(candles.known_at, forecast.decided_at[row], side="right")) - 1
     first = max(0, last + 1 - _SHOWN_BARS)
     shown = candles.take(slice(first, last + 1))
-    figure, axes = _canvas(9.6, 3.8)
-    positions = np.arange(len(shown)) - len(shown) + 1
-    colours = np.where(shown.close >= shown.open, UP, DOWN)
-    axes.vlines(positions, shown.low, shown.high, color=colours, linewidth=0.8)
-    axes.vlines(positions, shown.open, shown.close, color=colours, linewidth=3.2)
-    close = shown.close[-1]
-    steps = np.concatenate([[0.0], np.asarray(forecast.horizons) / candles.timeframe.minutes])
-    for coverage, alpha in ((0.9, 0.15), (0.8, 0.2), (0.5, 0.3)):
-        low, high = (forecast.quantile(level)[row] for level in ((1 - coverage) / 2, (1 + coverage) / 2))
-        edges = [close * np.exp(np.concatenate([[0.0], side])) for side in (low, high)]
-        axes.fill_between(steps, edges[0], edges[1], color=FAN, alpha=alpha, linewidth=0, label=f"{coverage:.0%}")
-    median = close * np.exp(np.concatenate([[0.0], forecast.quantile(0.5)[row]]))
-    axes.plot(steps, median, color=FAN, linewidth=1.4, label="median")
+    figure, axes = canvas(9.6, 3.8)
+    draw_candles(axes, shown, np.arange(len(shown)) - len(shown) + 1)
+    close = float(shown.close[-1])
+    steps = draw_fan(axes, forecast, row, close, candles.timeframe.minutes)
     if outcome is not None:
         axes.plot(steps[1:], close * np.exp(outcome), "o", color=INK, markersize=4, label="happened")
     axes.axvline(0, color=GRID, linewidth=1, zorder=0)
     axes.set_xlabel(f"bars of {candles.timeframe} from the decision at {_time(forecast.decided_at[row])} UTC")
     axes.set_ylabel(candles.symbol)
     axes.legend(loc="upper left", frameon=False, fontsize=8, ncols=4)
-    return _svg(figure, title)
+    return svg(figure, title)
+
+
+def draw_candles(axes: Axes, candles: Candles, positions: NDArray[np.int64]) -> None:
+    """Draw bars as candles at the given places of the x axis: (bars,)."""
+    colours = np.where(candles.close >= candles.open, UP, DOWN)
+    axes.vlines(positions, candles.low, candles.high, color=colours, linewidth=0.8)
+    axes.vlines(positions, candles.open, candles.close, color=colours, linewidth=3.2)
+
+
+def draw_fan(axes: Axes, forecast: Forecast, row: int, close: float, minutes: int) -> NDArray[np.float64]:
+    """Draw one forecast row from `close` at 0 on as a fan, one unit per bar of `minutes`; returns its steps."""
+    steps = np.concatenate([[0.0], np.asarray(forecast.horizons) / minutes])
+    for coverage, alpha in ((0.9, 0.15), (0.8, 0.2), (0.5, 0.3)):
+        low, high = (forecast.quantile(level)[row] for level in ((1 - coverage) / 2, (1 + coverage) / 2))
+        edges = [close * np.exp(np.concatenate([[0.0], side])) for side in (low, high)]
+        axes.fill_between(steps, edges[0], edges[1], color=FAN, alpha=alpha, linewidth=0, label=f"{coverage:.0%}")
+    median = close * np.exp(np.concatenate([[0.0], forecast.quantile(0.5)[row]]))
+    axes.plot(steps, median, color=FAN, linewidth=1.4, label="median")
+    return steps
 
 
 def pit_histograms(values: Mapping[str, NDArray[np.float64]], horizons: Sequence[int], title: str) -> str:
     """Draw one PIT histogram a horizon; `values`: label -> (rows, horizons), NaN where the outcome is not known."""
-    figure, grid = _grid(1, len(horizons), 9.6, 2.6)
+    figure, grid = grid_of(1, len(horizons), 9.6, 2.6)
     bins = np.linspace(0, 1, 11)
     for column, (axes, horizon) in enumerate(zip(grid, horizons, strict=True)):
         for colour, (label, pit) in zip(SERIES, values.items(), strict=False):
@@ -72,14 +82,14 @@ def pit_histograms(values: Mapping[str, NDArray[np.float64]], horizons: Sequence
         axes.set_xlabel("PIT")
     grid[0].set_ylabel("density")
     grid[0].legend(frameon=False, fontsize=8)
-    return _svg(figure, title)
+    return svg(figure, title)
 
 
 def coverage_chart(
     nominal: Sequence[float], measured: Mapping[str, NDArray[np.float64]], horizons: Sequence[int], title: str
 ) -> str:
     """Draw measured minus nominal coverage in points; `measured`: label -> (levels, horizons)."""
-    figure, grid = _grid(1, len(horizons), 9.6, 2.6)
+    figure, grid = grid_of(1, len(horizons), 9.6, 2.6)
     for column, (axes, horizon) in enumerate(zip(grid, horizons, strict=True)):
         for colour, (label, values) in zip(SERIES, measured.items(), strict=False):
             gap = (values[:, column] - np.asarray(nominal)) * 100
@@ -89,7 +99,7 @@ def coverage_chart(
         axes.set_xlabel("nominal coverage, %")
     grid[0].set_ylabel("measured − nominal, points")
     grid[0].legend(frameon=False, fontsize=8)
-    return _svg(figure, title)
+    return svg(figure, title)
 
 
 @dataclass(frozen=True)
@@ -104,7 +114,7 @@ class Intervals:
 
 def interval_chart(panels: Mapping[str, Intervals], reference: float, ylabel: str, title: str) -> str:
     """Draw one panel a horizon: points with their intervals, coloured where the interval excludes `reference`."""
-    figure, grid = _grid(1, len(panels), 9.6, 2.7)
+    figure, grid = grid_of(1, len(panels), 9.6, 2.7)
     long = max(len(label) for panel in panels.values() for label in panel.labels) > 2
     for axes, (name, panel) in zip(grid, panels.items(), strict=True):
         for x, (value, low, high) in enumerate(zip(panel.values, panel.low, panel.high, strict=True)):
@@ -120,40 +130,42 @@ def interval_chart(panels: Mapping[str, Intervals], reference: float, ylabel: st
             for label in axes.get_xticklabels():
                 label.set_horizontalalignment("right")
     grid[0].set_ylabel(ylabel)
-    return _svg(figure, title)
+    return svg(figure, title)
 
 
 def line_chart(
     series: Mapping[str, tuple[NDArray[np.generic], NDArray[np.float64]]], ylabel: str, title: str, xlabel: str = ""
 ) -> str:
     """Draw named lines; each is (x, y) with times or numbers on x."""
-    figure, axes = _canvas(9.6, 3.0)
+    figure, axes = canvas(9.6, 3.0)
     for colour, (label, (x, y)) in zip(SERIES * 3, series.items(), strict=False):
         axes.plot(x, y, color=colour, linewidth=1.3, label=label)
     axes.set_ylabel(ylabel)
     axes.set_xlabel(xlabel)
     if len(series) > 1:
         axes.legend(frameon=False, fontsize=8, ncols=min(len(series), 5))
-    return _svg(figure, title)
+    return svg(figure, title)
 
 
 def bar_chart(names: Sequence[str], values: Sequence[float], limit: float | None, xlabel: str, title: str) -> str:
     """Draw horizontal bars, longest first, with an optional limit line."""
-    figure, axes = _canvas(9.6, 0.9 + 0.26 * len(names))
+    figure, axes = canvas(9.6, 0.9 + 0.26 * len(names))
     order = np.argsort(values)
     axes.barh([names[i] for i in order], [values[i] for i in order], color=FAN, height=0.65)
     if limit is not None:
         axes.axvline(limit, color=DOWN, linewidth=1.2, linestyle="--")
     axes.set_xlabel(xlabel)
-    return _svg(figure, title)
+    return svg(figure, title)
 
 
-def _canvas(width: float, height: float) -> tuple[Figure, Axes]:
-    figure, grid = _grid(1, 1, width, height)
+def canvas(width: float, height: float) -> tuple[Figure, Axes]:
+    """Return a figure of one panel, sizes in inches."""
+    figure, grid = grid_of(1, 1, width, height)
     return figure, grid[0]
 
 
-def _grid(rows: int, columns: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
+def grid_of(rows: int, columns: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
+    """Return a figure of panels in the style of all reports, sizes in inches."""
     # The object interface: no pyplot, so no state of the process and no display is touched.
     from matplotlib.figure import Figure
 
@@ -169,7 +181,7 @@ def _grid(rows: int, columns: int, width: float, height: float) -> tuple[Figure,
     return figure, axes
 
 
-def _svg(figure: Figure, title: str) -> str:
+def svg(figure: Figure, title: str) -> str:
     """Return the figure as inline SVG with an accessible title, free of times and random ids."""
     import matplotlib as mpl
 

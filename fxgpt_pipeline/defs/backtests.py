@@ -25,13 +25,15 @@ def _backtest(parts: Parts, entry: FamilyEntry) -> dg.AssetsDefinition:
         kinds={"python"},
     )
     def result(context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult[Any]:
-        from fxgpt_pipeline.evaluating import backtest_family
+        from fxgpt_pipeline.evaluating import backtest_family, backtest_name
+        from fxgpt_pipeline.scrutiny import key_figures
 
         lineage = begin(context, workspace, key)
         if entry.name not in lineage.families:
             return switched_off(entry.name)
         outcome = backtest_family(lineage, entry.name)
         figures = {name: value for name, value in outcome.metrics.items() if value is not None}
-        return finished(lineage, key, {"status": outcome.status, **figures, **dict(outcome.costs)})
+        luck = key_figures(lineage.workspace.documents.read(backtest_name(entry.name), lineage.symbol))
+        return finished(lineage, key, {"status": outcome.status, **figures, **luck, **dict(outcome.costs)})
 
     return result
