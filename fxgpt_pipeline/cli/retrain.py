@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 from fxgpt_core.common.errors import FxgptError
-from fxgpt_pipeline.cli.output import reporter
+from fxgpt_core.policy.decision import Decision
+from fxgpt_pipeline.cli.output import json_option, print_json, reporter
 
 
 @click.command()
 @click.argument("symbol")
 @click.option("--why", is_flag=True, help="Only say what the retraining rule would decide now, and why.")
-def retrain(symbol: str, why: bool) -> None:
+@json_option
+def retrain(symbol: str, why: bool, as_json: bool) -> None:
     """Train new candidates for SYMBOL; its champion keeps serving and the best candidate enters as shadow."""
     from dagster import DagsterInstance
 
     from fxgpt_pipeline.cli.running import run_stages
     from fxgpt_pipeline.defs.automation import decide
+    from fxgpt_pipeline.defs.verdicts import latest_verdict
     from fxgpt_pipeline.homes import prepare
     from fxgpt_pipeline.stages import DRIFT
     from fxgpt_pipeline.workspace import Workspace
@@ -28,9 +29,10 @@ def retrain(symbol: str, why: bool) -> None:
         lineage = workspace.lineage(symbol)
         prepare(workspace)
         with DagsterInstance.get() as instance:
-            decision = decide(lineage, instance, workspace.clock.now(), None, manual=not why)
+            news = latest_verdict(instance, lineage.symbol) if why else None
+            decision = decide(lineage, instance, workspace.clock.now(), news, manual=not why)
         if why:
-            click.echo(json.dumps(decision.to_dict(), indent=1))
+            print_json(decision.to_dict()) if as_json else click.echo(_explained(decision))
             return
         if decision.what != "retrain":
             raise FxgptError(f"{lineage.symbol} is not retrained: {' '.join(decision.reasons)}")
@@ -38,3 +40,17 @@ def retrain(symbol: str, why: bool) -> None:
         failure = run_stages(workspace, lineage, stages, cause=f"manual:{workspace.clock.now().isoformat()}")
     if failure:
         raise FxgptError(failure)
+
+
+def _explained(decision: Decision) -> str:
+    """Say what the rule would do, why, and what it looked at."""
+    drift = decision.evidence["drift"]
+    trained = decision.evidence["last_trained_at"]
+    lines = [
+        f"{decision.symbol}: {decision.what}",
+        *(f"  because: {reason}" for reason in decision.reasons),
+        f"  last training: {f'{trained[:16]} UTC' if trained else 'none'}; every {decision.evidence['every_days']:g} "
+        f"days, cooldown {decision.evidence['cooldown_hours']:g} h",
+        f"  last drift verdict: {drift['summary'] if drift else 'none'}",
+    ]
+    return "\n".join(lines)

@@ -11,6 +11,7 @@ from fxgpt_core.policy.retraining import DriftNews, RetrainingState, decide_retr
 from fxgpt_core.store.clock import to_datetime64
 from fxgpt_pipeline.defs.common import Automation, Parts
 from fxgpt_pipeline.defs.run_keys import ACTIVE, next_run_key
+from fxgpt_pipeline.defs.verdicts import verdict_of
 from fxgpt_pipeline.lineage import Lineage
 from fxgpt_pipeline.runs import CAUSE_TAG, LINEAGE_JOB
 from fxgpt_pipeline.settings import load_settings
@@ -139,21 +140,13 @@ def _new_verdicts(context: dg.SensorEvaluationContext) -> tuple[dict[str, Any], 
         ascending=True,
     )
     for record in page.records:
-        materialisation = record.asset_materialization
-        if materialisation is None or record.partition_key is None:
+        news, symbol = verdict_of(record), record.partition_key
+        if news is None or symbol is None:
             continue
-        values = {name: value.value for name, value in materialisation.metadata.items()}
-        news = DriftNews(
-            cause=str(values.get("window_end", record.storage_id)),
-            drifted=bool(values.get("drifted", False)),
-            onset=bool(values.get("onset", False)),
-            judged_at=datetime.fromtimestamp(record.timestamp, UTC),
-            summary=str(values.get("summary", "")),
-        )
-        waiting = verdicts.get(record.partition_key)
+        waiting = verdicts.get(symbol)
         # A calm verdict does not take back an alarm that still waits for its retraining.
         if waiting is None or news.onset or not waiting.drifted:
-            verdicts[record.partition_key] = news
+            verdicts[symbol] = news
     after = page.records[-1].storage_id if page.records else cursor["after"]
     return {"after": after, "pending": {}, "requested": requested}, verdicts
 

@@ -14,6 +14,7 @@ import pytest
 from fxgpt_core.store.clock import FixedClock
 from fxgpt_core.store.migrate import upgrade
 from fxgpt_core.store.records import finish_retraining, record_retraining
+from fxgpt_pipeline.cli.main import run
 from fxgpt_pipeline.definitions import build_definitions
 from fxgpt_pipeline.runs import CAUSE_TAG
 from fxgpt_pipeline.stages import DRIFT
@@ -222,3 +223,19 @@ def test_failed_retraining_is_tried_again_and_not_for_ever(daemon: Daemon) -> No
 def test_age_alone_is_left_to_the_schedule(daemon: Daemon) -> None:
     daemon.verdict("2024-06-18T12:00:00Z", drifted=False, onset=False)
     assert daemon.tick_sensor(timedelta(days=15)) == []
+
+
+def test_the_command_says_what_the_rule_would_do_with_the_newest_verdict(
+    daemon: Daemon, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["retrain", SYMBOL, "--why"]) == 0
+    assert "last drift verdict: none" in capsys.readouterr().out
+    with dg.DagsterInstance.get() as daemon.instance:  # that of the command's own home
+        daemon.verdict("2100-01-01T00:00:00Z", drifted=False, onset=False)
+        daemon.verdict("2100-01-08T00:00:00Z", drifted=True, onset=True)
+    assert run(["retrain", SYMBOL, "--why"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith(f"{SYMBOL}: retrain\n  because: Drift began: as if\n")
+    assert "cooldown 24 h" in said
+    assert run(["retrain", SYMBOL, "--why", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["evidence"]["drift"]["cause"] == "2100-01-08T00:00:00Z"
