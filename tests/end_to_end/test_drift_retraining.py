@@ -23,9 +23,9 @@ from fxgpt_pipeline.cli.main import run
 from fxgpt_pipeline.defs.automation import RETRAIN_JOB
 from tests.pipeline.small_home import SYMBOL, SmallHome, later_bars, write_csv
 
-pytestmark = [pytest.mark.services, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.services, pytest.mark.timeout(1500)]
 SENSOR = "drift_retraining"
-PATIENCE = 150.0
+PATIENCE = 600.0
 _T = TypeVar("_T")
 
 

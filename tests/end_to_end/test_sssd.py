@@ -133,14 +133,14 @@ def test_mlflow_serves_it_without_network_and_says_what_eager_says(trained: Smal
 def _answer(url: str, body: bytes, server: subprocess.Popen[bytes], log: Path) -> str:
     request = urllib.request.Request(f"{url}/invocations", body, {"Content-Type": "application/json"})
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    until = time.monotonic() + 150
+    until = time.monotonic() + 600
     while time.monotonic() < until and server.poll() is None:
         try:
             opener.open(f"{url}/ping", timeout=5).close()
         except OSError:
             time.sleep(0.5)
             continue
-        return str(opener.open(request, timeout=120).read().decode())
+        return str(opener.open(request, timeout=600).read().decode())
     raise AssertionError(f"the server did not come up:\n{log.read_text()[-3000:]}")
 
 

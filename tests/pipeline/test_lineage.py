@@ -161,7 +161,7 @@ def test_killed_run_carries_on_at_its_fold(clone: SmallHome) -> None:
         command, env=clone.subprocess_environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     try:
-        deadline, done = time.monotonic() + 120, False
+        deadline, done = time.monotonic() + 600, False
         while not done:
             assert time.monotonic() < deadline, "no fold was finished"
             assert process.poll() is None, process.communicate()[0]

@@ -86,7 +86,7 @@ def test_failed_migration_changes_nothing(url: str, monkeypatch: pytest.MonkeyPa
 def test_processes_that_migrate_together_all_succeed(url: str) -> None:
     code = f"from fxgpt_core.store.migrate import upgrade; upgrade({url!r})"
     children = [subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE) for _ in range(3)]
-    results = [(child.communicate(timeout=60)[1].decode(), child.returncode) for child in children]
+    results = [(child.communicate(timeout=300)[1].decode(), child.returncode) for child in children]
     assert [code for _, code in results] == [0, 0, 0], results
     assert current(url) == head()
 
