@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from fxgpt_core.common.dependence import TERMS, cosine_terms, cosines
 from fxgpt_core.common.errors import BadInputError
+from fxgpt_core.evaluation.result import Resampled
+from fxgpt_core.evaluation.significance import diebold_mariano, negligible
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -192,3 +194,25 @@ def bootstrap_mean(
         return BootstrapMean(centre, centre, centre, 1.0 if centre == 0 else 1 / (repeats + 1), length)
     above = int((ratios >= abs(centre) / error).sum())
     return BootstrapMean(centre, centre - reach, centre + reach, (1 + above) / (1 + repeats), length)
+
+
+def paired_bootstrap(
+    loss: Floats,
+    reference: Floats,
+    seed: int,
+    overlap: int = 1,
+    confidence: float = 0.95,
+    repeats: int = REPEATS,
+    terms: int = TERMS,
+) -> Resampled:
+    """Return bounds and one-sided p-value of the skill of `loss` over `reference`, both (rows,), as `compare` does.
+
+    Rows are redrawn in pairs, so that what both models find hard stays common to both. Raises BadInputError below 8
+    rows.
+    """
+    found = bootstrap_mean(reference - loss, seed, overlap, confidence, repeats, terms=terms)
+    scale = float(reference.mean())
+    if negligible(diebold_mariano(loss, reference, overlap, terms), scale):
+        return Resampled(0.0, 0.0, 1.0)
+    one_sided = found.p_value / 2 if found.mean > 0 else 1 - found.p_value / 2
+    return Resampled(found.low / scale, found.high / scale, one_sided)

@@ -22,14 +22,27 @@ class Estimate:
 
 
 @dataclass(frozen=True)
+class Resampled:
+    """Bounds of a skill and its one-sided p-value by a paired block bootstrap, beside those by the cosine variance."""
+
+    low: float
+    high: float
+    p_value: float
+
+
+@dataclass(frozen=True)
 class Skill:
-    """CRPS skill against one baseline, 1 − CRPS / CRPS of the baseline; `p_value` one-sided, better than it."""
+    """CRPS skill against one baseline, 1 − CRPS / CRPS of the baseline; `p_value` one-sided, better than it.
+
+    `bootstrap`: the same resampled, of the skill against the best baseline of a horizon; None for the others.
+    """
 
     baseline: str
     value: float
     low: float
     high: float
     p_value: float
+    bootstrap: Resampled | None = None
 
 
 @dataclass(frozen=True)
@@ -140,9 +153,10 @@ class PooledScores:
 
     `relative_crps`: weighted mean over horizons of CRPS / CRPS of that horizon's best baseline (1 is level with the
     best baselines, lower is better). `skill`: 1 − `relative_crps` with bounds; `p_value`: one-sided, better than the
-    best baseline of every horizon taken together. `skills`: the same against each single baseline at all horizons.
-    `relative_energy`: energy score across horizons, each in units of its mean absolute outcome, relative to that of
-    the best baseline by this score; None where too little was known before the first decision.
+    best baseline of every horizon taken together; `bootstrap`: its bounds and p-value resampled. `skills`: the
+    same against each single baseline at all horizons. `relative_energy`: energy score across horizons, each in units of
+    its mean absolute outcome, relative to that of the best baseline by this score; None where too little was known
+    before the first decision.
     """
 
     family: str
@@ -154,6 +168,7 @@ class PooledScores:
     effective_rows: float
     relative_energy: float | None = None
     skills: tuple[Skill, ...] = ()
+    bootstrap: Resampled | None = None
 
     def against(self, baseline: str) -> Skill | None:
         """Return the pooled skill against one baseline, None against itself; DataError where it was not computed."""

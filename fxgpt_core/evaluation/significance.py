@@ -48,12 +48,15 @@ def compare(
     """
     test = diebold_mariano(loss, reference, overlap, terms)
     scale = float(reference.mean())
-    if scale <= 0:  # a reference without any loss cannot be beaten
-        return Comparison(0.0, 0.0, 0.0, 1.0, test.effective_rows)
-    if max(abs(test.mean), test.error) <= NOTHING * scale:
+    if negligible(test, scale):
         return Comparison(0.0, 0.0, 0.0, 1.0, test.effective_rows)
     low, high = test.interval(confidence)
     return Comparison(test.mean / scale, low / scale, high / scale, test.p_value_positive(), test.effective_rows)
+
+
+def negligible(difference: MeanEstimate, scale: float) -> bool:
+    """Tell whether a mean difference of losses is rounding only, or there is no reference loss `scale` to beat."""
+    return scale <= 0 or max(abs(difference.mean), difference.error) <= NOTHING * scale
 
 
 def harvey_leybourne_newbold(loss: Floats, reference: Floats, overlap: int = 1) -> MeanEstimate:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -14,13 +14,14 @@ from fxgpt_core.common.errors import DataError
 from fxgpt_core.common.forecast import Forecast
 from fxgpt_core.common.timeframes import horizon_name
 from fxgpt_core.evaluation import scores
+from fxgpt_core.evaluation.bootstrap import paired_bootstrap
 from fxgpt_core.evaluation.breakdown import FEWEST, ScoredRows, share_estimate
 from fxgpt_core.evaluation.confidence_set import ConfidenceSet, model_confidence_set
 from fxgpt_core.evaluation.config import EvaluationConfig
 from fxgpt_core.evaluation.point import point_errors
 from fxgpt_core.evaluation.reliability import ks_distance, ks_p_value, pit_histogram
 from fxgpt_core.evaluation.residuals import autocorrelations
-from fxgpt_core.evaluation.result import Alarm, Coverage, Estimate, FamilyScores, PooledScores, Skill
+from fxgpt_core.evaluation.result import Alarm, Coverage, Estimate, FamilyScores, PooledScores, Resampled, Skill
 from fxgpt_core.evaluation.significance import compare
 from fxgpt_core.features.outcomes import Outcomes
 
@@ -92,6 +93,9 @@ class Table:
         direction, direction_rows, direction_effective = self._direction(y, calibrated.mean[rows, column], overlap)
         best = self.best(column)
         skills = {b: self.skill(name, b, column, overlap) for b in self.baselines if b != name}
+        if best in skills:
+            resampled = self._resampled(self.crps[name][rows, column], self.crps[best][rows, column], overlap)
+            skills[best] = replace(skills[best], bootstrap=resampled)
         against = skills.get(best)
         alarms = self._alarms(against, direction)
         return FamilyScores(
@@ -151,6 +155,7 @@ class Table:
             effective_rows=result.effective_rows,
             relative_energy=relative_energy,
             skills=tuple(skills),
+            bootstrap=self._resampled(loss, self._relative[_BEST], overlap),
         )
 
     @cached_property
@@ -207,6 +212,10 @@ class Table:
             return None, len(hits), None
         effective = estimate_mean(hits, overlap, self.config.terms).effective_rows
         return self._share(hits, overlap), len(hits), effective
+
+    def _resampled(self, loss: Floats, reference: Floats, overlap: int) -> Resampled:
+        config = self.config
+        return paired_bootstrap(loss, reference, self.seed, overlap, config.confidence, config.repeats, config.terms)
 
     def _share(self, hits: Floats, overlap: int) -> Estimate:
         return share_estimate(hits, overlap, self.config.confidence, self.config.terms)

@@ -58,6 +58,7 @@ def skill_table(evaluation: Evaluation) -> Any:
                     f"{scores.crps.value * 1e4:.3f}",
                     "best baseline" if best is None else f"{best.value:+.2%}",
                     "" if best is None else f"{best.p_value:.3f}",
+                    "" if best is None or best.bootstrap is None else f"{best.bootstrap.p_value:.3f}",
                     {True: "yes", False: "no", None: ""}[scores.in_confidence_set],
                     f"{coverage.raw.value:.1%}",
                     f"{coverage.calibrated.value:.1%}",
@@ -65,10 +66,14 @@ def skill_table(evaluation: Evaluation) -> Any:
                     round(scores.effective_rows),
                 )
             )
-    columns = ("horizon", "model", "CRPS e-4", "skill", "p", "in set", "90% raw", "90% calibrated", "rows", "effective")
+    columns = (
+        "horizon", "model", "CRPS e-4", "skill", "p", "p redrawn", "in set", "90% raw", "90% calibrated", "rows",
+        "effective",
+    )  # fmt: skip
     return table(
         f"{evaluation.symbol}, out of sample {evaluation.start[:16]} to {evaluation.end[:16]} UTC; "
-        "skill against the best baseline of the horizon; in set: data cannot tell it from the best",
+        "skill against the best baseline of the horizon; redrawn: by a paired block bootstrap; in set: data cannot "
+        "tell it from the best",
         columns,
         rows,
     )

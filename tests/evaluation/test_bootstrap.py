@@ -9,7 +9,15 @@ from scipy.signal import lfilter
 
 from fxgpt_core.common.dependence import cosines, estimate_mean
 from fxgpt_core.common.errors import BadInputError
-from fxgpt_core.evaluation.bootstrap import MOST_BLOCKS, block_length, bootstrap_mean, draw_blocks, politis_white
+from fxgpt_core.evaluation.bootstrap import (
+    MOST_BLOCKS,
+    block_length,
+    bootstrap_mean,
+    draw_blocks,
+    paired_bootstrap,
+    politis_white,
+)
+from fxgpt_core.evaluation.significance import compare
 
 
 def persistent(rng: np.random.Generator, rows: int, phi: float = 0.99) -> np.ndarray:
@@ -94,6 +102,19 @@ def test_size_is_near_nominal(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["overlap", "persistent"])
 def test_size_is_nominal_in_the_long_run(kind: str) -> None:
     assert 0.03 <= size(kind, 6000, 199) <= 0.07
+
+
+def test_a_paired_bootstrap_of_skill_agrees_with_the_cosine_variance() -> None:
+    rng = np.random.default_rng(9)
+    reference = rng.gamma(2.0, size=4000) * np.exp(0.5 * persistent(rng, 4000, 0.9))
+    for share in (0.97, 1.0, 1.03):
+        loss = reference * share + rng.normal(0, 0.2, 4000)
+        mine, other = paired_bootstrap(loss, reference, 1), compare(loss, reference)
+        assert mine.high - mine.low == pytest.approx(other.high - other.low, rel=0.25)
+        assert mine.high + mine.low == pytest.approx(2 * other.value)
+        assert mine.p_value == pytest.approx(other.p_value, abs=0.08)
+    same = paired_bootstrap(reference, np.nextafter(reference, 0), 1)
+    assert (same.low, same.high, same.p_value) == (0.0, 0.0, 1.0)
 
 
 def test_a_constant_gain_is_certain_and_none_is_none() -> None:

@@ -37,6 +37,10 @@ def test_the_true_distribution_beats_wrong_ones_with_confidence_but_raises_no_al
     assert 0 < true.best.low < true.best.value < true.best.high < 0.03
     assert true.best.p_value < 0.01
     assert true.flags == ()
+    assert true.best.bootstrap is not None
+    assert 0 < true.best.bootstrap.low < true.best.value < true.best.bootstrap.high < 0.03
+    assert true.best.bootstrap.p_value < 0.01
+    assert RESULT.pooled_of("true").bootstrap.p_value < 0.01 < 0.99 < RESULT.pooled_of("wide").bootstrap.p_value
     assert RESULT.pooled_of("true").p_value < 0.01
     assert RESULT.pooled_of("flat").relative_crps == pytest.approx(1.0)
 
@@ -160,8 +164,10 @@ def test_results_of_earlier_versions_can_still_be_read() -> None:
     values = RESULT.to_dict()
     del values["groups"], values["consistency"], values["levels"]
     for entry in values["pooled"]:
-        del entry["skills"]
+        del entry["skills"], entry["bootstrap"]
     for entry in values["scores"]:
+        for skill in (*entry["skills"], *filter(None, [entry["best"]])):
+            skill.pop("bootstrap", None)
         for name in ("log_score", "pinball", "pit_histogram", "mape", "r2", "r2_zero", "confidence_p",
                      "in_confidence_set", "alarms", "residuals", "direction_effective_rows", "draws",
                      "sampling_excess"):  # fmt: skip
