@@ -196,7 +196,10 @@ def verdict(luck: Luck | None, random_p: float | None = None) -> list[str]:
             "draws."
         )
     proven = luck.deflated >= _CONFIDENCE and (random_p is None or random_p <= 1 - _CONFIDENCE)
-    said.append(
-        "Luck is an unlikely explanation." if proven else "Luck explains this well enough: do not trade it as it is."
-    )
+    if luck.sharpe <= 0:
+        said.append("It earned nothing after costs: there is no profit for luck to explain.")
+    else:
+        said.append(
+            "Luck is an unlikely explanation." if proven else "Luck explains this well enough: do not trade it."
+        )
     return said

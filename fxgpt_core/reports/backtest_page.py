@@ -65,7 +65,7 @@ def render_backtest(inputs: BacktestInputs) -> str:
 
 def _steps(document: Mapping[str, Any]) -> list[tuple[str, float]]:
     gross = document["metrics"]["gross_return"] * document["initial_cash"]
-    return [("gross", gross), *((kind, -document["costs"][f"{kind}_paid"]) for kind in _KINDS)]
+    return [("gross", gross), *((kind, 0.0 - document["costs"][f"{kind}_paid"]) for kind in _KINDS)]
 
 
 def _years(months: Mapping[str, float]) -> list[dict[str, Any]]:

@@ -61,8 +61,8 @@ def _bar(axes: Axes, place: int, start: float, amount: float, colour: str) -> No
     end = start + amount
     above = end >= start
     axes.annotate(
-        f"{amount:+,.0f}", (place, end), (0, 3 if above else -3), textcoords="offset points", ha="center",
-        va="bottom" if above else "top", fontsize=8, color=INK,
+        f"{amount:+,.0f}" if round(amount) else "0", (place, end), (0, 3 if above else -3), textcoords="offset points",
+        ha="center", va="bottom" if above else "top", fontsize=8, color=INK,
     )  # fmt: skip
 
 
@@ -78,6 +78,7 @@ def chance_chart(chance: Mapping[str, Any], total: float, sharpe: float | None) 
 
 def _histogram(axes: Axes, drawn: Floats, own: float | None, label: str, p: float) -> None:
     axes.hist(drawn, bins=30, color=QUIET, alpha=0.75)
+    axes.yaxis.get_major_locator().set_params(integer=True)
     if own is not None:
         axes.axvline(own, color=BAD, linewidth=1.8, label=f"this strategy, p = {p:.3f}")
         axes.legend(frameon=False, fontsize=8)

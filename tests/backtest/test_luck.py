@@ -75,6 +75,7 @@ def test_what_loses_needs_no_record_and_what_never_traded_no_luck() -> None:
     assert luck is not None
     assert luck.days_needed is None
     assert "No record is long enough" in " ".join(verdict(luck))
+    assert verdict(luck)[-1].startswith("It earned nothing after costs")
     idle = replace(losing, daily=np.zeros(len(DAYS)), sharpe=None, trades=0)
     assert judge(idle, [idle]) is None
     assert "traded nothing" in verdict(None)[0]
