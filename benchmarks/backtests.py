@@ -27,6 +27,7 @@ from fxgpt_core.backtest.backtesting_py import BacktestingPy
 from fxgpt_core.backtest.book import Book, make_book
 from fxgpt_core.backtest.config import BacktestConfig
 from fxgpt_core.backtest.ledger import Ledger
+from fxgpt_core.backtest.random_entries import random_entries
 from fxgpt_core.market.calendar import bar_opens
 from fxgpt_core.market.candles import Candles
 from fxgpt_core.store.asset_config import Costs
@@ -105,12 +106,15 @@ def main() -> None:
             (("full", Costs(spread_pips=1.0)), ("plain", PLAIN_COSTS))}  # fmt: skip
     books = {name: make_book([leg], config, no_rates, broker.hours) for name, leg in legs.items()}
     trades = len(Ledger().simulate(books["full"]).trades)
+    result = run_backtest(candles, forecast, config, Costs(spread_pips=1.0), broker=broker)
     figures = {
         "signals, costs and book": best(lambda: make_book(
             [prepare(candles, forecast, config, Costs(), broker)], config, no_rates, broker.hours)),
         "ledger alone": best(lambda: Ledger().simulate(books["full"]), 20),
         "whole configuration on the ledger, with bootstrap": best(
             lambda: run_backtest(candles, forecast, config, Costs(), broker=broker)),
+        "200 random strategies of the same trades": best(
+            lambda: random_entries(books["full"], result, config, 200, 0), 2),
         "adapter alone (backtesting.py)": best(lambda: BacktestingPy().simulate(books["plain"]), 3),
         "bare backtesting.py": best(bare(books["plain"]), 3),
     }  # fmt: skip
