@@ -22,6 +22,7 @@ from fxgpt_core.market.market_hours import MarketHours
 from fxgpt_core.market.rollover import rollovers
 
 Times = NDArray[np.datetime64]
+_SIGNALS = ("direction", "stop", "target", "trail", "fraction", "flat")
 
 
 @dataclass(frozen=True)
@@ -91,18 +92,36 @@ def make_book(parts: Sequence[Leg], config: BacktestConfig, source: RateSource, 
         legs[number] = _leg(part, config, bool(rates and rates.own))
         legs["last"][number] = int(np.searchsorted(times, part.signals.candles.ts_utc[-1]))
         legs["base"][number], legs["quote"][number] = map(currencies.index, (part.pair.base, part.pair.quote))
-    account = np.zeros(1, dtype=layout.ACCOUNT)
-    account[0] = (
-        config.initial_cash, config.leverage, config.margin_use, config.sizing.method == "risk",
-        config.exit_on_opposite,
-    )  # fmt: skip
-    nothing = np.zeros((len(parts), 0))
+    account, nothing = _account(config), np.zeros((len(parts), 0))
     return Book(tuple(parts), times, closes, bars, legs, account, tuple(pairs), currencies, no_limits(), nothing)
+
+
+def renewed(book: Book, part: Leg, config: BacktestConfig) -> Book:
+    """Return the book of one pair with other signals on the same bars, and what else `config` says of the account.
+
+    The account's currency must be that of `book`, whose prices, charges and rates are taken over.
+    """
+    bars, legs, before = book.bars.copy(), book.legs.copy(), book.legs[0]
+    for name in _SIGNALS:
+        bars[name][:, 0] = getattr(part.signals, name)
+    legs[0] = _leg(part, config, bool(before["own_rate"]))
+    for name in ("last", "base", "quote"):
+        legs[name][0] = before[name]
+    return replace(book, parts=(part,), bars=bars, legs=legs, account=_account(config))
 
 
 def limited(book: Book, limits: PortfolioLimits, candles: Sequence[Candles]) -> Book:
     """Return the book under limits; `candles`: all bars of each leg, for the correlations before its first one."""
     return replace(book, limits=limits.record(), returns=returns_on(book.times, candles, limits.correlation_bars))
+
+
+def _account(config: BacktestConfig) -> NDArray[Any]:
+    account = np.zeros(1, dtype=layout.ACCOUNT)
+    account[0] = (
+        config.initial_cash, config.leverage, config.margin_use, config.sizing.method == "risk",
+        config.exit_on_opposite,
+    )  # fmt: skip
+    return account
 
 
 def _prices(out: NDArray[Any], part: Leg, times: Times, row: NDArray[np.int64]) -> None:
@@ -115,7 +134,7 @@ def _prices(out: NDArray[Any], part: Leg, times: Times, row: NDArray[np.int64]) 
         out[name] = getattr(candles, name)[at]
     for name in ("half", "slip", "swap_long", "swap_short"):
         out[name] = getattr(charge, name)[at]
-    for name in ("direction", "stop", "target", "trail", "fraction", "flat"):
+    for name in _SIGNALS:
         out[name] = getattr(signals, name)[at]
     out["direction"][~present] = 0
 

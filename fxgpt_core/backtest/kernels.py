@@ -171,7 +171,7 @@ def _order(order: Any, held: Any, bar: Any, row: int, leg: Any, units: float) ->
     order.expires, order.latest = held.bars + leg.hold, held.bars + leg.longest
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def run(bars: Records, legs: Records, account: Any, limits: Any, returns: Records, held: Records, orders: Records,
         trades: Records, limited: Records, path: Records, equity: Records) -> tuple[int, int, int, int]:  # fmt: skip
     """Run the book bar by bar; returns how many trades were written, orders refused for margin, orders too small for

@@ -56,9 +56,15 @@ def maximum_drawdown(equity: Floats, start: float) -> float:
     return float((1 - path / np.maximum.accumulate(path)).max())
 
 
-def curve_metrics(known_at: Times, equity: Floats, start: float) -> dict[str, float | None]:
-    """Return return, CAGR, Sharpe, Sortino, Calmar and maximum drawdown of equity at bar closes: all (bars,)."""
-    daily, total = daily_returns(known_at, equity, start), float(equity[-1] / start - 1)
+def curve_metrics(
+    known_at: Times, equity: Floats, start: float, last: NDArray[np.int64] | None = None
+) -> dict[str, float | None]:
+    """Return return, CAGR, Sharpe, Sortino, Calmar and maximum drawdown of equity at bar closes: all (bars,).
+
+    `last`: (days,) of `day_ends`, for those who have it already.
+    """
+    ends = day_ends(known_at)[0] if last is None else last
+    daily, total = returns_between(np.r_[start, equity[ends]]), float(equity[-1] / start - 1)
     years = float((known_at[-1] - known_at[0]) / _YEAR)
     cagr = float((1 + total) ** (1 / years) - 1) if years > 1 / 52 and total > -1 else None
     drawdown = maximum_drawdown(equity, start)

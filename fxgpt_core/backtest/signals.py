@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,11 +50,29 @@ class Signals:
     uncalibrated: int
 
 
+class Shared:
+    """What many configurations have in common on the same candles and forecasts: each part is computed once."""
+
+    def __init__(self) -> None:
+        self._made: dict[Hashable, Any] = {}
+
+    def once(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """Return what `make` gave for this key the first time."""
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
+
+
 def make_signals(
-    candles: Candles, forecast: Forecast, config: BacktestConfig, round_trip: Floats | float = 0.0
+    candles: Candles,
+    forecast: Forecast,
+    config: BacktestConfig,
+    round_trip: Floats | float = 0.0,
+    shared: Shared | None = None,
 ) -> Signals:
     """Return the signals over the bars from the first forecast until the last one's position has run out.
 
+    `shared`: given for every configuration on the same candles and forecasts it saves what they have in common.
     `round_trip`: (bars,) of `candles`, what entering and leaving costs as a share of the price, known at each close; a
     target within it, a stop within half of it, and a mean below `least_move` times it, is not traded.
     Raises DataError when a forecast belongs to no bar of `candles`, to another symbol, or when none is calibrated.
@@ -66,13 +87,14 @@ def make_signals(
         )
     horizon = config.horizon_of(forecast.horizons)
     column = forecast.column(horizon)
-    traded = forecast if usable.all() else forecast.take(usable)
+    common = shared or Shared()
+    traded = forecast if usable.all() else common.once("rows", lambda: forecast.take(usable))
     hold = max(1, -(-horizon // candles.timeframe.minutes))
-    where = _bars_of(candles, traded)
+    where = common.once("bars", lambda: _bars_of(candles, traded))
     first = int(where[0])
     bars, at = candles.take(slice(first, int(where[-1]) + hold + _BARS_AFTER)), where - first
     cost = np.broadcast_to(round_trip, len(candles))[where]
-    choice = _choose(traded, column, config, cost)
+    choice = _choose(traded, column, config, cost, common)
 
     def on_bars(values: Floats, fill: float) -> Floats:
         out = np.full(len(bars), fill)
@@ -95,7 +117,11 @@ def make_signals(
         target=distance(config.take_profit),
         trail=distance(config.trailing_stop),
         fraction=on_bars(choice.fraction, 0.0),
-        flat=_before_weekend(bars) if config.exit_before_weekend else np.zeros(len(bars), dtype=bool),
+        flat=(
+            common.once(("flat", len(bars)), lambda: _before_weekend(bars))
+            if config.exit_before_weekend
+            else np.zeros(len(bars), dtype=bool)
+        ),
         hold_bars=hold,
         directional=choice.directional,
         rows=len(forecast),
@@ -111,20 +137,21 @@ class _Choice:
     directional: bool
 
 
-def _choose(forecast: Forecast, column: int, config: BacktestConfig, cost: Floats) -> _Choice:
+def _choose(forecast: Forecast, column: int, config: BacktestConfig, cost: Floats, common: Shared) -> _Choice:
     """Return which rows are traded, which way, and how large: all (rows,)."""
-    up = forecast.probability_up()[:, column]
+    up = common.once("up", forecast.probability_up)[:, column]
     mean, std = forecast.mean[:, column], forecast.std[:, column]
     sure = np.maximum(up, 1 - up)
     confidence = sure if config.confidence == "probability" else np.abs(mean) / np.maximum(np.abs(mean) + std, 1e-12)
     leans = np.abs(up - 0.5) > config.least_edge
-    chosen = leans & (confidence >= causal_threshold(confidence, config.confidence_quantile, config.history_rows))
+    asked = (config.confidence, column, config.confidence_quantile, config.history_rows)
+    chosen = leans & (confidence >= common.once(asked, lambda: causal_threshold(confidence, *asked[2:])))
     side = np.sign(up - 0.5)
     if config.least_move:
         chosen &= np.abs(mean) >= config.least_move * cost
     if config.interval is not None:
         tail = (1 - config.interval) / 2
-        low, high = forecast.quantile(tail)[:, column], forecast.quantile(1 - tail)[:, column]
+        low, high = (common.once(("quantile", q), partial(forecast.quantile, q))[:, column] for q in (tail, 1 - tail))
         chosen &= np.where(side > 0, low > 0, high < 0)
     if config.take_profit is not None:
         chosen &= -np.expm1(-config.take_profit * std) > cost
@@ -132,7 +159,8 @@ def _choose(forecast: Forecast, column: int, config: BacktestConfig, cost: Float
         chosen &= -np.expm1(-config.stop_loss * std) > cost / 2
     limit = np.full(len(std), np.inf)
     if config.sizing.method == "shrink":
-        limit = causal_threshold(std, config.sizing.uncertainty_quantile, config.history_rows)
+        most = (config.sizing.uncertainty_quantile, config.history_rows)
+        limit = common.once(("limit", column, *most), lambda: causal_threshold(std, *most))
     fraction = wanted_fraction(config, np.abs(mean) * side, std, sure, limit)
     return _Choice(np.where(chosen, side, 0.0), confidence, fraction, bool(leans.any()))
 
