@@ -93,12 +93,13 @@ def table(pair: str, seed: int, study: Study, preset: str, out: Path) -> list[st
     fold = np.concatenate([np.full(len(part), i) for i, part in enumerate(parts["sssd"])])
     outcomes = Outcomes.from_dataset(dataset)
     raw = {name: concat(several) for name, several in parts.items()}
+    truth = outcomes.aligned(raw["sssd"].decided_at, dataset.horizons).returns
+    _keep_losses(out / f"raw_{pair}_{seed}.npz", raw, truth)
     calibrated = {name: walk_forward_calibration(one, outcomes, fold)[0] for name, one in raw.items()}
     rows = np.isin(raw["sssd"].decided_at, calibrated["sssd"].decided_at)  # the first fold has nothing to calibrate on
-    raw = {name: one.take(rows) for name, one in raw.items()}
-    truth = outcomes.aligned(raw["sssd"].decided_at, dataset.horizons).returns
+    raw, truth = {name: one.take(rows) for name, one in raw.items()}, truth[rows]
+    _keep_losses(out / f"calibrated_{pair}_{seed}.npz", calibrated, truth)
     before, after = _losses(raw, truth), _losses(calibrated, truth)
-    _keep_losses(out, pair, seed, raw["sssd"].decided_at, {"raw": before, "calibrated": after})
     lines = [f"{pair}, seed {seed}: {np.mean(seconds):.0f} s a fit"]
     for column, horizon in enumerate(HORIZONS["5m"]):
         overlap = horizon // dataset.base.minutes
@@ -126,16 +127,9 @@ def _forecast(
     return model.forecast(seen, np.flatnonzero(split.test), Provenance("benchmark", _NOW), seed), report, spent
 
 
-def _keep_losses(
-    out: Path,
-    pair: str,
-    seed: int,
-    decided_at: NDArray[np.datetime64],
-    losses: dict[str, dict[str, NDArray[np.float64]]],
-) -> None:
-    """Write the losses of one pair and seed, so that a summary over all of them needs no fit."""
-    arrays = {f"{stage}_{name}": one for stage, several in losses.items() for name, one in several.items()}
-    np.savez_compressed(out / f"losses_{pair}_{seed}.npz", decided_at=decided_at, **arrays)
+def _keep_losses(path: Path, forecasts: dict[str, Forecast], truth: NDArray[np.float64]) -> None:
+    """Write the losses of all families, so that a summary needs no fit and a run that is stopped loses little."""
+    np.savez_compressed(path, decided_at=forecasts["sssd"].decided_at, **_losses(forecasts, truth))
 
 
 def _losses(forecasts: dict[str, Forecast], truth: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:

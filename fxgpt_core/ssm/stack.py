@@ -35,7 +35,7 @@ class Stack(nn.Module):
     ) -> None:
         super().__init__()
         self.channels = channels
-        self.project = nn.Linear(inputs, channels)
+        self.project = _projection(inputs, channels)
         self.blocks = nn.ModuleList(Block(channels, settings, dropout, generator) for _ in range(layers))
         self.norm: nn.Module = nn.LayerNorm(channels) if normalised else nn.Identity()
 
@@ -104,3 +104,13 @@ class Stack(nn.Module):
 
     def _blocks(self) -> Iterator[Block]:
         return iter(cast("list[Block]", self.blocks))
+
+
+def _projection(inputs: int, channels: int) -> nn.Linear:
+    """Return a linear map with torch's starting values; of no inputs at all it is a bias that starts at zero."""
+    if inputs:
+        return nn.Linear(inputs, channels)
+    out = nn.Linear(1, channels)  # torch warns of starting values for a matrix without columns
+    out.in_features, out.weight = 0, nn.Parameter(out.weight.detach()[:, :0].clone())
+    nn.init.zeros_(out.bias)
+    return out

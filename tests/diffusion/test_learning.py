@@ -46,9 +46,15 @@ def fat(n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
 
 
 def trained(
-    law: Law, objective: Objective, updates: int, horizons: int, head: HeadName = "mlp", rows: int | None = None
+    law: Law,
+    objective: Objective,
+    updates: int,
+    horizons: int,
+    head: HeadName = "mlp",
+    rows: int | None = None,
+    size: int = 512,
 ) -> Denoiser:
-    """Train on fresh draws of `law`, or on `rows` fixed ones; return the average of late weights."""
+    """Train on fresh draws of `law`, or on `rows` fixed ones, `size` at a time; return the average of late weights."""
     torch.manual_seed(0)
     net = Denoiser(HEADS[head](HeadSize(horizons, 1, 32, 2, 8)), SCHEDULE, objective).train()
     mean = torch.optim.swa_utils.AveragedModel(net, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.98))
@@ -57,9 +63,9 @@ def trained(
     annealing = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, updates, 1e-4)
     fixed = law(rows, generator) if rows else None
     for _ in range(updates):
-        pick = torch.randint(rows or 1, (512,), generator=generator)
-        context, clean = (part[pick] for part in fixed) if fixed else law(512, generator)
-        level = (torch.arange(512) + torch.rand(512, generator=generator)) / 512 * SCHEDULE.steps
+        pick = torch.randint(rows or 1, (size,), generator=generator)
+        context, clean = (part[pick] for part in fixed) if fixed else law(size, generator)
+        level = (torch.arange(size) + torch.rand(size, generator=generator)) / size * SCHEDULE.steps
         noise = torch.randn(clean.shape, generator=generator)
         loss = net.loss(clean, torch.ones_like(clean), context, torch.ones(horizons), noise, level)
         optimiser.zero_grad()
@@ -82,7 +88,7 @@ def drawn(net: Denoiser, context: list[float], draws: int, mask: Tensor | None =
 
 @pytest.fixture(scope="module")
 def learned() -> Denoiser:
-    return trained(gaussian, Objective(subsets=0.3), 800, 2)
+    return trained(gaussian, Objective(subsets=0.3), 800, 2, size=256)
 
 
 def check_gaussian(net: Denoiser) -> None:
@@ -116,7 +122,7 @@ def test_a_subset_has_the_law_it_has_in_the_whole(learned: Denoiser) -> None:
 
 
 def test_both_bumps_of_a_bimodal_law_are_recovered_with_their_odds() -> None:
-    out = drawn(trained(bimodal, Objective(), 600, 1), [0.2, 0.8], 2000)[..., 0]
+    out = drawn(trained(bimodal, Objective(), 500, 1, size=256), [0.2, 0.8], 2000)[..., 0]
     for i, odds in enumerate((0.2, 0.8)):
         assert float((out[i] > 0).float().mean()) == pytest.approx(odds, abs=0.04)
         assert float((out[i].abs() < 0.3).float().mean()) < 0.04  # exactly 0.01: hardly anything between
@@ -137,11 +143,13 @@ def test_pure_noise_yields_no_skill() -> None:
     def law(n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         return torch.randn(n, 1, generator=generator), torch.randn(n, 1, generator=generator)
 
-    net = trained(law, Objective(), 200, 1, rows=20_000)
-    context, outcome = law(2000, torch.Generator().manual_seed(9))
-    out = drawn(net, context[:, 0].tolist(), 100)
-    start = drawn(Denoiser(HEADS["mlp"](HeadSize(1, 1, 8, 1, 2)), SCHEDULE).eval(), context[:, 0].tolist(), 100)
-    scores = [float(fair_crps(samples, outcome, torch.ones(2000, 1), torch.ones(1))) for samples in (out, start)]
+    net = trained(law, Objective(), 150, 1, rows=20_000)
+    context, outcome = law(1000, torch.Generator().manual_seed(9))
+    out = drawn(net, context[:, 0].tolist(), 100, steps=10)
+    start = drawn(
+        Denoiser(HEADS["mlp"](HeadSize(1, 1, 8, 1, 2)), SCHEDULE).eval(), context[:, 0].tolist(), 100, steps=10
+    )
+    scores = [float(fair_crps(samples, outcome, torch.ones(1000, 1), torch.ones(1))) for samples in (out, start)]
     assert -0.01 < 1 - scores[0] / scores[1] < 0.003
 
 
@@ -178,9 +186,9 @@ def test_a_student_agrees_with_the_full_sampler(learned: Denoiser) -> None:
     generator = torch.Generator().manual_seed(2)
     contexts = gaussian(500, generator)[0]
     student = student_of(learned)
-    options = Distillation(updates=300, rows=32, draws=16, sampler="dpm++", sampling_steps=20)
+    options = Distillation(updates=300, rows=32, draws=16, sampler="dpm++", sampling_steps=10)
     distil(student, learned, contexts, options, generator)
-    full = drawn(learned, [0.0, 1.0], 1000)
+    full = drawn(learned, [0.0, 1.0], 1000, steps=10)
     moments = np.datetime64("2020-01-01", "ns") + np.arange(2)
     with torch.no_grad():
         fast = student.eval()(
@@ -202,9 +210,9 @@ def test_fine_tuning_on_the_energy_score_repairs_the_samples(learned: Denoiser) 
     spoilt = copy.deepcopy(learned)
     with torch.no_grad():
         spoilt.head.read.weight.mul_(0.7)
-    context, clean = gaussian(2000, torch.Generator().manual_seed(6))
+    context, clean = gaussian(1000, torch.Generator().manual_seed(6))
     scores = [
-        float(fair_crps(drawn(n, context[:, 0].tolist(), 50, steps=10), clean, torch.ones_like(clean), torch.ones(2)))
+        float(fair_crps(drawn(n, context[:, 0].tolist(), 40, steps=8), clean, torch.ones_like(clean), torch.ones(2)))
         for n in (spoilt, net, learned)
     ]
     assert scores[1] < scores[0] - 0.5 * (scores[0] - scores[2])

@@ -25,7 +25,7 @@ from fxgpt_core.models.sssd.inputs import Scaling
 TINY = {
     "preset": "small",
     "encoder": {"channels": 8, "state": 8, "layers": 1, "heads": 2, "context": 12, "chunk": 64},
-    "diffusion": {"latent": 16, "layers": 2, "embedding": 4, "samples": 40, "sampling_steps": 8},
+    "diffusion": {"latent": 16, "layers": 1, "embedding": 4, "samples": 40, "sampling_steps": 8},
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,7 @@ TINY = {
 }
 
 
+@lru_cache
 def whole(bars: int) -> Dataset:
     return build_dataset(CANDLES.take(slice(0, bars)), LAYOUT, HORIZONS, SPEC)
 

@@ -43,10 +43,10 @@ def close(a: Tensor, b: Tensor, tolerance: float) -> None:
 def test_convolution_scan_and_recurrence_agree(kind: str, method: str, dtype: torch.dtype) -> None:
     s4d = layer(6, 16, kind, discretisation=method).to(dtype)
     tolerance = TOLERANCE[dtype]
-    for bars in (1, 7, 64, 333):
+    for bars in (1, 7, 32, 130):
         u, state = random(2, bars, 6, seed=bars, dtype=dtype), 0.1 * random(2, 6, 8, 2, seed=1, dtype=dtype)
         stepped, after = recur(s4d, u, state)
-        for chunk in (1, 5, 64, 100, 4096):
+        for chunk in (1, 5, 32, 100, 4096):
             s4d.chunk = chunk
             if chunk * 40 < bars:
                 continue
@@ -95,7 +95,7 @@ def test_gradients_are_those_of_finite_differences(workspace: int, monkeypatch: 
         given = {f"s4d.{name}": value for name, value in zip(names, values, strict=True)}
         return torch.func.functional_call(_Advance(s4d), given, (u, state))
 
-    given = (random(2, 9, 2, dtype=torch.float64), random(2, 2, 2, 2, seed=1, dtype=torch.float64))
+    given = (random(1, 9, 2, dtype=torch.float64), random(1, 2, 2, 2, seed=1, dtype=torch.float64))
     leaves = [value.clone().requires_grad_() for value in (*given, *(p.detach() for p in s4d.parameters()))]
     assert torch.autograd.gradcheck(run, leaves)
 
@@ -158,7 +158,7 @@ def test_output_equals_a_direct_simulation(method: str) -> None:
 
 def test_large_states_agree_in_single_precision() -> None:
     s4d = layer(4, 512)  # the fastest mode turns by thousands of radians a bar
-    u = random(1, 600, 4)
+    u = random(1, 300, 4)
     close(s4d(u), recur(s4d, u, s4d.initial_state(1))[0], 1e-4)
     close(s4d(u), s4d.double()(u.double()).float(), 1e-4)
 
