@@ -25,6 +25,7 @@ from fxgpt_pipeline.defs import (
     portfolio,
     reports,
     retrained,
+    upkeep,
 )
 from fxgpt_pipeline.defs.common import Parts
 from fxgpt_pipeline.stages import build_stages
@@ -51,7 +52,7 @@ def build_definitions(workspace: Workspace | None = None, resources: Mapping[str
     for concern in concerns:
         for made in concern.build(parts):
             (checks if isinstance(made, dg.AssetChecksDefinition) else assets).append(made)
-    automated = (automation.build(parts), ingestion.build(parts), alerting.build(parts))
+    automated = (automation.build(parts), ingestion.build(parts), alerting.build(parts), upkeep.build(parts))
     return dg.Definitions(
         assets=assets,
         asset_checks=checks,

@@ -58,3 +58,20 @@ def compact(break_locks: bool, as_json: bool) -> None:
     for name in swept.leftovers:
         click.echo(f"removed {name}")
     click.echo(f"{where.root}: {len(swept.leftovers)} leftovers and {swept.locks} idle locks removed.")
+
+
+@lake.command("archive", short_help="Move old live forecasts into the lake.")
+@json_option
+def archive(as_json: bool) -> None:
+    """Move live forecasts older than `automation.forecast_days` from the database to the dataset forecast_log."""
+    from fxgpt_pipeline.archiving import archive_old_forecasts
+    from fxgpt_pipeline.homes import prepare
+    from fxgpt_pipeline.workspace import Workspace
+
+    workspace = Workspace.from_environment()
+    prepare(workspace)
+    moved = archive_old_forecasts(workspace)
+    if as_json:
+        print_json({"moved": moved})
+        return
+    click.echo(f"{moved} forecasts moved to forecast_log in {workspace.lake.root}.")
