@@ -53,6 +53,15 @@ def test_holding_pays_every_night() -> None:
     assert found["buy and hold"].total_return == pytest.approx(-found["buy and hold"].paid["swap"])
 
 
+def test_a_holder_stays_over_the_weekend_that_the_strategy_must_not() -> None:
+    candles, forecast = random_case(5, bars=400)
+    chosen = config(history_rows=10, horizon="4h", exit_before_weekend=True)
+    result = run_backtest(candles, forecast, chosen, FREE, broker=broker())
+    held = comparisons(book_of(candles, forecast, chosen, FREE, broker()), result)[0]
+    assert "weekend" in set(result.trades["reason"])
+    assert held.trades == 1
+
+
 def test_the_last_move_is_followed_and_faded_at_the_strategys_own_signals() -> None:
     """Prices only rise, and the model sells: who follows the last move buys, with the same size and times."""
     rules = _rules(RISING, FREE, [0.5, 0.5, 0.4, 0.5, 0.5, 0.5])
