@@ -55,11 +55,14 @@ def test_holding_pays_every_night() -> None:
 
 def test_a_holder_stays_over_the_weekend_that_the_strategy_must_not() -> None:
     candles, forecast = random_case(5, bars=400)
-    chosen = config(history_rows=10, horizon="4h", exit_before_weekend=True)
-    result = run_backtest(candles, forecast, chosen, FREE, broker=broker())
-    held = comparisons(book_of(candles, forecast, chosen, FREE, broker()), result)[0]
-    assert "weekend" in set(result.trades["reason"])
-    assert held.trades == 1
+    held = []
+    for flat in (True, False):
+        chosen = config(history_rows=10, horizon="4h", exit_before_weekend=flat)
+        result = run_backtest(candles, forecast, chosen, FREE, broker=broker())
+        assert ("weekend" in set(result.trades["reason"])) == flat
+        held.append(comparisons(book_of(candles, forecast, chosen, FREE, broker()), result)[0])
+    assert held[0].trades == held[1].trades == 1
+    assert held[0].gross_return == pytest.approx(held[1].gross_return)
 
 
 def test_the_last_move_is_followed_and_faded_at_the_strategys_own_signals() -> None:
