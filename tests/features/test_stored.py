@@ -1,5 +1,6 @@
 """Through the lake or in memory: the same dataset; unchanged months are left alone; a crash is noticed."""
 
+import shutil
 from dataclasses import fields
 from pathlib import Path
 
@@ -32,13 +33,20 @@ def store(lake: Lake, candles: Candles) -> None:
     update_candles(lake, "GBPUSD", LAYOUT, "import", QualityConfig())
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A lake of 1500 bars, which tests copy."""
+    folder = tmp_path_factory.mktemp("made") / "lake"
+    lake = Lake(folder)
+    store(lake, CANDLES.take(slice(0, 1500)))
+    update_tables(lake, "GBPUSD", LAYOUT, SPEC)
+    update_targets(lake, "GBPUSD", LAYOUT, HORIZONS, SPEC)
+    return folder
+
+
 @pytest.fixture
-def lake(tmp_path: Path) -> Lake:
-    made = Lake(tmp_path / "lake")
-    store(made, CANDLES.take(slice(0, 1500)))
-    update_tables(made, "GBPUSD", LAYOUT, SPEC)
-    update_targets(made, "GBPUSD", LAYOUT, HORIZONS, SPEC)
-    return made
+def lake(made: Path, tmp_path: Path) -> Lake:
+    return Lake(shutil.copytree(made, tmp_path / "lake"))
 
 
 def same(left: Dataset, right: Dataset) -> None:
