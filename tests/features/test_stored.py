@@ -1,6 +1,5 @@
 """Through the lake or in memory: the same dataset; unchanged months are left alone; a crash is noticed."""
 
-import shutil
 from dataclasses import fields
 from pathlib import Path
 
@@ -8,45 +7,12 @@ import numpy as np
 import pytest
 
 from fxgpt_core.common.errors import DataError
-from fxgpt_core.common.timeframes import TIMEFRAMES
 from fxgpt_core.features.assemble import build_dataset, load_dataset
 from fxgpt_core.features.dataset import Dataset
-from fxgpt_core.features.spec import FeatureSpec
 from fxgpt_core.features.stored import FEATURES, TARGETS, update_tables, update_targets
-from fxgpt_core.market.bars import Source, store_given
 from fxgpt_core.market.candles import Candles
-from fxgpt_core.market.config import QualityConfig
-from fxgpt_core.market.history import update_candles
 from fxgpt_core.market.lake import Lake
-from fxgpt_core.market.providers.simulator import simulate
-from fxgpt_core.market.quality.assessment import assess
-
-LAYOUT = tuple(TIMEFRAMES[c] for c in ("1h", "4h", "1d"))
-HORIZONS = (60, 240)
-SPEC = FeatureSpec(groups=("ohlc", "time", "oscillators"))
-CANDLES = simulate("GBPUSD", "1h", start=np.datetime64("2024-01-03T00:00", "ns"), bars=1700, seed=3)
-
-
-def store(lake: Lake, candles: Candles) -> None:
-    judged = assess(candles.to_frame().reset_index(), "GBPUSD", "1h")
-    store_given(lake, candles, judged, Source(f"{len(candles)} bars", str(len(candles)), {"side": "mid"}))
-    update_candles(lake, "GBPUSD", LAYOUT, "import", QualityConfig())
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A lake of 1500 bars, which tests copy."""
-    folder = tmp_path_factory.mktemp("made") / "lake"
-    lake = Lake(folder)
-    store(lake, CANDLES.take(slice(0, 1500)))
-    update_tables(lake, "GBPUSD", LAYOUT, SPEC)
-    update_targets(lake, "GBPUSD", LAYOUT, HORIZONS, SPEC)
-    return folder
-
-
-@pytest.fixture
-def lake(made: Path, tmp_path: Path) -> Lake:
-    return Lake(shutil.copytree(made, tmp_path / "lake"))
+from tests.features.stored_lake import CANDLES, HORIZONS, LAYOUT, SPEC, store
 
 
 def same(left: Dataset, right: Dataset) -> None:

@@ -9,22 +9,13 @@ import pyarrow as pa
 import pytest
 
 from fxgpt_core.features.checks.stored import check_stored
-from fxgpt_core.features.stored import FEATURES, TARGETS, update_tables, update_targets
+from fxgpt_core.features.stored import FEATURES, TARGETS
 from fxgpt_core.market.bars import CANDLES
 from fxgpt_core.market.lake import Lake
-from tests.features.test_stored import CANDLES as BARS
-from tests.features.test_stored import HORIZONS, LAYOUT, SPEC, store
+from tests.features.stored_lake import CANDLES as BARS
+from tests.features.stored_lake import HORIZONS, LAYOUT, SPEC, store
 
 SYMBOL = "GBPUSD"
-
-
-@pytest.fixture
-def lake(tmp_path: Path) -> Lake:
-    made = Lake(tmp_path / "lake")
-    store(made, BARS.take(slice(0, 1500)))
-    update_tables(made, SYMBOL, LAYOUT, SPEC)
-    update_targets(made, SYMBOL, LAYOUT, HORIZONS, SPEC)
-    return made
 
 
 def keys(code: str) -> Mapping[str, str]:
