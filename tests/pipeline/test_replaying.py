@@ -39,7 +39,7 @@ def test_nothing_is_replayed_unless_somebody_asks(clone: SmallHome) -> None:
     assert materialise(clone, [])["models"] == "none is asked for"
     assert clone.lineage().workspace.lake.keys(RAW) == []
     assert clone.stale() == set(), "no lineage waits for it"
-    clone.configure("pipeline.yaml", {"retraining": {"replay": {"families": ["ewma"]}, "every_days": 20}})
+    clone.configure("pipeline.yaml", {"retraining": {"replay": {"families": ["ewma"]}, "every_days": 60}})
     assert clone.stale() == set(), "nor is anything of it made anew"
     assert set(materialise(clone, [])) >= {"models", "ewma"}
 
@@ -73,6 +73,7 @@ def test_a_replay_is_traded_and_scored_beside_the_fixed_folds(
     assert run(["backtest", SYMBOL, "--retrained", "sssd"]) == 2
 
 
+@pytest.mark.deep
 def test_a_model_that_trades_is_traded_on_the_decisions_of_both(clone: SmallHome) -> None:
     clone.configure("pipeline.yaml", {"retraining": {"every_days": 40}})
     lineage = clone.lineage()

@@ -24,8 +24,8 @@ def decision_bars(known_at: NDArray[np.datetime64], begin: np.datetime64, config
     if not len(known_at):
         return np.empty(0, dtype=np.int64)
     origin = begin.astype("datetime64[D]").astype("datetime64[ns]") + config.first_look_hour * _HOUR
-    looks = np.arange(origin, known_at[-1] + _HOUR, config.look_hours * _HOUR)
-    looks = looks[(looks >= begin) & (looks <= known_at[-1])]
+    looks = np.arange(origin, known_at[-1] + np.timedelta64(1, "ns"), config.look_hours * _HOUR)
+    looks = looks[looks >= begin]
     bars = np.unique(np.searchsorted(known_at, looks, side="right") - 1)
     return np.asarray(bars[(bars >= 0) & (known_at[bars] >= begin)], dtype=np.int64)
 
