@@ -89,12 +89,13 @@ def _breaches(lineage: Lineage, family: str, judged: pd.DataFrame, mid: Candles)
     settings = lineage.settings.backtest
     limits = PortfolioLimits(gross=settings.leverage, net=None, currency=None, correlated=None, positions=1)
     trades = stored(lineage, family, TRADES).sort_values("exit_time")
-    start = float(lineage.workspace.documents.read(backtest_name(family), lineage.symbol)["initial_cash"])
+    told = lineage.workspace.documents.read(backtest_name(family), lineage.symbol)
+    start = float(told["initial_cash"])
     times = np.r_[mid.known_at[:1], pd.DatetimeIndex(trades["exit_time"]).tz_localize(None).to_numpy()]
     equity = start + np.r_[0.0, trades["pnl"].to_numpy(dtype=np.float64).cumsum()]
     pair = {lineage.symbol: instrument(lineage.symbol, broker_of(lineage).instruments)}
     tolerance = lineage.settings.adherence.breach_tolerance
-    return breaches(judged, limits, {lineage.symbol: mid}, pair, times, equity, tolerance)
+    return breaches(judged, limits, {lineage.symbol: mid}, pair, times, equity, told["currency"], tolerance)
 
 
 def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ from fxgpt_core.policy.decision import Decision
 
 Floats = NDArray[np.float64]
 Times = NDArray[np.datetime64]
+_COUNT = "the number of positions"
 _NEVER = pd.Timestamp("2200-01-01", tz="UTC")
 
 
@@ -79,32 +80,66 @@ def breaches(
     pairs: Mapping[str, Instrument],
     known_at: Times,
     equity: Floats,
+    account: str,
     tolerance: float,
 ) -> list[Breach]:
     """Return every limit that filled entries exceeded, judged by equity and prices at their decision.
 
-    `judged`: of `adherence.judge`; `candles`: mid bars by symbol; `known_at`, `equity`: (bars,) the account at closes.
-    Correlation is left to whoever places orders: it is a limit on what is sent.
+    An entry is blamed for what it added to: prices may carry what is held beyond a limit. `judged`: of
+    `adherence.judge`; `candles`: mid bars by symbol; `known_at`, `equity`: (bars,) the account, in currency `account`,
+    at closes. A pair that neither begins nor ends with that currency is converted by the candles that do, or at the
+    rate of its own last entry. Exits at market come before entries of the same time, stops and targets after them: a
+    backtest stamps these with the open of their bar. Correlation is left to whoever places orders.
     """
     done = judged[judged["filled"] > 0]
-    exits = done[done["purpose"] == "exit"].set_index("position")["filled_at"]
+    left = done[done["purpose"] == "exit"].set_index("position")
+    exits = left["filled_at"] + pd.to_timedelta((left["kind"] != "market").astype(np.int64), unit="ns")
     entries = done[done["purpose"] == "entry"].sort_values("filled_at", kind="stable")
     begins, decided = (_naive(entries[name]) for name in ("filled_at", "decided_at"))
     ends = _naive(entries["position"].map(exits).fillna(_NEVER))
     symbols = entries["symbol"].to_numpy()
-    signed = (entries["direction"] * entries["filled"] * entries["rate"]).to_numpy(dtype=np.float64)
-    prices = {name: _as_of(candles[name].known_at, candles[name].close, decided) for name in set(symbols)}
+    signed = (entries["direction"] * entries["filled"]).to_numpy(dtype=np.float64)
+    worth = {}
+    for name in set(symbols):
+        mine = symbols == name
+        rate = _as_of(begins[mine], entries["rate"].to_numpy(dtype=np.float64)[mine], begins)
+        worth[name] = _worth(pairs[name], candles, account, decided, rate)
     money, found = _as_of(known_at, equity, decided), []
     for row in range(len(entries)):
-        held = np.flatnonzero((begins <= begins[row]) & (ends > begins[row]))
-        held = np.union1d(held, [row])  # in and out within one bar: it was held nevertheless
+        others = np.flatnonzero((begins <= begins[row]) & (ends > begins[row]))
+        others = others[others != row]
         values: dict[str, float] = {}
-        for other in held:
-            value = signed[other] * prices[symbols[other]][row] / money[row]
+        for other in others:
+            value = signed[other] * worth[symbols[other]][row] / money[row]
             values[symbols[other]] = values.get(symbols[other], 0.0) + value
+        before = _measured(values, len(others), limits, pairs)
+        own = signed[row] * worth[symbols[row]][row] / money[row]
+        after = _measured({**values, symbols[row]: values.get(symbols[row], 0.0) + own}, len(others) + 1, limits, pairs)
         moment = pd.Timestamp(begins[row], tz="UTC")
-        found += [Breach(moment, *over) for over in _exceeded(values, len(held), limits, pairs, tolerance)]
+        for name, (reached, most) in after.items():
+            slack = 0.0 if name == _COUNT else tolerance
+            if reached > most * (1 + slack) and reached > before.get(name, (0.0, most))[0]:
+                found.append(Breach(moment, name, reached, most))
     return found
+
+
+def _worth(
+    pair: Instrument, candles: Mapping[str, Candles], account: str, when: Times, rate: Floats
+) -> Floats:  # fmt: skip
+    """Return what a unit of a pair is worth in the account's currency: (times,); `rate` converts where bars do not."""
+    if pair.base == account:
+        return np.ones(len(when))
+
+    def close(symbol: str) -> Floats:
+        return _as_of(candles[symbol].known_at, candles[symbol].close, when)
+
+    if pair.quote == account:
+        return close(pair.symbol)
+    if pair.quote + account in candles:
+        return close(pair.symbol) * close(pair.quote + account)
+    if account + pair.quote in candles:
+        return close(pair.symbol) / close(account + pair.quote)
+    return close(pair.symbol) * rate
 
 
 def _as_of(known_at: Times, values: Floats, when: Times) -> Floats:
@@ -116,24 +151,18 @@ def _naive(when: pd.Series[Any]) -> Times:
     return np.asarray(when.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy(dtype="datetime64[ns]"))
 
 
-def _exceeded(
-    values: Mapping[str, float],
-    positions: int,
-    limits: PortfolioLimits,
-    pairs: Mapping[str, Instrument],
-    tolerance: float,
-) -> list[tuple[str, float, float]]:
-    """Return name, value and limit of what is exceeded; `values`: signed multiples of equity by symbol."""
+def _measured(
+    values: Mapping[str, float], positions: int, limits: PortfolioLimits, pairs: Mapping[str, Instrument]
+) -> dict[str, tuple[float, float]]:  # fmt: skip
+    """Return value and limit of what is limited by name; `values`: signed multiples of equity by symbol."""
     held: dict[str, float] = {}
     for symbol, value in values.items():
         held[pairs[symbol].base] = held.get(pairs[symbol].base, 0.0) + value
         held[pairs[symbol].quote] = held.get(pairs[symbol].quote, 0.0) - value
-    measured = [
-        ("gross exposure", sum(map(abs, values.values())), limits.gross),
-        ("net exposure", abs(sum(values.values())), limits.net),
-        *((f"{name} exposure", abs(value), limits.currency) for name, value in sorted(held.items())),
-    ]
-    over = [(n, value, most) for n, value, most in measured if most is not None and value > most * (1 + tolerance)]
-    if limits.positions is not None and positions > limits.positions:
-        over.append(("the number of positions", float(positions), float(limits.positions)))
-    return over
+    out = {
+        "gross exposure": (sum(map(abs, values.values())), limits.gross),
+        "net exposure": (abs(sum(values.values())), limits.net),
+        **{f"{name} exposure": (abs(value), limits.currency) for name, value in sorted(held.items())},
+        _COUNT: (float(positions), limits.positions),
+    }
+    return {name: (value, float(most)) for name, (value, most) in out.items() if most is not None}

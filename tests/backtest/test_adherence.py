@@ -205,16 +205,53 @@ def test_a_breached_limit_stops_trading_however_few_orders_there_were() -> None:
     pairs = {"EURUSD": instrument("EURUSD", shipped_instruments())}
     judged = judge(*tables(orders, fills), PLANNED)
     limits = PortfolioLimits(gross=2.5, net=None, currency=None, positions=None)
-    found = breaches(judged, limits, {"EURUSD": bars}, pairs, bars.known_at, np.full(6, 10_000.0), 0.02)
+    found = breaches(judged, limits, {"EURUSD": bars}, pairs, bars.known_at, np.full(6, 10_000.0), "USD", 0.02)
     assert [(one.limit, round(one.value, 9), one.allowed) for one in found] == [("gross exposure", 3.3, 2.5)]
     decision = decide_adherence("EURUSD", figures(judged), found, AdherenceConfig(), AT)
     assert (decision.what, decision.evidence["size_factor"]) == ("stop", 0.0)
     assert decision.reasons[0] == "gross exposure was 3.30 at 2024-01-09 03:00 UTC; 2.50 is allowed. Trading stops."
     rest = PortfolioLimits(gross=None, net=None, currency=3.0, positions=2)
-    again = breaches(judged, rest, {"EURUSD": bars}, pairs, bars.known_at, np.full(6, 10_000.0), 0.02)
+    again = breaches(judged, rest, {"EURUSD": bars}, pairs, bars.known_at, np.full(6, 10_000.0), "USD", 0.02)
     assert [one.limit for one in again] == ["EUR exposure", "USD exposure", "the number of positions"]
     assert not breaches(judged, PortfolioLimits(net=None, currency=None), {"EURUSD": bars}, pairs, bars.known_at,
-                        np.full(6, 10_000.0), 0.02)  # fmt: skip
+                        np.full(6, 10_000.0), "USD", 0.02)  # fmt: skip
+
+
+@pytest.mark.parametrize(("second", "blamed"), [("AUDNZD", []), ("EURUSD", ["EUR exposure", "USD exposure"])])
+def test_an_entry_is_blamed_for_what_it_added_to_only(second: str, blamed: list[str]) -> None:
+    """Half of equity is lost: 11 000 USD of EUR are then more than allowed, and another pair has no part in that."""
+    orders = [order(0, 0, "2024-01-09 01:00"), order(1, 1, "2024-01-09 03:00", symbol=second, units=1_000.0)]
+    fills = [fill(0, "2024-01-09 01:00", 1.1, 1.1), fill(1, "2024-01-09 03:00", 1.1, 1.1, 1_000.0)]
+    bars = {symbol: candles_of([[1.1] * 4] * 4, symbol) for symbol in ("EURUSD", "AUDNZD")}
+    pairs = {symbol: instrument(symbol, shipped_instruments()) for symbol in bars}
+    judged = judge(*tables(orders, fills), {symbol: PLANNED["EURUSD"] for symbol in bars})
+    limits = PortfolioLimits(gross=None, net=None, currency=1.2, positions=None)
+    equity = np.array([10_000.0, 10_000.0, 5_000.0, 5_000.0])
+    found = breaches(judged, limits, bars, pairs, bars["EURUSD"].known_at, equity, "USD", 0.02)
+    assert [one.limit for one in found] == blamed
+
+
+def test_positions_are_worth_what_they_are_at_the_decision() -> None:
+    """USDJPY holds dollars whatever its price; EURGBP is converted by the GBPUSD of the time, not of its entry."""
+    orders = [
+        order(0, 0, "2024-01-09 01:00", symbol="USDJPY"),
+        order(1, 1, "2024-01-09 01:00", symbol="EURGBP"),
+        order(2, 2, "2024-01-09 03:00", symbol="USDJPY", units=1_000.0),
+    ]
+    fills = [
+        fill(0, "2024-01-09 01:00", 150.0, 150.0, rate=1 / 150),
+        fill(1, "2024-01-09 01:00", 0.8, 0.8, rate=1.25),
+        fill(2, "2024-01-09 03:00", 75.0, 75.0, 1_000.0, rate=1 / 75),
+    ]
+    prices = {"USDJPY": [150.0, 150, 75, 75], "EURGBP": [0.8] * 4, "GBPUSD": [1.25, 1.25, 2.5, 2.5]}
+    bars = {symbol: candles_of([[price] * 4 for price in path], symbol) for symbol, path in prices.items()}
+    pairs = {symbol: instrument(symbol, shipped_instruments()) for symbol in bars}
+    planned = {symbol: PLANNED["EURUSD"] for symbol in bars}
+    judged = judge(*tables(orders, fills), planned)
+    limits = PortfolioLimits(gross=3.0, net=None, currency=None, positions=None)
+    at = bars["USDJPY"].known_at
+    (found,) = breaches(judged, limits, bars, pairs, at, np.full(4, 10_000.0), "USD", 0.0)
+    assert found.value == pytest.approx(1.0 + 0.8 * 2.5 + 0.1)
 
 
 def test_a_backtest_adheres_to_its_own_costs() -> None:
