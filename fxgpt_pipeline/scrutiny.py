@@ -30,8 +30,7 @@ def examine(lineage: Lineage, family: str, result: BacktestResult, forecast: For
     `trial` names the row of the count, so that luck can be judged again when more has been tried.
     """
     config = lineage.settings.backtest
-    own = trial_of(result, lineage.recipe(calibrated(family)), config)
-    count_trial(lineage.workspace.database, own, lineage.workspace.clock.now())
+    own = count_backtest(lineage, result, lineage.recipe(calibrated(family)))
     held = scrutinise(
         result,
         lineage.candles(),
@@ -45,6 +44,13 @@ def examine(lineage: Lineage, family: str, result: BacktestResult, forecast: For
     luck = judge(own, _counted(lineage, own))
     trial = {"forecasts": own.forecasts, "configuration": own.configuration}
     return {"trial": trial, "luck": None if luck is None else luck.to_dict(), **held.to_dict()}
+
+
+def count_backtest(lineage: Lineage, result: BacktestResult, recipe: str) -> Trial:
+    """Count a backtest with the symbol's settings as a trial; `recipe`: the hash of how its forecasts are made."""
+    own = trial_of(result, recipe, lineage.settings.backtest)
+    count_trial(lineage.workspace.database, own, lineage.workspace.clock.now())
+    return own
 
 
 def key_figures(document: dict[str, Any]) -> dict[str, float]:

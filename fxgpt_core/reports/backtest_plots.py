@@ -77,8 +77,10 @@ def chance_chart(chance: Mapping[str, Any], total: float, sharpe: float | None) 
 
 
 def _histogram(axes: Axes, drawn: Floats, own: float | None, label: str, p: float) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     axes.hist(drawn, bins=30, color=QUIET, alpha=0.75)
-    axes.yaxis.get_major_locator().set_params(integer=True)
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     if own is not None:
         axes.axvline(own, color=BAD, linewidth=1.8, label=f"this strategy, p = {p:.3f}")
         axes.legend(frameon=False, fontsize=8)
