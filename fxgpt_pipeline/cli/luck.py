@@ -38,8 +38,8 @@ def luck_table(lineage: Lineage, results: dict[str, Any]) -> Any:
         "model", "Sharpe", "tried", "best of chance", "deflated", "above 0", "random p", "overfit", "years", "needed",
     )  # fmt: skip
     title = (
-        "Luck: deflated is P(Sharpe > best of chance) by all strategies counted for the pair; random p is that of "
-        "random entries with the same number, lengths and costs; needed are years to show a profit at 95 %"
+        "Luck, by every strategy counted for the pair; deflated: P(Sharpe > best of chance); needed: years to show a "
+        "profit at 95 %"
     )
     return table(title, columns, rows)
 
