@@ -25,7 +25,8 @@ _NO_CHOICE = {
     "account_currency", "initial_cash", "engine", "bootstrap_draws", "bootstrap_block_days", "confidence_level",
 }  # fmt: skip
 _SHARED_DAYS = 0.9
-_MOST_COMPARED = 500
+_MOST_COMPARED = 100
+"""Trials behind the probability of overfitting, the newest ones: of more it needs hundreds of megabytes."""
 _CONFIDENCE = 0.95
 
 
@@ -146,9 +147,9 @@ def _ratio(daily: Any) -> SharpeRatio | None:
 
 
 def _overfit(own: Trial, counted: Sequence[Trial]) -> Overfit | None:
-    """Return the probability of overfitting of the trials that traded on (nearly) all days of `own`."""
+    """Return the probability of overfitting of the trials that traded on (nearly) all days of `own`, and of `own`."""
     columns = []
-    for trial in counted[-_MOST_COMPARED:]:
+    for trial in [own, *[other for other in counted if not _same(own, other)][1 - _MOST_COMPARED :]]:
         if trial.trades and np.isin(own.days, trial.days).mean() >= _SHARED_DAYS:
             column = np.zeros(len(own.days))
             _, here, there = np.intersect1d(own.days, trial.days, assume_unique=True, return_indices=True)

@@ -98,6 +98,16 @@ def test_trials_of_other_days_are_no_evidence_of_overfitting() -> None:
     assert luck.overfitting is None
 
 
+def test_of_very_many_trials_the_newest_and_this_one_are_compared() -> None:
+    own, others = tried(0, mean=0.003), [tried(seed) for seed in range(1, 151)]
+    luck = judge(own, [own, *others])
+    assert luck is not None
+    assert luck.trials == 151
+    assert luck.overfitting is not None
+    assert luck.overfitting.trials == 100
+    assert luck.overfitting.probability < 0.05  # it is among them, and the best of each half
+
+
 def test_the_statistics_and_the_account_are_no_choice_and_the_rules_are() -> None:
     plain = configuration_hash(BacktestConfig())
     for changes in ({"bootstrap_draws": 200}, {"account_currency": "JPY"}, {"engine": "backtesting"}):
