@@ -2,8 +2,9 @@
 
     python benchmarks/sssd_skill.py --data FOLDER --pairs GBPUSD --seeds 1 2 3 --out FOLDER
 
-What each fit of SSSD reports is appended to `folds.jsonl` in the output folder. A call is a look at test spans: it is
-to be counted in docs/results/sssd.md.
+What each fit of SSSD reports is appended to `folds.jsonl` in the output folder, tables to `tables.md`; forecasts of
+each fold lie there, too, so that a run that was stopped goes on where it was. After a change take another folder. A call
+is a look at test spans: it is to be counted in docs/results/sssd.md.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import json
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +23,16 @@ from numpy.typing import NDArray
 
 from fxgpt_core.calibration.walk_forward import walk_forward_calibration
 from fxgpt_core.common.forecast import Forecast, concat
+from fxgpt_core.evaluation.archive import read_part, write_part
 from fxgpt_core.evaluation.scores import crps
 from fxgpt_core.evaluation.significance import compare
 from fxgpt_core.evaluation.split_config import WalkForwardConfig
 from fxgpt_core.evaluation.splits import walk_forward
 from fxgpt_core.features.dataset import Dataset, Split
 from fxgpt_core.features.outcomes import Outcomes
+from fxgpt_core.market.lake import Lake
 from fxgpt_core.models.fold_inputs import last_bar
-from fxgpt_core.models.forecaster import FitReport, Provenance
+from fxgpt_core.models.forecaster import Provenance
 from fxgpt_core.models.registry import family
 from fxgpt_core.training.plan import TrainingPlan
 
@@ -51,45 +53,25 @@ def main() -> None:
     asked = parser.parse_args()
     logging.disable(logging.WARNING)
     asked.out.mkdir(parents=True, exist_ok=True)
-    studies: dict[str, Study] = {}
+    datasets: dict[str, Dataset] = {}
     for seed in asked.seeds:
         for pair in asked.pairs:
-            if pair not in studies:
+            if pair not in datasets:
                 series = next(one for one in find_series(asked.data, "5m", [pair]) if one.stored == "5m")
-                studies[pair] = Study.of(make_dataset(read_candles(series, asked.out)))
-            lines = "\n".join(table(pair, seed, studies[pair], asked.preset, asked.out))
+                datasets[pair] = make_dataset(read_candles(series, asked.out))
+            lines = "\n".join(table(pair, seed, datasets[pair], asked.preset, asked.out))
             print(lines, flush=True)
             with (asked.out / "tables.md").open("a", encoding="utf-8") as file:
                 file.write(lines + "\n")
 
 
-@dataclass(frozen=True)
-class Study:
-    """One pair in walk-forward: its folds, and what families without a seed forecast of each."""
-
-    dataset: Dataset
-    splits: tuple[Split, ...]
-    fixed: dict[str, list[Forecast]]
-
-    @classmethod
-    def of(cls, dataset: Dataset) -> Study:
-        splits = tuple(walk_forward(dataset, WalkForwardConfig()))
-        fixed = {name: [_forecast(dataset, split, name, 0, {})[0] for split in splits] for name in FAMILIES[:-1]}
-        return cls(dataset, splits, fixed)
-
-
-def table(pair: str, seed: int, study: Study, preset: str, out: Path) -> list[str]:
+def table(pair: str, seed: int, dataset: Dataset, preset: str, out: Path) -> list[str]:
     """Return the rows of one pair and seed: skill in percent with p-values, coverage of 90 % raw and calibrated."""
-    dataset = study.dataset
-    parts: dict[str, list[Forecast]] = {**study.fixed, "sssd": []}
-    seconds = []
-    for split in study.splits:
-        forecast, report, spent = _forecast(dataset, split, "sssd", seed, {"preset": preset})
-        facts = {"pair": pair, "fold": split.name, "seed": seed, "seconds": spent}
-        with (out / "folds.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(facts | report.metrics) + "\n")
-        seconds.append(spent)
-        parts["sssd"].append(forecast)
+    splits = tuple(walk_forward(dataset, WalkForwardConfig()))
+    parts: dict[str, list[Forecast]] = {}
+    for name in FAMILIES:
+        config = {"preset": preset} if name == "sssd" else {}
+        parts[name] = [_forecast(dataset, split, name, seed if config else 0, config, out) for split in splits]
     fold = np.concatenate([np.full(len(part), i) for i, part in enumerate(parts["sssd"])])
     outcomes = Outcomes.from_dataset(dataset)
     raw = {name: concat(several) for name, several in parts.items()}
@@ -100,7 +82,7 @@ def table(pair: str, seed: int, study: Study, preset: str, out: Path) -> list[st
     raw, truth = {name: one.take(rows) for name, one in raw.items()}, truth[rows]
     _keep_losses(out / f"calibrated_{pair}_{seed}.npz", calibrated, truth)
     before, after = _losses(raw, truth), _losses(calibrated, truth)
-    lines = [f"{pair}, seed {seed}: {np.mean(seconds):.0f} s a fit"]
+    lines = [f"{pair}, seed {seed}"]
     for column, horizon in enumerate(HORIZONS["5m"]):
         overlap = horizon // dataset.base.minutes
         cells = []
@@ -114,17 +96,23 @@ def table(pair: str, seed: int, study: Study, preset: str, out: Path) -> list[st
     return lines
 
 
-def _forecast(
-    dataset: Dataset, split: Split, name: str, seed: int, config: dict[str, Any]
-) -> tuple[Forecast, FitReport, float]:
-    """Fit a family on one fold; return its forecast of the fold's test rows, its report and how long the fit took."""
+def _forecast(dataset: Dataset, split: Split, name: str, seed: int, config: dict[str, Any], out: Path) -> Forecast:
+    """Return a family's forecast of one fold's test rows: that of the output folder, or a new one that goes there."""
+    lake, kept, part = Lake(str(out / "forecasts")), f"seed_{seed}", f"fold={split.name}"
+    if part in lake.parts(kept, {"symbol": dataset.symbol, "family": name}):
+        return read_part(lake, kept, dataset.symbol, name, part)
     seen = dataset.with_split(split).head(last_bar(split))
     entry = family(name)
     model: Any = entry.create(entry.config(config))
     began = time.perf_counter()
     report = model.fit(seen, TrainingPlan(seed))
-    spent = time.perf_counter() - began
-    return model.forecast(seen, np.flatnonzero(split.test), Provenance("benchmark", _NOW), seed), report, spent
+    facts = {"pair": dataset.symbol, "fold": split.name, "seed": seed, "seconds": time.perf_counter() - began}
+    made: Forecast = model.forecast(seen, np.flatnonzero(split.test), Provenance("benchmark", _NOW), seed)
+    write_part(lake, kept, dataset.symbol, name, part, made)
+    if name == "sssd":
+        with (out / "folds.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(facts | report.metrics) + "\n")
+    return made
 
 
 def _keep_losses(path: Path, forecasts: dict[str, Forecast], truth: NDArray[np.float64]) -> None:
