@@ -3,8 +3,8 @@
     python benchmarks/sssd_skill.py --data FOLDER --pairs GBPUSD --seeds 1 2 3 --out FOLDER
 
 What each fit of SSSD reports is appended to `folds.jsonl` in the output folder, tables to `tables.md`; forecasts of
-each fold lie there, too, so that a run that was stopped goes on where it was. After a change take another folder. A call
-is a look at test spans: it is to be counted in docs/results/sssd.md.
+each fold lie there, too, so that a run that was stopped goes on where it was. After a change take another folder. A
+call is a look at test spans: it is to be counted in docs/results/sssd.md.
 """
 
 from __future__ import annotations
