@@ -22,7 +22,7 @@ class DegradationConfig(Config):
         default=365.0, gt=0, le=3650, description="How far the reference reaches back from the training, in days."
     )
     false_alarm: float = Field(
-        default=0.001,
+        default=0.02,
         gt=0,
         lt=0.5,
         description="Probability that one look at a model which is as good as ever raises an alarm, over all measures "

@@ -157,7 +157,7 @@ def _forecast_table(forecast: Forecast) -> pa.Table:
 _DECISION_SCHEMA = pa.schema(
     [
         pa.field("symbol", pa.string()),
-        pa.field("at", pa.timestamp("ns", tz="UTC"), metadata={"meaning": "close of the last bar known"}),
+        pa.field("decided_at", pa.timestamp("ns", tz="UTC"), metadata={"meaning": "close of the last bar known"}),
         pa.field("what", pa.string(), metadata={"meaning": "retrain, wait or postpone"}),
         pa.field("reasons", pa.list_(pa.string())),
         pa.field("cause", pa.string(), metadata={"meaning": "what began, empty for age and for what a person asked"}),
@@ -170,7 +170,7 @@ def _decision_table(decisions: Sequence[Decision]) -> pa.Table:
     rows = [
         {
             "symbol": decision.symbol,
-            "at": int(decision.at.astype("datetime64[ns]").astype(np.int64)),
+            "decided_at": int(decision.at.astype("datetime64[ns]").astype(np.int64)),
             "what": decision.what,
             "reasons": list(decision.reasons),
             "cause": decision.cause,
@@ -186,7 +186,7 @@ def _decision(row: Mapping[str, Any]) -> Decision:
         symbol=row["symbol"],
         what=row["what"],
         reasons=tuple(row["reasons"]),
-        at=np.datetime64(row["at"].to_datetime64(), "ns"),
+        at=np.datetime64(row["decided_at"].to_datetime64(), "ns"),
         cause=row["cause"],
         evidence=json.loads(row["evidence"]),
     )
