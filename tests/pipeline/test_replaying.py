@@ -39,7 +39,7 @@ def test_nothing_is_replayed_unless_somebody_asks(clone: SmallHome) -> None:
     assert materialise(clone, [])["models"] == "none is asked for"
     assert clone.lineage().workspace.lake.keys(RAW) == []
     assert clone.stale() == set(), "no lineage waits for it"
-    clone.configure("pipeline.yaml", {"retraining": {"replay": {"families": ["ewma"]}, "every_days": 60}})
+    clone.configure("pipeline.yaml", {"retraining": {"replay": {"families": ["ewma"]}, "every_days": 20}})
     assert clone.stale() == set(), "nor is anything of it made anew"
     assert set(materialise(clone, [])) >= {"models", "ewma"}
 
