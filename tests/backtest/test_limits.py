@@ -166,8 +166,9 @@ def test_a_pair_that_waits_for_its_next_bar_counts_already() -> None:
     euro = flat("EURUSD", 10)
     parts = [
         (pound, forecast_with(LONG, pound.known_at[:2], symbol="GBPUSD"), FREE),
-        (euro, forecast_with([0.5, 0.6, 0.8], euro.known_at[:3]), FREE),
+        (euro, forecast_with([0.5, 0.5, 0.8], euro.known_at[:3]), FREE),
     ]
     result = run_portfolio(parts, config(initial_cash=10_000), limits(gross=1.5), broker=broker())
     assert result.trades.set_index("symbol").entry_time["GBPUSD"] == pd.Timestamp("2024-01-09 04:00", tz="UTC")
+    assert result.trades.set_index("symbol").entry_time["EURUSD"] == pd.Timestamp("2024-01-09 03:00", tz="UTC")
     assert said(result)["EURUSD"][:3] == (5_000, 10_000, "gross")
