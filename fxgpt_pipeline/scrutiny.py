@@ -8,8 +8,12 @@ from typing import Any
 from fxgpt_core.backtest.luck import Luck, judge, trial_of, verdict
 from fxgpt_core.backtest.result import BacktestResult
 from fxgpt_core.backtest.scrutiny import scrutinise
+from fxgpt_core.calibration.labels import most_probable
+from fxgpt_core.common.errors import DataError
 from fxgpt_core.common.forecast import Forecast
 from fxgpt_core.evaluation.groups import Labels
+from fxgpt_core.features.stored import FEATURES
+from fxgpt_core.market.bars import bar_keys
 from fxgpt_core.store.trials import Trial, count_trial, counted_trials
 from fxgpt_pipeline.brokers import broker_of
 from fxgpt_pipeline.lineage import Lineage
@@ -96,6 +100,12 @@ def _counted(lineage: Lineage, own: Trial) -> list[Trial]:
 
 
 def _regimes(lineage: Lineage) -> Labels | None:
-    from fxgpt_pipeline.evaluating import regime_labels
-
-    return regime_labels(lineage.dataset()).get("regime")
+    """Return the regime at each base bar from its two columns alone: the whole dataset would take seconds to read."""
+    bar, lake = lineage.timeframes[0], lineage.workspace.lake
+    names = [f"regime_{state}_{bar.code}" for state in ("calm", "wild")]
+    try:
+        read = lake.read(FEATURES, bar_keys(lineage.symbol, bar), columns=["known_at", *names])
+    except DataError:  # features without regimes
+        return None
+    known_at = read["known_at"].to_numpy().astype("datetime64[ns]")
+    return Labels(known_at, most_probable(*(read[name].to_numpy() for name in names)))

@@ -6,6 +6,8 @@ same group in all three.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -56,6 +58,11 @@ def regime_of(dataset: Dataset) -> Labels:
             f"Calibration of {dataset.symbol} by regime needs the columns regime_calm_{code} and regime_wild_{code}: "
             "switch the feature group `regime` on, or set calibration.groups to volatility or session."
         ) from error
+    return most_probable(calm, wild)
+
+
+def most_probable(calm: NDArray[Any], wild: NDArray[Any]) -> Labels:
+    """Return the state that (bars,) probabilities of the least and the most volatile one leave as the likeliest."""
     state = np.stack([calm, 1 - calm - wild, wild], axis=1)  # (bars, states)
     known = np.isfinite(state).all(axis=1)
     most = np.where(known[:, None], state, 0.0).argmax(axis=1)
