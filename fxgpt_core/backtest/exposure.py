@@ -18,6 +18,9 @@ _MARGIN, _POSITIONS, _GROSS = layout.BY_MARGIN, layout.BY_POSITIONS, layout.BY_G
 _NET, _CURRENCY, _CORRELATION = layout.BY_NET, layout.BY_CURRENCY, layout.BY_CORRELATION
 Records = NDArray[Any]
 
+BUILT_ON = {"layout": "3706e14b"}
+"""Hashes of what is compiled in: numba's cache watches this file alone, and would keep code of an older `layout`."""
+
 
 @njit(cache=True)
 def tightest(leg: int, direction: int, room: float, equity: float, exposed: Records, legs: Records, limits: Any,

@@ -1,7 +1,6 @@
 """The compiled loop of the ledger; numba loads slowly, so that this module is imported where it is used.
 
-The rules are those of `fxgpt_core.backtest.engine`; the records those of `layout`. numba's cache watches this file
-only: touch it when `exposure` has changed.
+The rules are those of `fxgpt_core.backtest.engine`; the records those of `layout`.
 """
 
 from __future__ import annotations
@@ -21,6 +20,9 @@ _STOP, _TRAILING, _TARGET, _END, _RUIN = layout.STOP, layout.TRAILING, layout.TA
 _NOTHING, _MARGIN, _SIZE = layout.NOTHING, layout.BY_MARGIN, layout.BY_SIZE
 _COLUMNS = len(layout.PATH)
 Records = NDArray[Any]
+
+BUILT_ON = {"layout": "3706e14b", "exposure": "f3c13f40"}
+"""Hashes of what is compiled in: numba's cache watches this file alone, and would keep code of older ones."""
 
 
 @njit(cache=True)
