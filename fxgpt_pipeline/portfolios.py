@@ -12,6 +12,7 @@ import pyarrow as pa
 from fxgpt_core.backtest.adapter import Broker, prepare
 from fxgpt_core.backtest.book import make_book
 from fxgpt_core.backtest.config import BacktestConfig
+from fxgpt_core.backtest.luck import Luck, judge, trial_of, verdict
 from fxgpt_core.backtest.portfolio import run_portfolio
 from fxgpt_core.backtest.result import BacktestResult
 from fxgpt_core.common.errors import BadInputError, FxgptError
@@ -22,9 +23,11 @@ from fxgpt_core.market.candles import Candles
 from fxgpt_core.reports.portfolio_page import render_portfolio
 from fxgpt_core.store.asset_config import Costs
 from fxgpt_core.store.documents import write_atomically
+from fxgpt_core.store.trials import count_trial, counted_trials
 from fxgpt_pipeline.brokers import broker_of
 from fxgpt_pipeline.evaluating import FILLS, ORDERS, TRADES
-from fxgpt_pipeline.settings import load_settings
+from fxgpt_pipeline.settings import Settings, load_settings
+from fxgpt_pipeline.stages import calibrated
 from fxgpt_pipeline.workspace import Workspace
 
 NAME = "portfolio"
@@ -46,12 +49,16 @@ class Member:
 
 @dataclass(frozen=True)
 class Portfolio:
-    """A traded portfolio; `left_out`: symbol -> why it takes no part; `page`: its report."""
+    """A traded portfolio; `left_out`: symbol -> why it takes no part; `page`: its report.
+
+    `luck` is by every portfolio of these pairs that was counted on the span, None where nothing was traded.
+    """
 
     result: BacktestResult
     members: tuple[Member, ...]
     left_out: dict[str, str]
     page: Path
+    luck: Luck | None
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-able values: the result's summary and what each pair did."""
@@ -60,6 +67,8 @@ class Portfolio:
             "members": {member.symbol: member.family for member in self.members},
             "left_out": self.left_out,
             "pairs": pairs_of(self.result),
+            "luck": None if self.luck is None else self.luck.to_dict(),
+            "verdict": verdict(self.luck),
         }
 
 
@@ -82,9 +91,18 @@ def trade_portfolio(workspace: Workspace, family: str | None = None) -> Portfoli
     families = {member.symbol: member.family for member in members}
     text = render_portfolio(result, families, left_out, pairs_of(result), settings.portfolio.model_dump(), made_at)
     page = write_atomically(workspace.home.reports / "portfolio.html", text)
-    portfolio = Portfolio(result, tuple(members), left_out, page)
+    portfolio = Portfolio(result, tuple(members), left_out, page, _count(workspace, settings, members, result))
     _store(workspace, portfolio)
     return portfolio
+
+
+def _count(workspace: Workspace, settings: Settings, members: list[Member], result: BacktestResult) -> Luck | None:
+    """Count the portfolio as a trial, limits and every pair's forecasts included, and judge it by all that were."""
+    recipes = {m.symbol: workspace.lineage(m.symbol).recipe(calibrated(m.family)) for m in members}
+    recipe = stable_hash({"recipes": recipes, "limits": settings.portfolio.model_dump(mode="json")})
+    own = trial_of(result, recipe, settings.backtest)
+    count_trial(workspace.database, own, workspace.clock.now())
+    return judge(own, counted_trials(workspace.database, own.symbol, own.start, own.end))
 
 
 def pairs_of(result: BacktestResult) -> dict[str, dict[str, Any]]:

@@ -14,10 +14,14 @@ from fxgpt_pipeline.cli.output import console, json_option, print_json, table
 @json_option
 def portfolio(family: str | None, as_json: bool) -> None:
     """Trade every enabled pair on one capital under the limits of `portfolio` in pipeline.yaml, and write the page."""
+    from fxgpt_core.store.migrate import upgrade
     from fxgpt_pipeline.portfolios import trade_portfolio
     from fxgpt_pipeline.workspace import Workspace
 
-    made = trade_portfolio(Workspace.from_environment(), family)
+    workspace = Workspace.from_environment()
+    workspace.home.create()
+    upgrade(workspace.home.database_url)
+    made = trade_portfolio(workspace, family)
     told = made.to_dict()
     if as_json:
         print_json({**told, "page": str(made.page)})
@@ -36,4 +40,6 @@ def portfolio(family: str | None, as_json: bool) -> None:
     out.print(table(title, ("pair", "model", "trades", "gross", "net", "cut", "refused", "by"), rows))
     for symbol, why in told["left_out"].items():
         out.print(f"{symbol} takes no part. {why}", markup=False)
+    for sentence in told["verdict"]:
+        out.print(sentence, markup=False)
     out.print(f"Page: {made.page}", markup=False)

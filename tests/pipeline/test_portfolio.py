@@ -9,6 +9,7 @@ import dagster as dg
 import pytest
 from click.testing import CliRunner
 
+from fxgpt_core.store.migrate import upgrade
 from fxgpt_core.store.paths import Home
 from fxgpt_pipeline.cli.main import cli, run
 from fxgpt_pipeline.definitions import build_definitions
@@ -39,6 +40,12 @@ def test_pairs_with_a_champion_are_traded_and_the_others_say_why_not(traders: Sm
     assert told["members"] == {"EURUSD": "ewma", "GBPUSD": "ewma"}
     assert set(told["left_out"]) == {"USDJPY"}
     assert "no champion yet" in told["left_out"]["USDJPY"]
+    assert told["luck"]["tried"] == 1
+    assert "1 strategy has been tried" in told["verdict"][0]
+    again = json.loads(CliRunner().invoke(cli, ["portfolio", "--json"]).output)
+    assert again["luck"]["tried"] == 1
+    traders.configure("pipeline.yaml", {"portfolio": {"positions": 1}})
+    assert json.loads(CliRunner().invoke(cli, ["portfolio", "--json"]).output)["luck"]["tried"] == 2
     assert told["metrics"]["trades"] == sum(pair["trades"] for pair in told["pairs"].values()) > 50
     page = Path(told["page"]).read_text()
     assert "GBPUSD" in page
@@ -62,6 +69,7 @@ def test_limits_of_the_configuration_hold_and_are_counted(traders: SmallHome) ->
 
 def test_the_asset_writes_page_and_figures(traders: SmallHome) -> None:
     space = Workspace(Home(traders.home.root), traders.configs)
+    upgrade(space.home.database_url)
     job = build_definitions(space).resolve_implicit_global_asset_job_def()
     result = job.execute_in_process(asset_selection=[dg.AssetKey(PORTFOLIO)])
     metadata = result.asset_materializations_for_node("portfolio__backtest")[0].metadata
