@@ -29,6 +29,7 @@ from fxgpt_core.models.walk_forward import read_walk_forward
 from fxgpt_core.training.plan import plan_training
 from fxgpt_pipeline.evaluating import traded
 from fxgpt_pipeline.lineage import Lineage
+from fxgpt_pipeline.scrutiny import count_backtest
 
 FIXED, RETRAINED = "fixed folds", "retrained"
 
@@ -57,7 +58,7 @@ def replay_family(lineage: Lineage, family: str, progress: Progress) -> dict[str
         "versions": [_version(segment) for segment in segments],
         "decisions": _decisions(segments),
         "looks": dict(Counter(decision.what for segment in segments for decision in segment.decisions)),
-        **_compared(lineage, dataset, family, segments),
+        **_compared(lineage, dataset, family, configuration, segments),
     }
     fingerprint = f"{configuration}:{segments[-1].record.print}"
     lineage.workspace.documents.write(replay_name(family), lineage.symbol, document, fingerprint)
@@ -119,7 +120,9 @@ def _decisions(segments: Sequence[Segment]) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def _compared(lineage: Lineage, dataset: Dataset, family: str, segments: Sequence[Segment]) -> dict[str, Any]:
+def _compared(
+    lineage: Lineage, dataset: Dataset, family: str, configuration: str, segments: Sequence[Segment]
+) -> dict[str, Any]:
     """Score and trade the replay and the fixed folds on the decisions that both made."""
     lake, symbol = lineage.workspace.lake, lineage.symbol
     raw, calibrated = joined(segments, symbol, family)
@@ -141,14 +144,17 @@ def _compared(lineage: Lineage, dataset: Dataset, family: str, segments: Sequenc
         "end": str(both[-1]),
         "scores": _scores(evaluation, rest),
         "backtests": {
-            name: _trade(lineage, forecast.take(np.isin(forecast.decided_at, both)))
-            for name, forecast in ((RETRAINED, calibrated), (FIXED, fixed))
+            RETRAINED: _trade(lineage, calibrated.take(np.isin(calibrated.decided_at, both)), configuration),
+            FIXED: _trade(lineage, fixed.take(np.isin(fixed.decided_at, both)), None),
         },
     }
 
 
-def _trade(lineage: Lineage, forecast: Forecast) -> dict[str, Any]:
+def _trade(lineage: Lineage, forecast: Forecast, configuration: str | None) -> dict[str, Any]:
+    """Trade forecasts; those of the replay's `configuration` count as a trial, those of the folds did already."""
     result, note = traded(lineage, forecast)
+    if configuration is not None:
+        count_backtest(lineage, result, configuration)
     return {**result.summary(), "note": note}
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
 from torch import Tensor, nn
 
 from fxgpt_core.training.control import PAUSE, asked, saved, wait_while_paused
@@ -16,6 +16,14 @@ from fxgpt_core.training.course import Course
 from fxgpt_core.training.ranks import Tell
 
 LAST, BEST = "last.ckpt", "best.ckpt"
+
+
+class Patience(EarlyStopping):
+    """Early stopping that a resumed run remembers: one that had run out of patience trains no further."""
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.wait_count >= self.patience:
+            trainer.should_stop = True
 
 
 class AveragedWeights(Callback):

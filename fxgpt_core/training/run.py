@@ -15,13 +15,12 @@ from pathlib import Path
 
 import torch
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import EarlyStopping
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from fxgpt_core.common.errors import FxgptError, ModelError
 from fxgpt_core.common.progress import Progress
-from fxgpt_core.training.callbacks import LAST, AveragedWeights, Checkpoints, Reports
+from fxgpt_core.training.callbacks import LAST, AveragedWeights, Checkpoints, Patience, Reports
 from fxgpt_core.training.course import LOSS, Course
 from fxgpt_core.training.failures import first_line, is_out_of_memory
 from fxgpt_core.training.gauge import Gauge
@@ -142,7 +141,7 @@ def _attempt(
 
 
 def _callbacks(weights: AveragedWeights, options: RunOptions, folder: Path | None, tell: Tell) -> list[Callback]:
-    stop = EarlyStopping(
+    stop = Patience(
         weights.metric, min_delta=options.min_delta, patience=options.patience, check_on_train_epoch_end=False
     )
     callbacks: list[Callback] = [weights, stop, Reports(tell)]

@@ -41,6 +41,16 @@ def test_training_stops_when_patience_ends_and_returns_the_best_epoch() -> None:
     assert found.history["validation_error"] == [5.0, 3.0, 2.9999, 4.0, 4.0]
 
 
+def test_a_run_killed_after_it_had_stopped_trains_no_further(tmp_path: Path) -> None:
+    plan = replace(PLAN, checkpoints=tmp_path)
+    scores = [5.0, 3.0, 4.0, 4.0, 4.0, 1.0, 1.0, 1.0, 1.0, 1.0]
+    first = train(plan, Scripted(scores), epochs=10, patience=3)
+    again = train(plan, Scripted(scores[5:]), epochs=10, patience=3)  # what followed training is what was killed
+    assert again.history == first.history
+    assert (again.best_epoch, again.best_score) == (first.best_epoch, first.best_score) == (1, 3.0)
+    assert all(torch.equal(again.best[name], first.best[name]) for name in first.best)
+
+
 def test_the_metric_that_stops_must_be_among_those_validated() -> None:
     lesson = Scripted([1.0])
     lesson.metric = "crps"
