@@ -13,6 +13,7 @@ from fxgpt_core.common.errors import BadInputError
 from fxgpt_core.common.progress import silent
 from fxgpt_core.lifecycle.replay.segments import CALIBRATED, RAW
 from fxgpt_core.models.registry import FAMILIES
+from fxgpt_core.store.trials import counted_trials
 from fxgpt_pipeline.cli.main import run
 from fxgpt_pipeline.defs.common import Parts
 from fxgpt_pipeline.defs.retrained import build
@@ -60,6 +61,8 @@ def test_a_replay_is_traded_and_scored_beside_the_fixed_folds(
         assert abs(row["against_folds"]["value"]) < 0.02
         assert row["best_baseline"] == "seasonal_ewma"
     assert {one["status"] for one in document["backtests"].values()} == {"n/a: no direction"}
+    tried = counted_trials(clone.lineage().workspace.database, SYMBOL)
+    assert document["configuration"] in [trial.forecasts for trial in tried]
     late = "select count(*) as n from retrained where trained_until >= decided_at"
     assert clone.lineage().workspace.lake.query(late).to_pylist() == [{"n": 0}]
 
