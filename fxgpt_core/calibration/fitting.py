@@ -140,7 +140,9 @@ def _warm_tracker(
     overlaps = tuple(truth.overlap(column) for column in range(len(forecast.horizons)))
     nominal = 1 - coverages(forecast.levels)
     start = start_tracker(ordered, offsets, nominal, overlaps, config)
-    wide, more = reach(forecast, offsets, config.score), config.stretch - 1
+    # Only rows with an outcome: others may be asked about or not, and must not change what was learnt.
+    told = forecast.take(np.isfinite(truth.returns).any(axis=1))
+    wide, more = reach(told, offsets, config.score), config.stretch - 1
     return start.within(offsets - more / config.stretch * wide, offsets + more * wide).learn(ordered)[0]
 
 

@@ -77,7 +77,9 @@ def neutral(forecast: Forecast, kind: Score) -> Floats:
     if kind == "quantile":
         return np.zeros((len(forecast.horizons), half))
     reach = (forecast.quantiles[..., : -half - 1 : -1] - forecast.quantiles[..., :half]) / 2
-    return np.asarray((reach / spread(forecast)[..., None] if kind == "spread" else reach).mean(axis=0))
+    reach = reach / spread(forecast)[..., None] if kind == "spread" else reach
+    # The order in which NumPy adds depends on the layout in memory: equal rows must give equal bits, cut out or not.
+    return np.asarray(np.ascontiguousarray(reach).mean(axis=0))
 
 
 def reach(forecast: Forecast, offsets: Floats, kind: Score) -> Floats:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 
+import psutil
 import torch
 from torch import Tensor
 
@@ -121,7 +122,7 @@ def measure(way: str, config: SSSDConfig, seconds: float, bars: int, columns: in
     training = config.training
     groups = parameter_groups(network, training.lr, training.dynamics_lr, training.weight_decay)
     optimiser, batches = torch.optim.AdamW(groups, fused=True), WAYS[way](network, history)
-    before, generator = _peak_kib(), torch.Generator().manual_seed(2)
+    before, generator = _resident_kib(), torch.Generator().manual_seed(2)
     done, began, cpu = 0, time.perf_counter(), time.process_time()
     least = bars if way == "carried" else 1
     while time.perf_counter() - began < seconds or done < least:
@@ -147,6 +148,10 @@ def _loss(network: Network, context: Tensor, target: Tensor, generator: torch.Ge
 
 def _peak_kib() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def _resident_kib() -> int:
+    return int(psutil.Process().memory_info().rss) // 1024
 
 
 def main() -> None:
