@@ -21,7 +21,7 @@ from fxgpt_core.features.dataset import Dataset
 from fxgpt_core.features.outcomes import Outcomes
 from fxgpt_core.market.events.files import IMPACTS
 from fxgpt_core.market.instrument_config import load_instruments
-from fxgpt_core.market.instruments import instrument
+from fxgpt_core.market.instruments import instrument, rough_rate
 from fxgpt_core.models.walk_forward import DATASET, read_in_sample, read_walk_forward
 from fxgpt_pipeline.brokers import broker_of
 from fxgpt_pipeline.lineage import Lineage
@@ -133,5 +133,7 @@ def traded(lineage: Lineage, forecast: Forecast) -> tuple[BacktestResult, str]:
         return trade(config=config), ""
     except ConversionError as error:
         quote = instrument(lineage.symbol, load_instruments(lineage.workspace.config_dir)).quote
-        note = f"All figures are in {quote}. {error}"
-        return trade(config=config.model_copy(update={"account_currency": quote})), note
+        # Ten thousand yen would not buy the smallest lot: the account begins with about as much as was meant.
+        cash = config.initial_cash * rough_rate(config.account_currency, quote)
+        note = f"All figures are in {quote}, from {cash:,.0f}. {error}"
+        return trade(config=config.model_copy(update={"account_currency": quote, "initial_cash": cash})), note

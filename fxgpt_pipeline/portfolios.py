@@ -13,8 +13,10 @@ from fxgpt_core.backtest.adapter import Broker, prepare
 from fxgpt_core.backtest.book import make_book
 from fxgpt_core.backtest.config import BacktestConfig
 from fxgpt_core.backtest.luck import Luck, judge, trial_of, verdict
-from fxgpt_core.backtest.portfolio import run_portfolio
+from fxgpt_core.backtest.portfolio import portfolio_book, run_portfolio
+from fxgpt_core.backtest.random_entries import RandomEntries, random_entries
 from fxgpt_core.backtest.result import BacktestResult
+from fxgpt_core.backtest.scrutiny import RANDOM_DRAWS
 from fxgpt_core.common.errors import BadInputError, FxgptError
 from fxgpt_core.common.forecast import Forecast
 from fxgpt_core.common.hashing import stable_hash
@@ -51,7 +53,8 @@ class Member:
 class Portfolio:
     """A traded portfolio; `left_out`: symbol -> why it takes no part; `page`: its report.
 
-    `luck` is by every portfolio of these pairs that was counted on the span, None where nothing was traded.
+    `luck` is by every portfolio and every strategy of its pairs that was counted on the span, `random` what as many
+    random entries under the same limits earn; both None where nothing was traded.
     """
 
     result: BacktestResult
@@ -59,6 +62,7 @@ class Portfolio:
     left_out: dict[str, str]
     page: Path
     luck: Luck | None
+    random: RandomEntries | None
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-able values: the result's summary and what each pair did."""
@@ -68,7 +72,8 @@ class Portfolio:
             "left_out": self.left_out,
             "pairs": pairs_of(self.result),
             "luck": None if self.luck is None else self.luck.to_dict(),
-            "verdict": verdict(self.luck),
+            "random_entries": None if self.random is None else self.random.to_dict(),
+            "verdict": verdict(self.luck, None if self.random is None else self.random.p_return),
         }
 
 
@@ -91,18 +96,25 @@ def trade_portfolio(workspace: Workspace, family: str | None = None) -> Portfoli
     families = {member.symbol: member.family for member in members}
     text = render_portfolio(result, families, left_out, pairs_of(result), settings.portfolio.model_dump(), made_at)
     page = write_atomically(workspace.home.reports / "portfolio.html", text)
-    portfolio = Portfolio(result, tuple(members), left_out, page, _count(workspace, settings, members, result))
+    book = portfolio_book(parts, settings.backtest, settings.portfolio, broker)
+    random = random_entries(book, result, settings.backtest, RANDOM_DRAWS, settings.seed)
+    luck = _count(workspace, settings, members, result)
+    portfolio = Portfolio(result, tuple(members), left_out, page, luck, random)
     _store(workspace, portfolio)
     return portfolio
 
 
 def _count(workspace: Workspace, settings: Settings, members: list[Member], result: BacktestResult) -> Luck | None:
-    """Count the portfolio as a trial, limits and every pair's forecasts included, and judge it by all that were."""
+    """Count the portfolio as a trial, limits and every pair's forecasts included, and judge it by all that were.
+
+    Other portfolios count whatever their pairs, and so do the strategies of its pairs, of which champions were chosen.
+    """
     recipes = {m.symbol: workspace.lineage(m.symbol).recipe(calibrated(m.family)) for m in members}
     recipe = stable_hash({"recipes": recipes, "limits": settings.portfolio.model_dump(mode="json")})
     own = trial_of(result, recipe, settings.backtest)
     count_trial(workspace.database, own, workspace.clock.now())
-    return judge(own, counted_trials(workspace.database, own.symbol, own.start, own.end))
+    tried = counted_trials(workspace.database, None, own.start, own.end)
+    return judge(own, [trial for trial in tried if "+" in trial.symbol or trial.symbol in recipes])
 
 
 def pairs_of(result: BacktestResult) -> dict[str, dict[str, Any]]:

@@ -30,6 +30,7 @@ from fxgpt_core.training.plan import plan_training
 from fxgpt_pipeline.evaluating import traded
 from fxgpt_pipeline.lineage import Lineage
 from fxgpt_pipeline.scrutiny import count_backtest
+from fxgpt_pipeline.stages import calibrated as calibrated_stage
 
 FIXED, RETRAINED = "fixed folds", "retrained"
 
@@ -138,23 +139,25 @@ def _compared(
         lineage.settings.evaluation,
         seed=lineage.settings.seed,
     )
+    # What is replayed hangs on the rule and on all that the fixed folds hang on: features, labels, model, calibration.
+    recipe = stable_hash({"replay": configuration, "folds": lineage.recipe(calibrated_stage(family))})
     both = np.intersect1d(calibrated.decided_at, fixed.decided_at)
     return {
         "start": str(both[0]),
         "end": str(both[-1]),
         "scores": _scores(evaluation, rest),
         "backtests": {
-            RETRAINED: _trade(lineage, calibrated.take(np.isin(calibrated.decided_at, both)), configuration),
+            RETRAINED: _trade(lineage, calibrated.take(np.isin(calibrated.decided_at, both)), recipe),
             FIXED: _trade(lineage, fixed.take(np.isin(fixed.decided_at, both)), None),
         },
     }
 
 
-def _trade(lineage: Lineage, forecast: Forecast, configuration: str | None) -> dict[str, Any]:
-    """Trade forecasts; those of the replay's `configuration` count as a trial, those of the folds did already."""
+def _trade(lineage: Lineage, forecast: Forecast, recipe: str | None) -> dict[str, Any]:
+    """Trade forecasts; those of a replay count as a trial under its `recipe`, those of the folds did already."""
     result, note = traded(lineage, forecast)
-    if configuration is not None:
-        count_backtest(lineage, result, configuration)
+    if recipe is not None:
+        count_backtest(lineage, result, recipe)
     return {**result.summary(), "note": note}
 
 

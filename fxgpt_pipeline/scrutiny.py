@@ -39,7 +39,7 @@ def examine(lineage: Lineage, family: str, result: BacktestResult, forecast: For
         result,
         lineage.candles(),
         forecast,
-        config.model_copy(update={"account_currency": result.currency}),
+        config.model_copy(update={"account_currency": result.currency, "initial_cash": result.initial_cash}),
         lineage.asset.costs,
         broker=broker_of(lineage),
         regimes=_regimes(lineage) if len(result.trades) else None,

@@ -196,11 +196,12 @@ def verdict(luck: Luck | None, random_p: float | None = None) -> list[str]:
             f"Random entries of the same number, lengths, sizes and costs do at least as well in {random_p:.1%} of all "
             "draws."
         )
-    proven = luck.deflated >= _CONFIDENCE and (random_p is None or random_p <= 1 - _CONFIDENCE)
     if luck.sharpe <= 0:
         said.append("It earned nothing after costs: there is no profit for luck to explain.")
+    elif luck.deflated < _CONFIDENCE or (random_p is not None and random_p > 1 - _CONFIDENCE):
+        said.append("Luck explains this well enough: do not trade it.")
+    elif random_p is None:
+        said.append("It was not held against random entries, so luck is not ruled out.")
     else:
-        said.append(
-            "Luck is an unlikely explanation." if proven else "Luck explains this well enough: do not trade it."
-        )
+        said.append("Luck is an unlikely explanation.")
     return said

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fxgpt_core.backtest.adapter import Broker, prepare, simulated
-from fxgpt_core.backtest.book import limited, make_book
+from fxgpt_core.backtest.book import Book, limited, make_book
 from fxgpt_core.backtest.config import BacktestConfig
 from fxgpt_core.backtest.limits import PortfolioLimits
 from fxgpt_core.backtest.result import BacktestResult
@@ -29,12 +29,20 @@ def run_portfolio(
     comes first. What limits cut or refused stands in `orders` with the reason. The result's symbol joins the pairs;
     raises as `run_backtest`, and BadInputError for a pair that comes twice.
     """
-    at = broker or Broker.shipped()
+    book = portfolio_book(parts, config, limits, broker or Broker.shipped())
+    return simulated(book, [part[1] for part in parts], config, [part[2] for part in parts], seed)
+
+
+def portfolio_book(
+    parts: Sequence[tuple[Candles, Forecast, Costs]],
+    config: BacktestConfig,
+    limits: PortfolioLimits | None,
+    broker: Broker,
+) -> Book:
+    """Return what `run_portfolio` simulates; raises as it does."""
     symbols = [candles.symbol for candles, _, _ in parts]
     if len(set(symbols)) != len(symbols) or not symbols:
         raise BadInputError(f"A portfolio needs each of its pairs once; given {', '.join(symbols) or 'none'}.")
-    legs = [prepare(candles, forecast, config, costs, at) for candles, forecast, costs in parts]
-    book = make_book(legs, config, at.rates, at.hours)
-    if limits is not None:
-        book = limited(book, limits, [candles for candles, _, _ in parts])
-    return simulated(book, [part[1] for part in parts], config, [part[2] for part in parts], seed)
+    legs = [prepare(candles, forecast, config, costs, broker) for candles, forecast, costs in parts]
+    book = make_book(legs, config, broker.rates, broker.hours)
+    return book if limits is None else limited(book, limits, [candles for candles, _, _ in parts])

@@ -63,6 +63,14 @@ class Instrument:
         return base[0] / quote[1], base[1] / quote[0]
 
 
+def rough_rate(currency: str, other: str) -> float:
+    """Return how much of `other` one unit of `currency` has usually been worth, to one digit; 1 where nobody knows."""
+    if currency not in _WORTH or other not in _WORTH:
+        return 1.0
+    (low, high), (least, most) = _WORTH[currency], _WORTH[other]
+    return float(f"{(low * high / (least * most)) ** 0.5:.0e}")
+
+
 def instrument(symbol: str, config: InstrumentsConfig | None = None) -> Instrument:
     """Return the instrument of a pair in any usual spelling, with what `config` says about it.
 

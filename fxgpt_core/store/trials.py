@@ -72,10 +72,10 @@ def count_trial(database: Database, trial: Trial, at: datetime) -> None:
 
 
 def counted_trials(
-    database: Database, symbol: str, start: np.datetime64 | None = None, end: np.datetime64 | None = None
+    database: Database, symbol: str | None, start: np.datetime64 | None = None, end: np.datetime64 | None = None
 ) -> list[Trial]:
-    """Return every strategy tried on `symbol` whose span touches [start, end], in order of first trial."""
-    query = select(TrialRow).where(TrialRow.symbol == symbol)
+    """Return every strategy tried on `symbol`, or on any, whose span touches [start, end], in order of first trial."""
+    query = select(TrialRow) if symbol is None else select(TrialRow).where(TrialRow.symbol == symbol)
     if end is not None:
         query = query.where(TrialRow.starts_at <= aware(end))
     if start is not None:

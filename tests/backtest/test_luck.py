@@ -67,6 +67,7 @@ def test_skill_stands_out_of_what_was_tried() -> None:
     assert luck.overfitting.probability < 0.05
     assert verdict(luck, 0.01)[-1] == "Luck is an unlikely explanation."
     assert verdict(luck, 0.2)[-1].startswith("Luck explains this well enough")
+    assert "not ruled out" in verdict(luck)[-1]
 
 
 def test_what_loses_needs_no_record_and_what_never_traded_no_luck() -> None:

@@ -18,7 +18,7 @@ from fxgpt_core.market.candles import Candles
 from fxgpt_core.market.config import QualityConfig
 from fxgpt_core.market.files.importing import import_file
 from fxgpt_core.market.history import load_candles, source_fingerprint, update_candles
-from fxgpt_core.market.instruments import instrument
+from fxgpt_core.market.instruments import instrument, rough_rate
 from fxgpt_core.market.lake import Lake
 from fxgpt_core.market.providers.sample import sample_candles
 from fxgpt_core.market.resampling import resample
@@ -235,3 +235,9 @@ def test_crossed_bars_of_the_manifest_fail_their_month(tmp_path: Path) -> None:
     lake.write_manifest("candles", keys, replace(manifest, extra={**manifest.extra, "crossed": {"month=2024-01": 120}}))
     failures = update_candles(lake, "EURUSD", [timeframe("1h")], "import", QUALITY).failures
     assert failures == ("2024-01: 120 of 300 bars have their ask below the bid (40.0%, limit 15.0%).",)
+
+
+def test_a_rough_rate_is_good_for_the_size_of_an_account_and_for_nothing_else() -> None:
+    assert rough_rate("USD", "JPY") == 200
+    assert rough_rate("JPY", "USD") == pytest.approx(0.006)
+    assert rough_rate("EUR", "EUR") == rough_rate("USD", "TRY") == 1

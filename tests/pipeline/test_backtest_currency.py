@@ -23,14 +23,14 @@ def give_direction(lineage: Lineage, family: str) -> None:
 
 
 def test_without_bars_that_convert_profits_the_account_is_in_the_pairs_own_currency(clone: SmallHome) -> None:
-    clone.configure("pipeline.yaml", {"backtest": {"account_currency": "JPY"}})
+    clone.configure("pipeline.yaml", {"backtest": {"account_currency": "JPY", "initial_cash": 1_500_000}})
     lineage = clone.lineage()
     give_direction(lineage, "ridge")
     result = backtest_family(lineage, "ridge")
     assert result.status == "traded"
     assert result.currency == "USD"
     note = lineage.workspace.documents.read(backtest_name("ridge"), SYMBOL)["note"]
-    assert note.startswith("All figures are in USD. ")
+    assert note.startswith("All figures are in USD, from 9,000. ")
     assert "import USDJPY" in note
 
 

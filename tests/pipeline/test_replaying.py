@@ -49,6 +49,7 @@ def test_a_replay_is_traded_and_scored_beside_the_fixed_folds(
     clone: SmallHome, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clone.configure("pipeline.yaml", {"retraining": {"every_days": 10}})
+    before = len(counted_trials(clone.lineage().workspace.database, SYMBOL))
     facts = materialise(clone, ["ewma"])
     document = clone.lineage().workspace.documents.read(replay_name("ewma"), SYMBOL)
     versions = document["versions"]
@@ -61,8 +62,7 @@ def test_a_replay_is_traded_and_scored_beside_the_fixed_folds(
         assert abs(row["against_folds"]["value"]) < 0.02
         assert row["best_baseline"] == "seasonal_ewma"
     assert {one["status"] for one in document["backtests"].values()} == {"n/a: no direction"}
-    tried = counted_trials(clone.lineage().workspace.database, SYMBOL)
-    assert document["configuration"] in [trial.forecasts for trial in tried]
+    assert len(counted_trials(clone.lineage().workspace.database, SYMBOL)) == before + 1
     late = "select count(*) as n from retrained where trained_until >= decided_at"
     assert clone.lineage().workspace.lake.query(late).to_pylist() == [{"n": 0}]
 
