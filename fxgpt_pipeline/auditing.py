@@ -9,7 +9,13 @@ import pandas as pd
 
 from fxgpt_core.backtest.adherence import Expected, aggregate, figures, judge
 from fxgpt_core.backtest.adherence_rules import Breach, breaches, decide_adherence
-from fxgpt_core.backtest.audit import before_their_forecast, over_the_weekend, unreconciled, without_costs
+from fxgpt_core.backtest.audit import (
+    against_their_forecast,
+    before_their_forecast,
+    over_the_weekend,
+    unreconciled,
+    without_costs,
+)
 from fxgpt_core.backtest.charges import as_mid, charges
 from fxgpt_core.backtest.limits import PortfolioLimits
 from fxgpt_core.evaluation.archive import CALIBRATED, read_span
@@ -36,7 +42,8 @@ def audit_family(lineage: Lineage, family: str) -> dict[str, list[str]]:
     forecast = read_span(lineage.workspace.lake, CALIBRATED, lineage.symbol, family)
     summary = lineage.workspace.documents.read(backtest_name(family), lineage.symbol)
     return {
-        KNEW: before_their_forecast(orders, fills, forecast),
+        KNEW: before_their_forecast(orders, fills, forecast)
+        + against_their_forecast(orders, forecast, summary["horizon"], _market(lineage)[0]),
         FLAT: over_the_weekend(trades) if lineage.settings.backtest.exit_before_weekend else [],
         CHARGED: without_costs(fills, lineage.asset.costs),
         RECONCILED: unreconciled(trades, orders, fills, summary),

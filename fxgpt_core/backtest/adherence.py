@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fxgpt_core.backtest.charges import Charges
-from fxgpt_core.backtest.stop_triggers import false_stops
+from fxgpt_core.backtest.stop_triggers import averaged_entries, false_stops
 from fxgpt_core.common.errors import BadInputError
 from fxgpt_core.market.candles import Candles
 
@@ -56,8 +56,8 @@ def judge(
     `cost`, `expected_cost`: spread, slippage and commission. `accurate`: whether a stop or target was filled within
     `tolerance` of its level. `false_stop`: only the spread touched the level, and the mid was back at the entry price
     within `back_bars` bars; None where that cannot be told, as without `candles` (mid, by symbol). `pnl`,
-    `expected_pnl`: of the position, on its exit, without swap: at mid less `cost`, at signal prices less
-    `expected_cost`.
+    `expected_pnl`: of what an exit closed, without swap: at mid less `cost`, at signal prices less `expected_cost`; of
+    the entries' average price and costs each exit bears the share of the units that it closed.
 
     Raises BadInputError for a fill without order, or a pair without expectation.
     """
@@ -109,14 +109,14 @@ def _per_order(fills: pd.DataFrame) -> pd.DataFrame:
 
 
 def _with_positions(out: pd.DataFrame) -> pd.DataFrame:
-    """Add what each position earned, and was to earn, to its exit."""
+    """Add what each exit earned, and was to earn: its units against their share of the position's entries."""
     exits = out[(out["purpose"] == "exit") & (out["filled"] > 0)]
-    entries = out[(out["purpose"] == "entry") & (out["filled"] > 0)].set_index("position")
-    entries = entries.reindex(exits["position"])
+    entered = averaged_entries(out).reindex(exits["position"])
     units, rate, side = exits["filled"].to_numpy(), exits["rate"].to_numpy(), -exits["direction"].to_numpy()
+    share = units / entered["filled"].to_numpy()
     for name, price, cost in (("pnl", "mid", "cost"), ("expected_pnl", "signal_price", "expected_cost")):
-        moved = exits[price].to_numpy() - entries[price].to_numpy()
-        paid = exits[cost].to_numpy() + entries[cost].to_numpy()
+        moved = exits[price].to_numpy() - entered[price].to_numpy()
+        paid = exits[cost].to_numpy() + entered[cost].to_numpy() * share
         out[name] = np.nan
         out.loc[exits.index, name] = side * units * moved * rate - paid
     return out

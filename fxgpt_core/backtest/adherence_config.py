@@ -13,7 +13,7 @@ class AdherenceConfig(Config):
     slippage: float = Field(default=0.001, gt=0, le=1, description="Mean slippage, as a share of the price.")
     rejections: float = Field(default=0.05, gt=0, le=1, description="Share of the orders sent that the broker refuses.")
     cost_tolerance: float = Field(
-        default=0.1, ge=0, le=10, description="How far realised cost may lie above what is expected, as a share of it."
+        default=0.1, ge=0, le=10, description="How far realised cost may lie from what is expected, as a share of it."
     )
     least_orders: int = Field(default=20, ge=1, le=100_000, description="Orders sent before any of these is judged.")
     accuracy: float = Field(

@@ -19,6 +19,7 @@ from fxgpt_core.policy.decision import Decision
 Floats = NDArray[np.float64]
 Times = NDArray[np.datetime64]
 _COUNT = "the number of positions"
+_WHOLE = 1 - 1e-9
 _NEVER = pd.Timestamp("2200-01-01", tz="UTC")
 
 
@@ -44,8 +45,8 @@ def decide_adherence(
     """Return what to do: `trade`, `halve` (cost above expectation) or `stop` (a limit was breached), with reasons.
 
     `figures`: of `adherence.figures`. Evidence holds `size_factor` (1, 0.5, 0), the figures and the `alerts`: sentences
-    about slippage, rejections, costs and breaches. Figures of fewer than `least_orders` orders decide nothing; a breach
-    always does.
+    about slippage, rejections, costs above or below expectation, and breaches. Figures of fewer than `least_orders`
+    orders decide nothing; a breach always does.
     """
     sent = sum(figures[name] or 0.0 for name in ("filled", "partial", "rejected"))
     alerts = [f"{breach.sentence} Trading stops." for breach in breaches]
@@ -59,10 +60,10 @@ def decide_adherence(
         if refused is not None and refused > config.rejections:
             alerts.append(f"{refused:.1%} of the orders were rejected, above {config.rejections:.1%}.")
         costly = drift is not None and drift > config.cost_tolerance
-        if costly:
+        if drift is not None and abs(drift) > config.cost_tolerance:
+            follows = "orders are halved." if costly else "what is expected is wrong, or something was not charged."
             alerts.append(
-                f"Costs are {drift:+.0%} against what was expected, beyond {config.cost_tolerance:.0%}: orders are "
-                "halved."
+                f"Costs are {drift:+.0%} against what was expected, beyond {config.cost_tolerance:.0%}: {follows}"
             )
     what, factor = ("stop", 0.0) if breaches else ("halve", 0.5) if costly else ("trade", 1.0)
     few = f"{sent:.0f} orders were sent; figures count from {config.least_orders} on."
@@ -88,15 +89,16 @@ def breaches(
     An entry is blamed for what it added to: prices may carry what is held beyond a limit. `judged`: of
     `adherence.judge`; `candles`: mid bars by symbol; `known_at`, `equity`: (bars,) the account, in currency `account`,
     at closes. A pair that neither begins nor ends with that currency is converted by the candles that do, or at the
-    rate of its own last entry. Exits at market come before entries of the same time, stops and targets after them: a
-    backtest stamps these with the open of their bar. Correlation is left to whoever places orders.
+    rate of its own last entry. A position is held less what its exits closed. Exits at market come before entries of
+    the same time, stops and targets after them: a backtest stamps these with the open of their bar. Correlation is left
+    to whoever places orders.
     """
     done = judged[judged["filled"] > 0]
-    left = done[done["purpose"] == "exit"].set_index("position")
-    exits = left["filled_at"] + pd.to_timedelta((left["kind"] != "market").astype(np.int64), unit="ns")
+    closed = _closed(done)
     entries = done[done["purpose"] == "entry"].sort_values("filled_at", kind="stable")
     begins, decided = (_naive(entries[name]) for name in ("filled_at", "decided_at"))
-    ends = _naive(entries["position"].map(exits).fillna(_NEVER))
+    positions = entries["position"].to_numpy()
+    ends = _naive(entries["position"].map({name: until for name, (until, _, _) in closed.items()}).fillna(_NEVER))
     symbols = entries["symbol"].to_numpy()
     signed = (entries["direction"] * entries["filled"]).to_numpy(dtype=np.float64)
     worth = {}
@@ -110,17 +112,47 @@ def breaches(
         others = others[others != row]
         values: dict[str, float] = {}
         for other in others:
-            value = signed[other] * worth[symbols[other]][row] / money[row]
+            held = signed[other] * _still(closed, positions[other], begins[row])
+            value = held * worth[symbols[other]][row] / money[row]
             values[symbols[other]] = values.get(symbols[other], 0.0) + value
-        before = _measured(values, len(others), limits, pairs)
+        count = len(set(positions[others]))
+        before = _measured(values, count, limits, pairs)
         own = signed[row] * worth[symbols[row]][row] / money[row]
-        after = _measured({**values, symbols[row]: values.get(symbols[row], 0.0) + own}, len(others) + 1, limits, pairs)
+        count = len({*positions[others], positions[row]})
+        after = _measured({**values, symbols[row]: values.get(symbols[row], 0.0) + own}, count, limits, pairs)
         moment = pd.Timestamp(begins[row], tz="UTC")
         for name, (reached, most) in after.items():
             slack = 0.0 if name == _COUNT else tolerance
             if reached > most * (1 + slack) and reached > before.get(name, (0.0, most))[0]:
                 found.append(Breach(moment, name, reached, most))
     return found
+
+
+def _closed(done: pd.DataFrame) -> dict[int, tuple[pd.Timestamp, Times, Floats]]:
+    """Return by position when all of it was closed (`_NEVER`: it is not), the times of its exits, and the share of its
+    entries that was closed by then.
+    """
+    entered = done[done["purpose"] == "entry"].groupby("position")["filled"].sum()
+    exits = done[(done["purpose"] == "exit") & done["position"].isin(entered.index)]
+    late = pd.to_timedelta((exits["kind"] != "market").astype(np.int64), unit="ns")
+    exits = exits.assign(left_at=exits["filled_at"] + late).sort_values("left_at", kind="stable")
+    out = {}
+    for position, left in exits.groupby("position"):
+        share = left["filled"].to_numpy(dtype=np.float64).cumsum() / entered[position]
+        until = left["left_at"].iloc[-1] if share[-1] >= _WHOLE else _NEVER
+        out[position] = (until, _naive(left["left_at"]), share)
+    return out
+
+
+def _still(
+    closed: Mapping[int, tuple[pd.Timestamp, Times, Floats]], position: int, at: np.datetime64
+) -> float:  # fmt: skip
+    """Return the share of a position's entries that is held at a time."""
+    if position not in closed:
+        return 1.0
+    _, times, share = closed[position]
+    gone = int(np.searchsorted(times, at, side="right"))
+    return 1.0 - float(share[gone - 1]) if gone else 1.0
 
 
 def _worth(

@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from fxgpt_core.common.forecast import Forecast
 from fxgpt_core.market.calendar import week_close
+from fxgpt_core.market.candles import Candles
 from fxgpt_core.store.asset_config import Costs
 
 _KINDS = {"spread": "spread_cost", "slippage": "slippage_cost", "commission": "commission"}
 _TOLERANCE = 1e-6
+_SAME_PRICE = 1e-9
 
 
 def before_their_forecast(orders: pd.DataFrame, fills: pd.DataFrame, forecast: Forecast) -> list[str]:
@@ -33,6 +35,31 @@ def before_their_forecast(orders: pd.DataFrame, fills: pd.DataFrame, forecast: F
     both = fills.merge(orders[["order", "decided_at"]], on="order")
     at, known = _naive(both["filled_at"]), _naive(both["decided_at"])
     return found + _first("fills happened before their order was decided", at[at < known])
+
+
+def against_their_forecast(orders: pd.DataFrame, forecast: Forecast, horizon: int, mid: Candles) -> list[str]:
+    """Find entries that go against what the calibrated forecast of their decision says, or that saw another price.
+
+    `horizon`: the traded one in minutes; `mid`: the pair's bars. A side is the sign of P(up) - 1/2; prices agree within
+    a billionth. Entries at no forecast or no close are counted here as well.
+    """
+    entries = orders[orders["purpose"] == "entry"]
+    decided, direction = _naive(entries["decided_at"]), entries["direction"].to_numpy()
+    rows = forecast.take(np.asarray(forecast.calibration_version != "", dtype=bool))
+    side = np.sign(rows.probability_up()[:, rows.column(horizon)] - 0.5)
+    wrong = ~(_at(rows.decided_at, side, decided) == direction)
+    found = _first("entries go against the side that their forecast says", decided[wrong])
+    seen, close = entries["signal_price"].to_numpy(dtype=np.float64), _at(mid.known_at, mid.close, decided)
+    other = ~(np.abs(seen - close) <= _SAME_PRICE * close)
+    return found + _first("entries saw another price than the close at their decision", decided[other])
+
+
+def _at(times: NDArray[np.datetime64], values: NDArray[Any], when: NDArray[np.datetime64]) -> NDArray[np.float64]:
+    """Return the value of exactly each time, NaN where there is none: (when,)."""
+    if not len(times):
+        return np.full(len(when), np.nan)
+    row = np.minimum(np.searchsorted(times, when), len(times) - 1)
+    return np.where(times[row] == when, values[row], np.nan)
 
 
 def over_the_weekend(trades: pd.DataFrame) -> list[str]:

@@ -89,6 +89,64 @@ def test_a_position_is_compared_with_what_it_was_to_earn() -> None:
     assert exit_row["expected_pnl"] == pytest.approx(10_000 * (1.099 - 1.1) - planned)
 
 
+def test_each_exit_bears_its_share_of_the_entry() -> None:
+    """1000 bought at 1.1 for 2.0, sold in halves at 1.11 for 1.0 each: 5.0 - 1.0 - 1.0 of each half."""
+    leave: dict[str, Any] = {"purpose": "exit", "direction": -1, "units": 500.0, "signal_price": 1.11}
+    paid = {"slippage": 0.0, "commission": 0.0}
+    judged = judge(
+        *tables(
+            [order(0, 0, "2024-01-09", units=1000.0), order(1, 0, "2024-01-09", **leave),
+             order(2, 0, "2024-01-09", **leave)],
+            [fill(0, "2024-01-09", 1.1, 1.1, 1000.0, spread=2.0, **paid),
+             fill(1, "2024-01-09 01:00", 1.11, 1.11, 500.0, spread=1.0, **paid),
+             fill(2, "2024-01-09 02:00", 1.11, 1.11, 500.0, spread=1.0, **paid)],
+        ),
+        {"EURUSD": Expected(0.0001, 0.0, 0.0)},
+    )  # fmt: skip
+    assert judged["pnl"].tolist()[1:] == [pytest.approx(3.0), pytest.approx(3.0)]
+    assert figures(judged)["pnl"] == pytest.approx(6.0)
+    assert figures(judged)["expected_pnl"] == pytest.approx(10.0 - 0.1 - 0.1)
+
+
+def pyramid(first_half_sold: bool) -> pd.DataFrame:
+    """1000 bought at 1.10 and 3000 at 1.12, half of it sold or not, and another position of 1000 bought after that."""
+    orders = [
+        order(0, 0, "2024-01-09", units=1000.0, signal_price=1.1),
+        order(1, 0, "2024-01-09", units=3000.0, signal_price=1.12),
+        order(2, 0, "2024-01-09", purpose="exit", kind="stop", direction=-1, units=2000.0, signal_price=1.125),
+        order(3, 1, "2024-01-09 03:00", units=1000.0),
+    ]
+    fills = [
+        fill(0, "2024-01-09", 1.1, 1.1, 1000.0),
+        fill(1, "2024-01-09 01:00", 1.12, 1.12, 3000.0),
+        fill(2, "2024-01-09 02:00", 1.125, 1.125, 2000.0),
+        fill(3, "2024-01-09 03:00", 1.1, 1.1, 1000.0),
+    ]
+    if not first_half_sold:
+        orders, fills = [orders[n] for n in (0, 1, 3)], [fills[n] for n in (0, 1, 3)]
+    return judge(*tables(orders, fills), PLANNED, {"EURUSD": candles_of([[1.1] * 4] * 6)})
+
+
+def test_two_entries_of_a_position_are_averaged() -> None:
+    sold = pyramid(first_half_sold=True).iloc[2]
+    assert sold["pnl"] == pytest.approx(2000 * (1.125 - 1.115) - 0.93 - 2 * 0.93 / 2)
+
+
+@pytest.mark.parametrize(("first_half_sold", "most"), [(True, 3000), (False, 5000)])
+def test_limits_count_what_is_still_held_of_a_position(first_half_sold: bool, most: int) -> None:
+    """Of two entries of one position half was sold: the next entry finds that half, and one position."""
+    bars = candles_of([[1.1] * 4] * 6)
+    pairs = {"EURUSD": instrument("EURUSD", shipped_instruments())}
+    limits = PortfolioLimits(gross=0.0001, net=None, currency=None, positions=1)
+    found = breaches(pyramid(first_half_sold), limits, {"EURUSD": bars}, pairs, bars.known_at, np.full(6, 1e4),
+                     "USD", 0.02)  # fmt: skip
+    last = [one for one in found if one.at == pd.Timestamp("2024-01-09 03:00", tz="UTC")]
+    assert [(one.limit, one.value) for one in last] == [
+        ("gross exposure", pytest.approx(most * 1.1 / 1e4)), ("the number of positions", 2.0),
+    ]  # fmt: skip
+    assert not [one for one in found if one.limit == "the number of positions" and one not in last]
+
+
 def test_figures_of_all_orders() -> None:
     found = figures(day())
     counts = ("orders", "filled", "partial", "rejected", "withheld", "cancelled", "limited", "stops", "targets")
@@ -187,6 +245,7 @@ def figured(**given: float) -> dict[str, float | None]:
         ({"slippage_mean": 0.0011}, "trade", 1.0, "0.11% worse than the signal price on average, above 0.10%"),
         ({"rejection_rate": 0.06}, "trade", 1.0, "6.0% of the orders were rejected, above 5.0%"),
         ({"cost_drift": 0.2}, "halve", 0.5, "Costs are +20% against what was expected, beyond 10%: orders are halved"),
+        ({"cost_drift": -0.99}, "trade", 1.0, "Costs are -99% against what was expected, beyond 10%: what is expected"),
         ({"cost_drift": 0.2, "filled": 19.0}, "trade", 1.0, "19 orders were sent; figures count from 20 on"),
     ],
 )

@@ -9,7 +9,13 @@ import pandas as pd
 import pytest
 
 from fxgpt_core.backtest.adapter import run_backtest
-from fxgpt_core.backtest.audit import before_their_forecast, over_the_weekend, unreconciled, without_costs
+from fxgpt_core.backtest.audit import (
+    against_their_forecast,
+    before_their_forecast,
+    over_the_weekend,
+    unreconciled,
+    without_costs,
+)
 from fxgpt_core.backtest.config import BacktestConfig
 from fxgpt_core.backtest.result import BacktestResult
 from fxgpt_core.common.forecast import Forecast
@@ -19,6 +25,9 @@ CHARGED = costs(
     spread="sessions", spread_pips=1.0, commission_per_million=30, slippage_pips=0.1, slippage_volatility=0.02
 )
 DAY = pd.Timedelta(days=1)
+
+
+CANDLES, _ = random_case(7)
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +42,7 @@ def case() -> tuple[BacktestResult, Forecast]:
 def test_a_true_backtest_passes(case: tuple[BacktestResult, Forecast]) -> None:
     result, forecast = case
     assert before_their_forecast(result.orders, result.fills, forecast) == []
+    assert against_their_forecast(result.orders, forecast, 240, CANDLES) == []
     assert over_the_weekend(result.trades) == []
     assert without_costs(result.fills, CHARGED) == []
     assert unreconciled(result.trades, result.orders, result.fills, result.summary()) == []
@@ -48,6 +58,28 @@ def test_an_entry_without_a_forecast_is_found(case: tuple[BacktestResult, Foreca
     raw = replace(forecast, calibration_version=np.full(len(forecast), "", dtype=object))
     (said,) = before_their_forecast(result.orders, result.fills, raw)
     assert said.startswith(f"{len(entry)} entries were decided when no calibrated forecast")
+
+
+def test_forecasts_traded_from_one_row_later_are_found(case: tuple[BacktestResult, Forecast]) -> None:
+    """Times are right, but the content is of the row that comes next."""
+    _, forecast = case
+    later = replace(forecast, quantiles=np.roll(forecast.quantiles, -1, 0), mean=np.roll(forecast.mean, -1, 0))
+    fault = run_backtest(CANDLES, later, config(BacktestConfig(), history_rows=10, horizon="4h"), CHARGED)
+    assert before_their_forecast(fault.orders, fault.fills, forecast) == []
+    (said,) = against_their_forecast(fault.orders, forecast, 240, CANDLES)
+    assert "entries go against the side that their forecast says (first " in said
+
+
+def test_flipped_orders_and_other_prices_are_found(case: tuple[BacktestResult, Forecast]) -> None:
+    result, forecast = case
+    entries = (result.orders.purpose == "entry").sum()
+    flipped = result.orders.assign(direction=-result.orders.direction)
+    (said,) = against_their_forecast(flipped, forecast, 240, CANDLES)
+    assert said.startswith(f"{entries} entries go against the side")
+    shifted = result.orders.copy()
+    shifted.loc[shifted.index[shifted.purpose == "entry"][2], "signal_price"] *= 1 + 1e-8
+    (said,) = against_their_forecast(shifted, forecast, 240, CANDLES)
+    assert said.startswith("1 entries saw another price than the close at their decision")
 
 
 def test_a_model_that_saw_the_decision_is_found(case: tuple[BacktestResult, Forecast]) -> None:

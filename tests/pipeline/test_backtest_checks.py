@@ -90,10 +90,15 @@ def richer(table: pd.DataFrame) -> None:
     table.loc[2, "pnl"] += 100.0
 
 
+def flipped(table: pd.DataFrame) -> None:
+    table["direction"] *= -1
+
+
 @pytest.mark.parametrize(
     ("table", "change", "check", "blocks"),
     [
         ("orders", earlier, "forecasts_came_first", True),
+        ("orders", flipped, "forecasts_came_first", True),
         ("trades", longer, "flat_over_weekends", False),
         ("fills", free, "costs_charged", True),
         ("trades", richer, "equity_reconciles", True),
@@ -106,7 +111,8 @@ def test_a_planted_fault_fails_its_check(
     found = verdicts(lineage)
     failed = {name for name, one in found.items() if not one.passed}
     assert check in failed
-    assert failed <= {check, "equity_reconciles"}  # a spread that nobody paid is missing from the account as well
+    # A spread that nobody paid is missing from the account as well, and far from what was expected.
+    assert failed <= {check, "equity_reconciles", "fills_adhere"}
     assert (found[check].severity is dg.AssetCheckSeverity.ERROR) == blocks
 
 
