@@ -84,7 +84,7 @@ def prepare(candles: Candles, forecast: Forecast, config: BacktestConfig, costs:
     charge = charges(candles, pair, costs, broker.instruments, broker.hours)
     mid = as_mid(candles, charge.half)
     round_trip = 2 * (charge.half + charge.slip) / mid.close + 2e-6 * costs.commission_per_million
-    signals = make_signals(mid, forecast, config, round_trip)
+    signals = make_signals(mid, forecast, config, round_trip, hours=broker.hours)
     rows = slice(signals.first, signals.first + len(signals.candles))
     return Leg(pair, signals, charge.take(rows), costs.commission_per_million)
 
@@ -119,7 +119,12 @@ def simulated(
         metrics=_metrics(simulation, trades, book, config, seed),
         intervals=_intervals(simulation, book, config, seed),
         costs=_costs(trades, book, costs),
-        refused={"margin": simulation.refused, "too_small": simulation.too_small, **_by_limits(simulation)},
+        refused={
+            "margin": simulation.refused,
+            "too_small": simulation.too_small,
+            "late": simulation.late,
+            **_by_limits(simulation),
+        },
         rows=sum(leg.signals.rows for leg in legs),
         uncalibrated=sum(leg.signals.uncalibrated for leg in legs),
     )
@@ -128,7 +133,7 @@ def simulated(
 def _by_limits(simulation: Simulation) -> dict[str, int]:
     """Return how many entries each of a portfolio's limits refused."""
     causes = simulation.limited["cause"][simulation.limited["units"] == 0]
-    limits = range(layout.BY_POSITIONS, len(layout.CAUSES))
+    limits = range(layout.BY_POSITIONS, layout.BY_TIME)
     return {layout.CAUSES[cause]: count for cause in limits if (count := int((causes == cause).sum()))}
 
 

@@ -43,7 +43,8 @@ class BacktestingPy:
         inside = equity[1:-1].copy()
         inside[-1] = equity[-1]  # what is left when the last position is closed
         frame = stats["_trades"]
-        return Simulation(_trades(frame, replay), inside, refused=replay.refused(frame), too_small=replay.small)
+        return Simulation(_trades(frame, replay), inside, refused=replay.refused(frame),
+                          too_small=replay.small, late=replay.missed)  # fmt: skip
 
     def report(self, book: Book, page: Path | None = None) -> pd.Series[Any]:
         """Return backtesting.py's own statistics, and write its interactive chart to `page`, which opens offline."""
@@ -115,6 +116,7 @@ class _Replay:
     def __init__(self, book: Book) -> None:
         bars, self.leg, self.account = book.bars[:, 0], book.legs[0], book.account[0]
         self.directions, self.flat = bars["direction"].tolist(), bars["flat"].tolist()
+        self.late = bars["late"].tolist()
         self.close, self.high, self.low = (bars[name].tolist() for name in ("close", "high", "low"))
         self.stop, self.target, self.trail = (bars[name].tolist() for name in ("stop", "target", "trail"))
         self.trails = bool(np.isfinite(bars["trail"]).any())
@@ -125,7 +127,7 @@ class _Replay:
         self.balance = book.cash
         self.reasons: dict[int, int] = {}
         self.trailed: set[int] = set()
-        self.orders = self.small = 0
+        self.orders = self.small = self.missed = 0
 
     def commission(self, size: float, price: float) -> float:
         """What one fill pays: half the spread, slippage and commission."""

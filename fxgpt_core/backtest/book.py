@@ -22,7 +22,7 @@ from fxgpt_core.market.market_hours import MarketHours
 from fxgpt_core.market.rollover import rollovers
 
 Times = NDArray[np.datetime64]
-_SIGNALS = ("direction", "stop", "target", "trail", "fraction", "flat")
+_SIGNALS = ("direction", "stop", "target", "trail", "fraction", "flat", "late")
 
 
 @dataclass(frozen=True)

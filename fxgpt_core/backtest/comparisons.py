@@ -61,7 +61,7 @@ def comparisons(book: Book, result: BacktestResult) -> list[Comparison]:
 def _held(book: Book, side: int) -> Book:
     bars, legs = book.bars.copy(), book.legs.copy()
     entries = bars["direction"] != 0
-    bars["direction"], bars["flat"] = 0, False
+    bars["direction"], bars["flat"], bars["late"] = 0, False, False
     for name in ("stop", "target", "trail"):
         bars[name] = np.nan
     for leg in range(bars.shape[1]):

@@ -16,13 +16,14 @@ from fxgpt_core.common.timeframes import horizon_minutes
 class SizingConfig(Config):
     """How large a position is; every method ends in whole steps of the broker's lot, within all caps (SPEC 11).
 
-    Notional values are multiples of equity. `mean`, `std`: of the forecast for the traded horizon, in log returns.
+    Notional values are multiples of equity. `std`: of the forecast for the traded horizon, in log returns; `edge`: its
+    mean towards the traded side, which P(up) chooses, and 0 where the mean points the other way.
 
     - `fixed`: `lots`.
     - `percent`: `BacktestConfig.size_fraction` of equity.
     - `inverse_volatility`: notional = `risk` x equity / std, so that one standard deviation moves equity by `risk`.
-    - `kelly`: notional = `kelly_fraction` x equity x |mean| / std^2 (Kelly 1956; Thorp 2006, eq. 7.2, for small moves).
-    - `risk`: notional = `risk` x balance / stop distance x confidence x strength, the strength being |mean| / std, at
+    - `kelly`: notional = `kelly_fraction` x equity x edge / std^2 (Kelly 1956; Thorp 2006, eq. 7.2, for small moves).
+    - `risk`: notional = `risk` x balance / stop distance x confidence x strength, the strength being edge / std, at
       most 1; tiny for honest forecasts of direction. The balance is cash without the open position.
     - `shrink`: `size_fraction` x (1 - uncertainty / threshold): the uncertainty is std, the threshold the
       `uncertainty_quantile` of the model's own earlier ones; above it nothing is traded.
@@ -73,7 +74,8 @@ class BacktestConfig(Config):
         default=0.0,
         ge=0,
         le=100,
-        description="Least |mean| as a multiple of the round trip of spread, slippage and commission at the decision.",
+        description="Least mean towards the traded side as a multiple of the round trip of spread, slippage and "
+        "commission at the decision.",
     )
     interval: float | None = Field(
         default=None,
@@ -120,7 +122,21 @@ class BacktestConfig(Config):
         default=True, description="An opposite signal closes and reverses; otherwise it is ignored while one holds."
     )
     exit_before_weekend: bool = Field(
-        default=True, description="Be flat over the weekend: exit at the open of the week's last bar, enter none later."
+        default=True, description="Be flat over the weekend and what holidays add to it; nothing enters just before."
+    )
+    weekend_lead_minutes: int | None = Field(
+        default=None,
+        ge=0,
+        le=7200,
+        description="The exit is decided at the last close so many minutes before the week stops trading by "
+        "market_hours.yaml, and nothing enters from then on; by default two bars, at least 15 minutes.",
+    )
+    entry_gap_minutes: int | None = Field(
+        default=None,
+        ge=0,
+        le=100_000,
+        description="An entry whose bar opens more minutes than this after its decision is cancelled; by default two "
+        "bars, at least an hour. Exits are filled at the next open, however late.",
     )
     account_currency: str = Field(
         default="USD", min_length=3, max_length=3, description="Currency of the account; profits are converted to it."

@@ -5,7 +5,9 @@ The rules, for every engine:
 - A decision at the close of bar i is filled at the open of the pair's bar i + 1. One position a pair at a time.
 - An opposite signal closes and reverses (unless `exit_on_opposite` is off); a signal in the direction of the position
   restarts its clock; without one it is closed `hold_bars` after its last signal, and after `longest` bars in any case.
-  Before the weekend it is closed at the open of the week's last bar. Exits are filled before entries.
+  Before the weekend it is closed `weekend_lead_minutes` before the market hours end the week. Exits are filled before
+  entries.
+- An entry is cancelled whose bar opens more than `entry_gap_minutes` after the decision, or within that lead.
 - Bars are mid. A market order buys at mid + half the spread + slippage and sells at mid - half the spread - slippage.
   Stop and target are order prices on the side that closes the position: a long one is closed when the bid (mid - half
   the spread) touches them, a short one when the ask does. A bar that opens beyond the level fills at its open; stops
@@ -41,8 +43,9 @@ class Simulation:
     """`trades`: (trades,) of `layout.TRADE` in order of exit; `equity`: (bars,) at each close, open positions at mid.
 
     `path`: (bars, 6) columns `layout.PATH`, or None from an engine that keeps none. `refused`, `too_small`: entries
-    that did not fit the margin at their fill, or were below the broker's smallest order. `limited`: (entries,) of
-    `layout.LIMITED`, those and what limits cut or refused; none from an engine that counts them only.
+    that did not fit the margin at their fill, or were below the broker's smallest order; `late`: cancelled because the
+    bar of their fill opened too late. `limited`: (entries,) of `layout.LIMITED`, those and what limits cut or refused;
+    none from an engine that counts them only.
     """
 
     trades: NDArray[Any]
@@ -50,6 +53,7 @@ class Simulation:
     path: Floats | None = None
     refused: int = 0
     too_small: int = 0
+    late: int = 0
     limited: NDArray[Any] = field(default_factory=lambda: np.zeros(0, dtype=layout.LIMITED))
 
 

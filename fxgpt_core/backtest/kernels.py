@@ -17,11 +17,11 @@ from fxgpt_core.backtest.exposure import tightest
 
 _HOLDING, _REVERSAL, _WEEKEND, _MAXIMUM = layout.HOLDING, layout.REVERSAL, layout.WEEKEND, layout.MAXIMUM
 _STOP, _TRAILING, _TARGET, _END, _RUIN = layout.STOP, layout.TRAILING, layout.TARGET, layout.END, layout.RUIN
-_NOTHING, _MARGIN, _SIZE = layout.NOTHING, layout.BY_MARGIN, layout.BY_SIZE
+_NOTHING, _MARGIN, _SIZE, _TIME = layout.NOTHING, layout.BY_MARGIN, layout.BY_SIZE, layout.BY_TIME
 _COLUMNS = len(layout.PATH)
 Records = NDArray[Any]
 
-BUILT_ON = {"layout": "3706e14b", "exposure": "f3c13f40"}
+BUILT_ON = {"layout": "06ba2e2a", "exposure": "1e3cc5f1"}
 """Hashes of what is compiled in: numba's cache watches this file alone, and would keep code of older ones."""
 
 
@@ -175,9 +175,10 @@ def _order(order: Any, held: Any, bar: Any, row: int, leg: Any, units: float) ->
 
 @njit(cache=True, nogil=True)
 def run(bars: Records, legs: Records, account: Any, limits: Any, returns: Records, held: Records, orders: Records,
-        trades: Records, limited: Records, path: Records, equity: Records) -> tuple[int, int, int, int]:  # fmt: skip
+        trades: Records, limited: Records, path: Records,
+        equity: Records) -> tuple[int, int, int, int, int]:  # fmt: skip
     """Run the book bar by bar; returns how many trades were written, orders refused for margin, orders too small for
-    the broker, and entries noted in `limited`.
+    the broker, entries cancelled because their bar opened late, and entries noted in `limited`.
 
     `bars`: (bars, legs) of `layout.BAR`; `returns`: (legs, bars before them and bars) as `Book.returns`; `held`,
     `orders`: (legs,) of `layout.POSITION`, zeroed; `trades`: (at least as many as signals,) of `layout.TRADE`;
@@ -185,7 +186,7 @@ def run(bars: Records, legs: Records, account: Any, limits: Any, returns: Record
     are filled.
     """
     rows, count = bars.shape
-    cash, done, refused, small, noted = account.cash, 0, 0, 0, 0
+    cash, done, refused, small, late, noted = account.cash, 0, 0, 0, 0, 0
     exposed = np.zeros(count)
     paid = np.zeros(_COLUMNS)  # gross, spread, slippage, commission, swap of what is closed or booked: columns 1..
     for row in range(rows):
@@ -208,7 +209,11 @@ def run(bars: Records, legs: Records, account: Any, limits: Any, returns: Record
             bar, order = bars[row, leg], orders[leg]
             if bar.present and order.direction != 0:
                 free = _free(bars[row], legs, held, account.leverage, cash, True)
-                if _enter(held[leg], order, bar, row, legs[leg], free):
+                if bar.late:
+                    late += 1
+                    _note(limited[noted], leg, order.decision_bar, order.direction, _TIME, -1, order.units, 0.0, False)
+                    noted += 1
+                elif _enter(held[leg], order, bar, row, legs[leg], free):
                     cash -= held[leg].commission
                     paid[4] += held[leg].commission
                 else:
@@ -245,7 +250,7 @@ def run(bars: Records, legs: Records, account: Any, limits: Any, returns: Record
         few, noted = _decide(bars[row], row, legs, account, limits, returns, held, orders, exposed, limited, noted,
                              cash, equity[row])  # fmt: skip
         small += few
-    return done, refused, small, noted
+    return done, refused, small, late, noted
 
 
 @njit(cache=True)

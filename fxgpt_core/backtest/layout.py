@@ -33,6 +33,7 @@ BAR = np.dtype(
         ("trail", np.float64),
         ("fraction", np.float64),  # wanted notional value as a multiple of equity or balance
         ("flat", np.bool_),  # be out of the market at the next open
+        ("late", np.bool_),  # no entry is filled at this open
     ]
 )
 """One pair at one bar of the book: arrays are (bars, legs)."""
@@ -78,9 +79,9 @@ LIMITS = np.dtype(
     ]
 )
 
-CAUSES = ("", "margin", "size", "positions", "gross", "net", "currency", "correlation")
+CAUSES = ("", "margin", "size", "positions", "gross", "net", "currency", "correlation", "late")
 """Why an entry was cut or refused; the rows of `LIMITED` carry the index."""
-NO_CAUSE, BY_MARGIN, BY_SIZE, BY_POSITIONS, BY_GROSS, BY_NET, BY_CURRENCY, BY_CORRELATION = range(len(CAUSES))
+NO_CAUSE, BY_MARGIN, BY_SIZE, BY_POSITIONS, BY_GROSS, BY_NET, BY_CURRENCY, BY_CORRELATION, BY_TIME = range(len(CAUSES))
 
 LIMITED = np.dtype(
     [
@@ -90,7 +91,7 @@ LIMITED = np.dtype(
         ("cause", np.int64),
         ("what", np.int64),  # the currency or the other leg concerned, -1 where there is none
         ("wanted", np.float64),  # units that the sizing asked for
-        ("units", np.float64),  # units that were ordered; 0: none
+        ("units", np.float64),  # units that were ordered and not withdrawn; 0: none
         ("sent", np.bool_),  # ordered, but turned down at the fill
     ]
 )

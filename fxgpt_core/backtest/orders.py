@@ -28,7 +28,8 @@ class Order:
     `order`: unique within its table; `position`: groups entry and exit; `direction`: 1 buy, -1 sell; `kind`: `market`
     is filled at the next open, `stop` and `target` rest; `signal_price`: the mid price that the decision saw, or the
     level of a resting order; `reason`: why. `stop`, `target`: levels attached to an entry, NaN where there are none.
-    `wanted`: the size before limits; `limited_by`: what cut or refused it, as `currency EUR`, "" where nothing did.
+    `wanted`: the size before limits; `limited_by`: what cut or refused it, as `currency EUR`, "" where nothing did;
+    `late` where the bar of its fill opened too late.
     `status`: `sent` to the broker (without a fill it was turned down), `open` while it still rests there, `withheld` by
     us, `cancelled` before its fill.
     Raises BadInputError for a size that is not positive or a direction other than 1 and -1.
@@ -129,7 +130,10 @@ def limited_entries(simulation: Simulation, book: Book) -> pd.DataFrame:
             "direction": side, "units": notes["units"], "wanted": notes["wanted"], "signal_price": bars["close"],
             "stop": stops, "target": bars["close"] * np.exp(side * bars["target"]),
             "limited_by": [_cause(note, book) for note in notes],
-            "status": np.where(notes["sent"] | (notes["units"] > 0), "sent", "withheld"),
+            "status": np.where(
+                notes["cause"] == layout.BY_TIME, "cancelled",
+                np.where(notes["sent"] | (notes["units"] > 0), "sent", "withheld"),
+            ),
             "refused": notes["sent"] | (notes["units"] == 0),
         }
     )  # fmt: skip

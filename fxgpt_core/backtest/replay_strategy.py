@@ -67,6 +67,9 @@ class ReplaySignals(Strategy):
         if not units:
             replay.small += 1
             return
+        if replay.late[bar + 1]:  # the order would be cancelled before that open; there is none to place and withdraw
+            replay.missed += 1
+            return
         stop, target = replay.bracket(bar, side)
         order = self.buy if side > 0 else self.sell
         order(size=units, sl=stop, tp=target, tag=bar)

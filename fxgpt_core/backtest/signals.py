@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from fxgpt_core.backtest.config import BacktestConfig
 from fxgpt_core.backtest.sizing import wanted_fraction
+from fxgpt_core.backtest.timing import before_weekend, too_late
 from fxgpt_core.common.errors import DataError
 from fxgpt_core.common.forecast import Forecast
-from fxgpt_core.market.calendar import week_close
 from fxgpt_core.market.candles import Candles
+from fxgpt_core.market.market_hours import MarketHours, market_hours
 
 Floats = NDArray[np.float64]
 _BARS_AFTER = 2
@@ -27,7 +28,8 @@ class Signals:
 
     `direction`: 1 buy, -1 sell, 0 nothing to do; `confidence`: as configured, NaN without forecast; `strength`:
     |mean| / std of the forecast; `stop`, `target`, `trail`: distances in log return, NaN where there are none;
-    `fraction`: wanted notional value as a multiple of equity; `flat`: be out of the market at the next open.
+    `fraction`: wanted notional value as a multiple of equity; `flat`: be out of the market at the next open;
+    `late`: no entry is filled at this bar's open.
     `first`: index of the first of these bars in the candles given; `hold_bars`: bars between fill and planned exit.
     `directional` is False when no forecast leans either way. `rows`: forecasts read; `uncalibrated`: rows among them
     that were left out.
@@ -44,6 +46,7 @@ class Signals:
     trail: Floats
     fraction: Floats
     flat: NDArray[np.bool_]
+    late: NDArray[np.bool_]
     hold_bars: int
     directional: bool
     rows: int
@@ -69,12 +72,14 @@ def make_signals(
     config: BacktestConfig,
     round_trip: Floats | float = 0.0,
     shared: Shared | None = None,
+    hours: MarketHours | None = None,
 ) -> Signals:
     """Return the signals over the bars from the first forecast until the last one's position has run out.
 
     `shared`: given for every configuration on the same candles and forecasts it saves what they have in common.
     `round_trip`: (bars,) of `candles`, what entering and leaving costs as a share of the price, known at each close; a
-    target within it, a stop within half of it, and a mean below `least_move` times it, is not traded.
+    target within it, a stop within half of it, and a mean towards the traded side below `least_move` times it, is not
+    traded. `hours`: when weeks stop trading, by default the hours that ship with the product.
     Raises DataError when a forecast belongs to no bar of `candles`, to another symbol, or when none is calibrated.
     """
     if forecast.symbol != candles.symbol:
@@ -87,7 +92,7 @@ def make_signals(
         )
     horizon = config.horizon_of(forecast.horizons)
     column = forecast.column(horizon)
-    common = shared or Shared()
+    common, open_hours = shared or Shared(), hours or market_hours()
     traded = forecast if usable.all() else common.once("rows", lambda: forecast.take(usable))
     hold = max(1, -(-horizon // candles.timeframe.minutes))
     where = common.once("bars", lambda: _bars_of(candles, traded))
@@ -102,6 +107,7 @@ def make_signals(
         return out
 
     std = traded.std[:, column]
+    timing = (len(bars), config.exit_before_weekend, config.weekend_lead_minutes, config.entry_gap_minutes)
 
     def distance(deviations: float | None) -> Floats:
         return on_bars(np.full(len(at), np.nan) if deviations is None else deviations * std, np.nan)
@@ -118,10 +124,11 @@ def make_signals(
         trail=distance(config.trailing_stop),
         fraction=on_bars(choice.fraction, 0.0),
         flat=(
-            common.once(("flat", len(bars)), lambda: _before_weekend(bars))
+            common.once(("flat", *timing), lambda: before_weekend(bars.known_at, bars.timeframe, config, open_hours))
             if config.exit_before_weekend
             else np.zeros(len(bars), dtype=bool)
         ),
+        late=common.once(("late", *timing), lambda: too_late(bars, config, open_hours)),
         hold_bars=hold,
         directional=choice.directional,
         rows=len(forecast),
@@ -148,7 +155,7 @@ def _choose(forecast: Forecast, column: int, config: BacktestConfig, cost: Float
     chosen = leans & (confidence >= common.once(asked, lambda: causal_threshold(confidence, *asked[2:])))
     side = np.sign(up - 0.5)
     if config.least_move:
-        chosen &= np.abs(mean) >= config.least_move * cost
+        chosen &= side * mean >= config.least_move * cost
     if config.interval is not None:
         tail = (1 - config.interval) / 2
         low, high = (common.once(("quantile", q), partial(forecast.quantile, q))[:, column] for q in (tail, 1 - tail))
@@ -161,7 +168,7 @@ def _choose(forecast: Forecast, column: int, config: BacktestConfig, cost: Float
     if config.sizing.method == "shrink":
         most = (config.sizing.uncertainty_quantile, config.history_rows)
         limit = common.once(("limit", column, *most), lambda: causal_threshold(std, *most))
-    fraction = wanted_fraction(config, np.abs(mean) * side, std, sure, limit)
+    fraction = wanted_fraction(config, side, mean, std, sure, limit)
     return _Choice(np.where(chosen, side, 0.0), confidence, fraction, bool(leans.any()))
 
 
@@ -187,9 +194,3 @@ def _bars_of(candles: Candles, forecast: Forecast) -> NDArray[np.int64]:
             f"{forecast.decided_at[stray][0]}) fit no bar's close: backtest on the bars they were made from."
         )
     return np.asarray(at, dtype=np.int64)
-
-
-def _before_weekend(candles: Candles) -> NDArray[np.bool_]:
-    """Return where the bar that opens next is the week's last or opens after the week: (bars,)."""
-    known = candles.known_at
-    return np.asarray(known + candles.timeframe.duration >= week_close(known))

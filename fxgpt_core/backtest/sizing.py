@@ -11,21 +11,25 @@ Floats = NDArray[np.float64]
 _LEAST_STD = 1e-12
 
 
-def wanted_fraction(config: BacktestConfig, mean: Floats, std: Floats, confidence: Floats, threshold: Floats) -> Floats:
+def wanted_fraction(
+    config: BacktestConfig, side: Floats, mean: Floats, std: Floats, confidence: Floats, threshold: Floats
+) -> Floats:
     """Return the notional value as a multiple of equity (of balance for `risk`): (rows,).
 
-    `mean`, `std`: of the forecast in log returns; `confidence`: max(P(up), P(down)); `threshold`: the uncertainty at
-    which `shrink` stops, infinite where it is not known yet. All (rows,). Equations in `SizingConfig`.
+    `side`: 1 buy, -1 sell; `mean`, `std`: of the forecast in log returns. A mean that points the other way than `side`
+    is no edge, so that `kelly` and `risk` trade nothing. `confidence`: max(P(up), P(down)); `threshold`: the
+    uncertainty at which `shrink` stops, infinite where it is not known yet. All (rows,). Equations in `SizingConfig`.
     """
     sizing, spread = config.sizing, np.maximum(std, _LEAST_STD)
+    edge = np.maximum(0.0, side * mean)
     if sizing.method == "inverse_volatility":
         return np.asarray(sizing.risk / spread)
     if sizing.method == "kelly":
-        return np.asarray(sizing.kelly_fraction * np.abs(mean) / spread**2)
+        return np.asarray(sizing.kelly_fraction * edge / spread**2)
     if sizing.method == "risk":
-        side = np.where(mean < 0, -1.0, 1.0)  # a mean of 0 has a stop as well: its strength makes the size 0
-        distance = np.abs(np.expm1(-side * float(config.stop_loss or 0) * spread))
-        return np.asarray(sizing.risk / distance * confidence * np.minimum(1.0, np.abs(mean) / spread))
+        sold = np.where(side < 0, -1.0, 1.0)  # no side has a stop as well: its edge of 0 makes the size 0
+        distance = np.abs(np.expm1(-sold * float(config.stop_loss or 0) * spread))
+        return np.asarray(sizing.risk / distance * confidence * np.minimum(1.0, edge / spread))
     if sizing.method == "shrink":
         return np.asarray(config.size_fraction * np.maximum(0.0, 1 - spread / threshold))
     return np.full(len(std), config.size_fraction)

@@ -43,8 +43,9 @@ def sweep(
     """Return the figures of many configurations: one row each, in their order.
 
     Columns: `status`; the metrics of `run_backtest` but for those of chance (`random_direction_p`, intervals); costs
-    paid by kind; `refused_margin`, `refused_too_small`. Equal to `run_backtest` on each (but for rounding). Memory does
-    not grow with the number of configurations; `threads` share the compiled loop, which needs no interpreter lock.
+    paid by kind; `refused_margin`, `refused_too_small`, `refused_late`. Equal to `run_backtest` on each (but for
+    rounding). Memory does not grow with the number of configurations; `threads` share the compiled loop, which needs
+    no interpreter lock.
 
     Raises as `run_backtest`, and BadInputError for an engine other than the ledger or less than one thread.
     """
@@ -77,7 +78,7 @@ class _Prepared:
         self.books: dict[tuple[int, str], tuple[Book, NDArray[np.int64]]] = {}
 
     def leg(self, config: BacktestConfig) -> Leg:
-        signals = make_signals(self.mid, self.forecast, config, self.round_trip, self.shared)
+        signals = make_signals(self.mid, self.forecast, config, self.round_trip, self.shared, self.broker.hours)
         rows = slice(signals.first, signals.first + len(signals.candles))
         return Leg(self.pair, signals, self.charge.take(rows), self.costs.commission_per_million)
 
@@ -120,4 +121,5 @@ def _row(
         **{f"{kind}_paid": value for kind, value in paid.items()},
         "refused_margin": float(simulation.refused),
         "refused_too_small": float(simulation.too_small),
+        "refused_late": float(simulation.late),
     }

@@ -1,7 +1,7 @@
 """`MarketHours`: which bars to expect, the FX week less holidays, early closes and late opens.
 
-The rules are data (`configs/market_hours.yaml`, evidence in the file). They steer what counts as missing and nothing
-else: targets and horizons follow the weekly rule of `calendar` alone.
+The rules are data (`configs/market_hours.yaml`, evidence in the file). They steer what counts as missing, which nights
+cost swap and when backtests leave before the weekend; targets and horizons follow the weekly rule of `calendar` alone.
 """
 
 from __future__ import annotations
@@ -51,6 +51,19 @@ class MarketHours:
         index = np.searchsorted(starts, at, side="right") - 1
         shut = (index >= 0) & (at < ends[np.maximum(index, 0)]) if len(starts) else np.zeros(at.shape, dtype=bool)
         return np.asarray(calendar.is_open(at) & ~shut)
+
+    def week_close(self, times: Any) -> Times:
+        """Return when the week of each time stops trading: Friday 17:00 New York, or the start of the closure that
+        lasts until then (an early close on Friday, or on the day before one that is shut).
+        """
+        weekly = calendar.week_close(times)
+        starts, ends = self._closures
+        if not len(starts):
+            return weekly
+        index = np.searchsorted(ends, weekly)
+        here = np.minimum(index, len(ends) - 1)
+        cut = (index < len(ends)) & (starts[here] < weekly)
+        return np.asarray(np.where(cut, starts[here], weekly))
 
     def trading_minutes_between(self, start: Any, end: Any) -> NDArray[np.float64]:
         """Return the minutes of expected trading between two times, negative when `end` is earlier; broadcasts."""

@@ -59,7 +59,7 @@ def test_gross_exposure_cuts_what_is_too_much_and_refuses_the_rest() -> None:
         "GBPUSD": (5_000, 10_000, "gross", "sent"),
         "AUDUSD": (10_000, 10_000, "gross", "withheld"),
     }
-    assert result.refused == {"margin": 0, "too_small": 0, "gross": 1}
+    assert result.refused == {"margin": 0, "too_small": 0, "late": 0, "gross": 1}
     assert set(result.fills["order"]) == {0, 1, 2, 3}  # what was withheld has an order and no fill
 
 
@@ -98,7 +98,7 @@ def test_without_limits_nothing_is_cut_but_by_margin() -> None:
     result = trade(views, None, leverage=2, margin_use=1.0)
     assert held(result) == {"EURUSD": 10_000, "GBPUSD": 10_000}
     assert said(result)["AUDUSD"] == (10_000, 10_000, "margin", "withheld")
-    assert result.refused == {"margin": 0, "too_small": 1}
+    assert result.refused == {"margin": 0, "too_small": 1, "late": 0}
 
 
 def swinging(symbol: str, sign: float, bars: int = 60) -> Candles:

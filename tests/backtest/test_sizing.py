@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from fxgpt_core.backtest.adapter import run_backtest
 from fxgpt_core.backtest.config import BacktestConfig
 from fxgpt_core.backtest.sizing import wanted_fraction
-from tests.backtest.cases import FREE, broker, candles_of, config, forecast_with
+from tests.backtest.cases import FREE, broker, candles_of, config, costs, forecast_with
 
 MEAN = 0.0005
 STD = 0.001
@@ -84,8 +85,39 @@ def test_a_mean_of_zero_is_sized_zero_without_a_warning() -> None:
     chosen, none = config(**sized("risk"), stop_loss=2.0), np.zeros(1)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        size = wanted_fraction(chosen, none, np.full(1, STD), np.full(1, 0.5), np.full(1, np.inf))
+        size = wanted_fraction(chosen, none, none, np.full(1, STD), np.full(1, 0.5), np.full(1, np.inf))
     assert size.tolist() == [0.0]
+
+
+@pytest.mark.parametrize("side", [1, -1])
+def test_a_mean_against_the_traded_side_is_no_edge(side: int) -> None:
+    """P(up) is 0.55 and the mean is below zero, or both mirrored: `fixed` trades it, the rest has nothing to gain."""
+    candles = candles_of([[1.1] * 4] * 8)
+    leaning = forecast_with([0.51, 0.55 if side > 0 else 0.45, 0.5], candles.known_at[:3], std=STD)
+    toward, against = (replace(leaning, mean=np.full_like(leaning.mean, sign * side * MEAN)) for sign in (1, -1))
+
+    def sizes(forecast: Any, **changes: Any) -> list[float]:
+        chosen = config(initial_cash=100_000, stop_loss=2.0, **changes)
+        return [float(units) for units in run_backtest(candles, forecast, chosen, FREE, broker=broker()).trades.units]
+
+    for asked in (sized("kelly", kelly_fraction=0.01), sized("risk")):
+        assert len(sizes(toward, **asked)) == 1
+        assert sizes(against, **asked) == []
+    assert sizes(toward, **sized("fixed")) == sizes(against, **sized("fixed")) == [10_000]
+
+
+def test_least_move_asks_for_a_mean_towards_the_traded_side() -> None:
+    """A round trip of 2 pips at 1.10 is 0.018 %: a mean of 0.05 % is enough, one of -0.05 % under a purchase is not."""
+    candles = candles_of([[1.1] * 4] * 8)
+    leaning = forecast_with([0.51, 0.55, 0.5], candles.known_at[:3], std=STD)
+    traded = [
+        len(run_backtest(
+            candles, replace(leaning, mean=np.full_like(leaning.mean, mean)),
+            config(initial_cash=100_000, least_move=1.0), costs(spread_pips=2.0), broker=broker(),
+        ).trades)
+        for mean in (MEAN, -MEAN)
+    ]  # fmt: skip
+    assert traded == [1, 0]
 
 
 def test_size_shrinks_with_uncertainty_over_its_own_earlier_quantile() -> None:

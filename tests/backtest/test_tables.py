@@ -257,7 +257,7 @@ def test_an_entry_is_refused_where_the_gap_makes_it_too_large_for_the_margin() -
         initial_cash=5000, lot_units=1,
     )  # fmt: skip
     assert result.status == "no trades"
-    assert dict(result.refused) == {"margin": 1, "too_small": 0}
+    assert dict(result.refused) == {"margin": 1, "too_small": 0, "late": 0}
 
 
 def test_bid_bars_are_lifted_to_mid() -> None:
