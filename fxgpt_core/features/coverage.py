@@ -126,7 +126,7 @@ def _verdict(
 
 
 def warn(where: str, coverage: Coverage, names: Sequence[str]) -> None:
-    """Log a warning that names columns left out, by reason, and one for odd columns that stay.
+    """Log which columns are left out, by reason, and which odd ones stay; as a warning where they are half or more.
 
     A log line names some of them; `Coverage.sentences` has all, for the record.
     `where`: whose columns these are, such as `ridge of EURUSD, split fold0`.
@@ -138,7 +138,8 @@ def warn(where: str, coverage: Coverage, names: Sequence[str]) -> None:
         if by_reason:
             said = "; ".join(f"{why}: {_some(group)}" for why, group in list(by_reason.items())[:_REASONS])
             more = "; and other reasons" if len(by_reason) > _REASONS else ""
-            log.warning("%s: %d of %d columns %s: %s%s", where, len(found), len(names), verdict, said, more)
+            level = logging.WARNING if 2 * len(found) >= len(names) else logging.INFO
+            log.log(level, "%s: %d of %d columns %s: %s%s", where, len(found), len(names), verdict, said, more)
 
 
 def _some(names: Sequence[str]) -> str:

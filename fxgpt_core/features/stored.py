@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from fxgpt_core.market.lake import Lake, PartEntry
 
 FEATURES, TARGETS = "features", "targets"
-_NAMED = 6  # odd columns that a warning names
+_NAMED = 6  # odd columns that the log names
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ def update_tables(
 
     A month is recomputed when the bars that its block is computed from (its own and its warm-up), or the definition of
     the features, changed. Columns that are missing, constant or explosive in some month are stored as they are and
-    named in a warning. Raises DataError where candles are missing.
+    named in the log. Raises DataError where candles are missing.
     """
     for idle in spec.idle(timeframes):
         log.warning("%s: %s; nothing is computed.", symbol, idle)
@@ -109,8 +109,8 @@ def update_tables(
     if summary.odd and any(computed.values()):
         named = "; ".join(one.sentence for one in summary.odd[:_NAMED])
         more = f"; and {len(summary.odd) - _NAMED} more" if len(summary.odd) > _NAMED else ""
-        log.warning("Of %d feature columns of %s %d are odd in some month: %s%s.", len(conditions), symbol,
-                    len(summary.odd), named, more)  # fmt: skip
+        log.info("Of %d feature columns of %s %d are odd in some month: %s%s.", len(conditions), symbol,
+                 len(summary.odd), named, more)  # fmt: skip
     return summary
 
 

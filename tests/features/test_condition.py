@@ -64,7 +64,7 @@ def conditions(summary: FeaturesSummary) -> dict[str, dict[str, int]]:
 def test_missing_constant_and_explosive_months_are_named_and_stored_as_they_are(
     lake: Lake, planted: None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(logging.INFO):
         summary = update_tables(lake, "GBPUSD", LAYOUT, SPEC)
     found = conditions(summary)
     assert found["gone_1h"] == {"all missing": 1}

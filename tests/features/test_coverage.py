@@ -89,7 +89,9 @@ def test_columns_do_not_influence_each_other_in_wide_tables() -> None:
     np.testing.assert_array_equal(found.centre[:3], np.median(wide[:, :3], axis=0))
 
 
-def test_a_warning_names_every_column_by_its_reason(caplog: pytest.LogCaptureFixture) -> None:
+def test_columns_left_out_are_named_by_reason_and_warned_of_where_they_are_half(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     found = Coverage.of(np.stack([spoilt(1, np.inf), np.ones(ROWS), FINE, np.ones(ROWS)], axis=1))
     names = ("odd", "flat", "fine", "still")
     assert found.sentences(names) == (
@@ -97,13 +99,14 @@ def test_a_warning_names_every_column_by_its_reason(caplog: pytest.LogCaptureFix
         "still left out: constant at 1",
         "odd is infinite in 1 of 1000 rows; it stays",
     )
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(logging.INFO):
         warn("ridge of EURUSD", found, names)
         warn("nothing", Coverage.of(FINE[:, None]), ("fine",))
     assert caplog.messages == [
         "ridge of EURUSD: 2 of 4 columns left out: constant at 1: flat, still",
         "ridge of EURUSD: 1 of 4 columns odd, but kept: infinite in 1 of 1000 rows: odd",
     ]
+    assert [record.levelno for record in caplog.records] == [logging.WARNING, logging.INFO]
 
 
 def test_no_rows_are_refused() -> None:

@@ -1,3 +1,4 @@
+import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -208,6 +209,7 @@ def spoilt(data: Dataset, code: str, name: str, values: float, rows: slice) -> D
 def test_useless_columns_are_named_and_left_out_in_training_and_forecast(
     data: Dataset, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO)
     train = spoilt(spoilt(data, "1h", "b", 5.0, slice(0, 900)), "4h", "e", np.inf, slice(0, 200))
     model = SSSD(tiny(epochs=1))
     report = model.fit(train, TrainingPlan(seed=7))

@@ -1,5 +1,6 @@
 """Tabular families: level with the yardstick where there is nothing, better where there is something."""
 
+import logging
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -278,6 +279,7 @@ def spoilt(kind: str) -> Dataset:
 def test_a_useless_column_is_named_left_out_and_left_out_of_forecasts(
     name: str, kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO)
     data = spoilt(kind)
     before = data.tables["1h"].values.copy()
     forecaster, report = fit(name, data)
