@@ -14,8 +14,8 @@ from fxgpt_core.backtest.audit import (
     before_their_forecast,
     over_the_weekend,
     unreconciled,
-    without_costs,
 )
+from fxgpt_core.backtest.audit_costs import Market, charged_otherwise
 from fxgpt_core.backtest.charges import as_mid, charges
 from fxgpt_core.backtest.limits import PortfolioLimits
 from fxgpt_core.evaluation.archive import CALIBRATED, read_span
@@ -41,11 +41,12 @@ def audit_family(lineage: Lineage, family: str) -> dict[str, list[str]]:
     trades, orders, fills = (stored(lineage, family, name) for name in (TRADES, ORDERS, FILLS))
     forecast = read_span(lineage.workspace.lake, CALIBRATED, lineage.symbol, family)
     summary = lineage.workspace.documents.read(backtest_name(family), lineage.symbol)
+    market = Market.of(lineage.candles(), lineage.asset.costs, summary["currency"], broker_of(lineage))
     return {
         KNEW: before_their_forecast(orders, fills, forecast)
-        + against_their_forecast(orders, forecast, summary["horizon"], _market(lineage)[0]),
+        + against_their_forecast(orders, forecast, summary["horizon"], market.candles),
         FLAT: over_the_weekend(trades) if lineage.settings.backtest.exit_before_weekend else [],
-        CHARGED: without_costs(fills, lineage.asset.costs),
+        CHARGED: charged_otherwise(trades, orders, fills, market),
         RECONCILED: unreconciled(trades, orders, fills, summary),
     }
 

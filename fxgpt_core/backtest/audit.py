@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from fxgpt_core.common.forecast import Forecast
 from fxgpt_core.market.calendar import week_close
 from fxgpt_core.market.candles import Candles
-from fxgpt_core.store.asset_config import Costs
 
 _KINDS = {"spread": "spread_cost", "slippage": "slippage_cost", "commission": "commission"}
 _TOLERANCE = 1e-6
@@ -24,17 +23,17 @@ def before_their_forecast(orders: pd.DataFrame, fills: pd.DataFrame, forecast: F
     before they were decided.
     """
     entries = orders[orders["purpose"] == "entry"]
-    decided = _naive(entries["decided_at"])
+    decided = naive(entries["decided_at"])
     usable = np.asarray(forecast.calibration_version != "", dtype=bool)
     ahead = np.asarray(forecast.trained_until < forecast.decided_at, dtype=bool)
-    found = _first(
+    found = first_of(
         "entries were decided when no calibrated forecast was", decided[~np.isin(decided, forecast.decided_at[usable])]
     )
     early = ~np.isin(decided, forecast.decided_at[usable & ahead]) & np.isin(decided, forecast.decided_at[usable])
-    found += _first("entries rest on a model that was trained on their own time", decided[early])
+    found += first_of("entries rest on a model that was trained on their own time", decided[early])
     both = fills.merge(orders[["order", "decided_at"]], on="order")
-    at, known = _naive(both["filled_at"]), _naive(both["decided_at"])
-    return found + _first("fills happened before their order was decided", at[at < known])
+    at, known = naive(both["filled_at"]), naive(both["decided_at"])
+    return found + first_of("fills happened before their order was decided", at[at < known])
 
 
 def against_their_forecast(orders: pd.DataFrame, forecast: Forecast, horizon: int, mid: Candles) -> list[str]:
@@ -44,14 +43,14 @@ def against_their_forecast(orders: pd.DataFrame, forecast: Forecast, horizon: in
     a billionth. Entries at no forecast or no close are counted here as well.
     """
     entries = orders[orders["purpose"] == "entry"]
-    decided, direction = _naive(entries["decided_at"]), entries["direction"].to_numpy()
+    decided, direction = naive(entries["decided_at"]), entries["direction"].to_numpy()
     rows = forecast.take(np.asarray(forecast.calibration_version != "", dtype=bool))
     side = np.sign(rows.probability_up()[:, rows.column(horizon)] - 0.5)
     wrong = ~(_at(rows.decided_at, side, decided) == direction)
-    found = _first("entries go against the side that their forecast says", decided[wrong])
+    found = first_of("entries go against the side that their forecast says", decided[wrong])
     seen, close = entries["signal_price"].to_numpy(dtype=np.float64), _at(mid.known_at, mid.close, decided)
     other = ~(np.abs(seen - close) <= _SAME_PRICE * close)
-    return found + _first("entries saw another price than the close at their decision", decided[other])
+    return found + first_of("entries saw another price than the close at their decision", decided[other])
 
 
 def _at(times: NDArray[np.datetime64], values: NDArray[Any], when: NDArray[np.datetime64]) -> NDArray[np.float64]:
@@ -64,33 +63,10 @@ def _at(times: NDArray[np.datetime64], values: NDArray[Any], when: NDArray[np.da
 
 def over_the_weekend(trades: pd.DataFrame) -> list[str]:
     """Find positions that were still held when their week had closed."""
-    entered, left = _naive(trades["entry_time"]), _naive(trades["exit_time"])
+    entered, left = naive(trades["entry_time"]), naive(trades["exit_time"])
     if not len(trades):
         return []
-    return _first("positions were held over the weekend, entered", entered[left > week_close(entered)])
-
-
-def without_costs(fills: pd.DataFrame, costs: Costs) -> list[str]:
-    """Find fills that paid nothing of a cost that is configured, or were paid for it.
-
-    A spread that bars carry may be nothing at times, but not at all of them.
-    """
-    if not len(fills):
-        return []
-    at, found = _naive(fills["filled_at"]), []
-    for kind in _KINDS:
-        found += _first(f"fills earned a {kind}", at[fills[kind].to_numpy() < 0])
-    spread = fills["spread"].to_numpy()
-    if costs.spread == "data" and not (spread > 0).any():
-        found.append("No fill paid any spread, though the bars carry one or `spread_pips` does.")
-    elif costs.spread != "data" and costs.spread_pips > 0:
-        found += _first("fills paid no spread", at[spread <= 0])
-    if costs.commission_per_million > 0:
-        found += _first("fills paid no commission", at[fills["commission"].to_numpy() <= 0])
-    slips = costs.slippage_pips > 0 or costs.slippage_volatility > 0
-    if slips and not (fills["slippage"] > 0).any():
-        found.append("No fill slipped, though slippage is configured.")
-    return found
+    return first_of("positions were held over the weekend, entered", entered[left > week_close(entered)])
 
 
 def unreconciled(
@@ -104,7 +80,7 @@ def unreconciled(
     most, found = _TOLERANCE * cash, []
     gross, pnl = trades["gross_pnl"].to_numpy(), trades["pnl"].to_numpy()
     net = gross - sum(trades[name].to_numpy() for name in _KINDS.values()) + trades["swap"].to_numpy()
-    found += _first("trades earned other than gross less costs", _naive(trades["entry_time"])[abs(net - pnl) > most])
+    found += first_of("trades earned other than gross less costs", naive(trades["entry_time"])[abs(net - pnl) > most])
     joined = fills.merge(orders[["order", "position", "purpose", "direction"]], on="order").set_index("position")
     enter, leave = (joined[joined["purpose"] == purpose].sort_index() for purpose in ("entry", "exit"))
     if len(enter) != len(trades) or not enter.index.equals(leave.index):
@@ -125,11 +101,12 @@ def _differs(what: str, one: float, against: str, other: float, most: float) -> 
     return [f"The {what} is {one:,.4f}, {against} {other:,.4f}."] if abs(one - other) > most else []
 
 
-def _first(what: str, times: NDArray[np.datetime64]) -> list[str]:
+def first_of(what: str, times: NDArray[np.datetime64]) -> list[str]:
     """Return one sentence with count and first time, nothing where there is none."""
     return [f"{len(times)} {what} (first {np.datetime_as_string(times.min(), 'm')} UTC)."] if len(times) else []
 
 
-def _naive(when: pd.Series[Any]) -> NDArray[np.datetime64]:
+def naive(when: pd.Series[Any]) -> NDArray[np.datetime64]:
+    """Return times as datetime64[ns] that mean UTC."""
     times = pd.to_datetime(when, utc=True)
     return np.asarray(times.dt.tz_localize(None).to_numpy(dtype="datetime64[ns]"))

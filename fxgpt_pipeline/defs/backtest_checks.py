@@ -12,9 +12,10 @@ from fxgpt_pipeline.workspace import Workspace
 
 _DESCRIPTIONS = {
     "forecasts_came_first": "Every entry was decided when a calibrated forecast was, by a model trained before that "
-    "time, and no fill came before its decision.",
+    "time, to the side that it says and at that bar's close, and no fill came before its decision.",
     "flat_over_weekends": "Where `exit_before_weekend` is set no position was held when its week had closed.",
-    "costs_charged": "Every fill paid what is configured: spread, commission, slippage; none was paid for it.",
+    "costs_charged": "Every fill paid the spread, commission and slippage, and every position the swap, that the bars "
+    "and the configured costs make: no less, no more.",
     "equity_reconciles": "Trades equal their fills and earn gross less costs; final equity equals cash and trades.",
     "fills_adhere": "Slippage, rejections and costs of the fills are within `adherence`; no limit was breached.",
 }

@@ -3,31 +3,40 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from fxgpt_core.backtest.adapter import run_backtest
+from fxgpt_core.backtest.adapter import Broker, run_backtest
 from fxgpt_core.backtest.audit import (
     against_their_forecast,
     before_their_forecast,
     over_the_weekend,
     unreconciled,
-    without_costs,
 )
+from fxgpt_core.backtest.audit_costs import Market, charged_otherwise
 from fxgpt_core.backtest.config import BacktestConfig
 from fxgpt_core.backtest.result import BacktestResult
 from fxgpt_core.common.forecast import Forecast
-from tests.backtest.cases import config, costs, random_case
+from fxgpt_core.store.asset_config import Costs
+from tests.backtest.cases import HOUR, broker, config, costs, random_case
 
 CHARGED = costs(
-    spread="sessions", spread_pips=1.0, commission_per_million=30, slippage_pips=0.1, slippage_volatility=0.02
+    spread="sessions",
+    spread_pips=1.0,
+    commission_per_million=30,
+    slippage_pips=0.1,
+    slippage_volatility=0.02,
+    swap=True,
 )
 DAY = pd.Timedelta(days=1)
 
 
 CANDLES, _ = random_case(7)
+BROKER = Broker.shipped()
+MARKET = Market.of(CANDLES, CHARGED, "USD", BROKER)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +53,7 @@ def test_a_true_backtest_passes(case: tuple[BacktestResult, Forecast]) -> None:
     assert before_their_forecast(result.orders, result.fills, forecast) == []
     assert against_their_forecast(result.orders, forecast, 240, CANDLES) == []
     assert over_the_weekend(result.trades) == []
-    assert without_costs(result.fills, CHARGED) == []
+    assert charged_otherwise(result.trades, result.orders, result.fills, MARKET) == []
     assert unreconciled(result.trades, result.orders, result.fills, result.summary()) == []
 
 
@@ -105,21 +114,73 @@ def test_a_position_over_the_weekend_is_found(case: tuple[BacktestResult, Foreca
     assert said.startswith("1 positions were held over the weekend")
 
 
-def test_costs_that_were_forgotten_are_found(case: tuple[BacktestResult, Forecast]) -> None:
-    fills = case[0].fills
-    for kind, words in (("spread", "paid no spread"), ("commission", "paid no commission")):
-        fault = fills.copy()
-        fault.loc[4, kind] = 0.0
-        (said,) = without_costs(fault, CHARGED)
+@pytest.mark.parametrize("kind", ["spread", "slippage", "commission"])
+def test_a_fill_that_paid_something_else_is_found(case: tuple[BacktestResult, Forecast], kind: str) -> None:
+    result, _ = case
+    for factor in (0.0, 0.99999, -1.0, 2.0):
+        fills = result.fills.copy()
+        fills.loc[4, kind] *= factor
+        (said,) = charged_otherwise(result.trades, result.orders, fills, MARKET)
+        assert said.startswith(f"1 fills paid another {kind} than is configured (first ")
+
+
+def test_prices_rates_and_times_of_fills_are_held_to_the_bars(case: tuple[BacktestResult, Forecast]) -> None:
+    result, _ = case
+    for name, words in (("price", "got a price that is not mid and costs"), ("rate", "were converted at another rate")):
+        fills = result.fills.copy()
+        fills.loc[4, name] *= 1.001
+        (said,) = charged_otherwise(result.trades, result.orders, fills, MARKET)
         assert said.startswith(f"1 fills {words}")
-        fault.loc[4, kind] = -1.0
-        assert without_costs(fault, CHARGED)[0].startswith(f"1 fills earned a {kind}")
-    assert without_costs(fills.assign(slippage=0.0), CHARGED) == ["No fill slipped, though slippage is configured."]
-    free = fills.assign(spread=0.0)
-    assert without_costs(free, CHARGED.model_copy(update={"spread": "data"}))[0].startswith("No fill paid any spread")
-    quiet = fills.assign(spread=np.where(np.arange(len(fills)) == 3, 0.0, fills["spread"]))
-    assert without_costs(quiet, CHARGED.model_copy(update={"spread": "data"})) == []
-    assert without_costs(free.assign(commission=0.0, slippage=0.0), costs()) == []
+    late = result.fills.copy()
+    late.loc[4, "filled_at"] += pd.Timedelta(minutes=7)
+    (said,) = charged_otherwise(result.trades, result.orders, late, MARKET)
+    assert said.startswith("1 fills happened at no bar's time")
+
+
+def audited(
+    charged: Costs, configured: Costs, symbol: str = "EURUSD", account: str = "USD", **chosen: Any
+) -> list[str]:
+    """Trade with one set of costs and audit by another."""
+    price = {"EURUSD": 1.1, "USDJPY": 150.0, "EURGBP": 0.85}[symbol]
+    candles, forecast = random_case(7, symbol=symbol, price=price)
+    pounds = random_case(9, symbol="GBPUSD", price=1.3)[0]
+    rates = {"GBPUSD": replace(pounds, ts_utc=pounds.ts_utc - HOUR)}
+    at = broker(rates, interest=BROKER.instruments.interest.model_dump())
+    settings = config(BacktestConfig(), history_rows=10, horizon="1d", account_currency=account, **chosen)
+    result = run_backtest(candles, forecast, settings, charged, broker=at)
+    assert abs(result.trades["swap"]).sum() > 0 or not charged.swap
+    market = Market.of(candles, configured, account, at)
+    return charged_otherwise(result.trades, result.orders, result.fills, market)
+
+
+def test_a_hundredth_of_the_costs_is_found() -> None:
+    small = costs(spread="sessions", spread_pips=0.01, commission_per_million=0.3, slippage_pips=0.001,
+                  slippage_volatility=0.0002, swap=True)  # fmt: skip
+    found = audited(small, CHARGED)
+    for kind in ("spread", "slippage", "commission"):
+        assert any(f"paid another {kind} than is configured" in said for said in found)
+    assert not any("swap" in said for said in found)
+
+
+def test_swap_that_was_not_booked_is_found() -> None:
+    (said,) = audited(CHARGED.model_copy(update={"swap": False}), CHARGED)
+    assert "positions were booked another swap than their nights make (first " in said
+    (said,) = audited(CHARGED, CHARGED.model_copy(update={"swap": False}))
+    assert "positions were booked another swap" in said
+
+
+@pytest.mark.parametrize(
+    ("symbol", "account", "chosen"),
+    [
+        ("EURUSD", "USD", {"stop_loss": 1.0, "take_profit": 1.5}),
+        ("EURUSD", "EUR", {"trailing_stop": 1.5}),
+        ("USDJPY", "USD", {"exit_on_opposite": False}),
+        ("EURGBP", "USD", {"stop_loss": 1.0, "exit_before_weekend": False}),
+        ("EURUSD", "USD", {"size_fraction": 25.0, "leverage": 500.0, "exit_before_weekend": False}),
+    ],
+)
+def test_what_the_ledger_charges_is_what_is_owed(symbol: str, account: str, chosen: dict[str, Any]) -> None:
+    assert audited(CHARGED, CHARGED, symbol, account, **chosen) == []
 
 
 def test_money_that_does_not_add_up_is_found(case: tuple[BacktestResult, Forecast]) -> None:
