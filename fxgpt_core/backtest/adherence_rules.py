@@ -180,7 +180,8 @@ def _as_of(known_at: Times, values: Floats, when: Times) -> Floats:
 
 
 def _naive(when: pd.Series[Any]) -> Times:
-    return np.asarray(when.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy(dtype="datetime64[ns]"))
+    times = pd.to_datetime(when, utc=True)  # an empty table, read back, has no times in it
+    return np.asarray(times.dt.tz_localize(None).to_numpy(dtype="datetime64[ns]"))
 
 
 def _measured(

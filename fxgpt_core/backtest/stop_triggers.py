@@ -37,6 +37,8 @@ def false_stops(judged: pd.DataFrame, candles: Mapping[str, Candles], back_bars:
     chosen = ((judged["kind"] == "stop") & (judged["filled"] > 0) & ~np.isnan(entry_mid)).to_numpy()
     for symbol, bars in candles.items():
         rows = np.flatnonzero(chosen & (judged["symbol"] == symbol).to_numpy())
+        if not len(rows):
+            continue  # a table without fills has no times to convert
         filled = judged["filled_at"].iloc[rows].dt.tz_convert("UTC").dt.tz_localize(None)
         at = np.searchsorted(bars.ts_utc, filled.to_numpy(dtype="datetime64[ns]"), side="right") - 1
         for row, bar in zip(rows[at >= 0], at[at >= 0], strict=True):

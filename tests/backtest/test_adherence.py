@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from fxgpt_core.backtest.adapter import run_backtest
@@ -341,3 +342,17 @@ def test_a_forecast_that_trades_nothing_has_nothing_to_judge() -> None:
     judged = judge(result.orders, result.fills, PLANNED)
     assert figures(judged)["orders"] == 0
     assert figures(judged)["rejection_rate"] is None
+
+
+def test_empty_tables_are_judged_as_they_are_read_back_from_disk() -> None:
+    """Parquet keeps no type of a column without values, and times without a type have no time zone."""
+    candles, _ = random_case(1)
+    result = run_backtest(candles, forecast_with(np.full(300, 0.5), candles.known_at[:300]), config(), costs())
+    orders, fills = (
+        pa.Table.from_pandas(frame, preserve_index=False).to_pandas() for frame in (result.orders, result.fills)
+    )
+    bars, pairs = {"EURUSD": candles}, {"EURUSD": instrument("EURUSD", shipped_instruments())}
+    judged = judge(orders, fills, PLANNED, bars)
+    at, limits = candles.known_at, PortfolioLimits()
+    assert breaches(judged, limits, bars, pairs, at, np.full(len(at), 1e4), "USD", 30.0) == []
+    assert all(aggregate(judged, period).empty for period in ("day", "week", "month"))
