@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from fxgpt_core.backtest.adapter import prepare
 from fxgpt_core.backtest.adherence import Expected, aggregate, figures, judge
 from fxgpt_core.backtest.adherence_rules import Breach, breaches, decide_adherence
 from fxgpt_core.backtest.audit import (
@@ -17,7 +19,9 @@ from fxgpt_core.backtest.audit import (
 )
 from fxgpt_core.backtest.audit_costs import Market, charged_otherwise
 from fxgpt_core.backtest.charges import as_mid, charges
+from fxgpt_core.backtest.config import BacktestConfig
 from fxgpt_core.backtest.limits import PortfolioLimits
+from fxgpt_core.common.forecast import Forecast
 from fxgpt_core.evaluation.archive import CALIBRATED, read_span
 from fxgpt_core.market.candles import Candles
 from fxgpt_core.market.instruments import instrument
@@ -25,7 +29,10 @@ from fxgpt_core.store.clock import to_datetime64
 from fxgpt_pipeline.brokers import broker_of
 from fxgpt_pipeline.evaluating import FILLS, ORDERS, TRADES, backtest_name
 from fxgpt_pipeline.lineage import Lineage
+from fxgpt_pipeline.portfolios import ALL, NAME
+from fxgpt_pipeline.settings import load_settings
 from fxgpt_pipeline.stages import backtest
+from fxgpt_pipeline.workspace import Workspace
 
 KNEW, FLAT, CHARGED, RECONCILED = "forecasts_came_first", "flat_over_weekends", "costs_charged", "equity_reconciles"
 AUDITS = (KNEW, FLAT, CHARGED, RECONCILED)
@@ -51,10 +58,54 @@ def audit_family(lineage: Lineage, family: str) -> dict[str, list[str]]:
     }
 
 
+def audit_portfolio(workspace: Workspace) -> dict[str, list[str]]:
+    """Return the problems that each audit finds in the stored portfolio, pair by pair; no audits where there is none.
+
+    Its pairs' forecasts, bars and costs must be those that it was made from: it is audited when it is made.
+    """
+    summary = workspace.documents.find(NAME, ALL)
+    if summary is None:
+        return {}
+    config = load_settings(workspace.config_dir).backtest
+    trades, orders, fills = (
+        _table(workspace, name, {"symbol": ALL, "family": NAME}) for name in (TRADES, ORDERS, FILLS)
+    )
+    lineages = {symbol: workspace.lineage(symbol) for symbol in summary["members"]}
+    forecasts = {
+        symbol: read_span(workspace.lake, CALIBRATED, symbol, family) for symbol, family in summary["members"].items()
+    }
+    grid = np.unique(np.concatenate([_bars_of(lineages[symbol], forecasts[symbol], config) for symbol in lineages]))
+    found: dict[str, list[str]] = {name: [] for name in AUDITS}
+    for symbol, lineage in lineages.items():
+        forecast, asked = forecasts[symbol], orders[orders["symbol"] == symbol]
+        made = trades[trades["symbol"] == symbol]
+        market = Market.of(lineage.candles(), lineage.asset.costs, summary["currency"], broker_of(lineage))
+        horizon = config.horizon_of(forecast.horizons)
+        problems = {
+            KNEW: before_their_forecast(asked, fills, forecast)
+            + against_their_forecast(asked, forecast, horizon, market.candles),
+            FLAT: over_the_weekend(made) if config.exit_before_weekend else [],
+            CHARGED: charged_otherwise(made, asked, fills, market, grid),
+        }
+        for name, said in problems.items():
+            found[name] += [f"{symbol}: {sentence}" for sentence in said]
+    found[RECONCILED] = unreconciled(trades, orders, fills, summary)
+    return found
+
+
+def _bars_of(lineage: Lineage, forecast: Forecast, config: BacktestConfig) -> NDArray[np.datetime64]:
+    """Return the opens of the bars that a pair brings into a portfolio."""
+    leg = prepare(lineage.candles(), forecast, config, lineage.asset.costs, broker_of(lineage))
+    return leg.signals.candles.ts_utc
+
+
 def stored(lineage: Lineage, family: str, name: str) -> pd.DataFrame:
     """Return a table of a family's backtest: `trades`, `orders` or `fills`."""
-    keys = {"symbol": lineage.symbol, "family": family}
-    table: pd.DataFrame = lineage.workspace.lake.read(name, keys).to_pandas()
+    return _table(lineage.workspace, name, {"symbol": lineage.symbol, "family": family})
+
+
+def _table(workspace: Workspace, name: str, keys: dict[str, str]) -> pd.DataFrame:
+    table: pd.DataFrame = workspace.lake.read(name, keys).to_pandas()
     return table
 
 

@@ -1,4 +1,4 @@
-"""Checks of stored backtests: audits that gate the champion, and adherence that warns."""
+"""Checks of stored backtests: audits, which gate the champion and tell of the portfolio, and adherence that warns."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,7 +7,7 @@ import dagster as dg
 
 from fxgpt_core.models.registry import FAMILIES, FamilyEntry
 from fxgpt_pipeline.defs.common import Parts
-from fxgpt_pipeline.stages import backtest
+from fxgpt_pipeline.stages import PORTFOLIO, backtest
 from fxgpt_pipeline.workspace import Workspace
 
 _DESCRIPTIONS = {
@@ -23,8 +23,8 @@ _WARNS = ("flat_over_weekends", "fills_adhere")
 
 
 def build(parts: Parts) -> list[Any]:
-    """Return the checks of every family's backtest, one step a family."""
-    return [_checks(parts, entry) for entry in FAMILIES.values()]
+    """Return the checks of every family's backtest, one step a family, and of the portfolio."""
+    return [*(_checks(parts, entry) for entry in FAMILIES.values()), _portfolio_checks()]
 
 
 def _checks(parts: Parts, entry: FamilyEntry) -> dg.AssetChecksDefinition:
@@ -46,15 +46,38 @@ def _checks(parts: Parts, entry: FamilyEntry) -> dg.AssetChecksDefinition:
         found = audit_family(lineage, entry.name) if on else {}
         found["fills_adhere"] = adherence(lineage, entry.name)["decision"]["evidence"]["alerts"] if on else []
         for name in _DESCRIPTIONS:
-            problems = found.get(name, [])
-            yield dg.AssetCheckResult(
-                asset_key=key,
-                check_name=name,
-                passed=not problems,
-                severity=dg.AssetCheckSeverity.WARN if name in _WARNS else dg.AssetCheckSeverity.ERROR,
-                description=" ".join(problems) or ("All is right." if on else f"{entry.name} is switched off."),
-                metadata={"problems": problems},
-            )
+            yield _told(key, name, found.get(name, []), "All is right." if on else f"{entry.name} is switched off.")
 
     made: dg.AssetChecksDefinition = audit
     return made
+
+
+def _portfolio_checks() -> dg.AssetChecksDefinition:
+    """Return the audits of the portfolio; nothing waits for them."""
+    key = dg.AssetKey(PORTFOLIO)
+    audits = {name: said for name, said in _DESCRIPTIONS.items() if name != "fills_adhere"}
+
+    @dg.multi_asset_check(
+        name="portfolio__audit", specs=[dg.AssetCheckSpec(name, asset=key, description=said) for name, said in
+                                        audits.items()],
+    )  # fmt: skip
+    def audit(workspace: dg.ResourceParam[Workspace]) -> Iterator[dg.AssetCheckResult]:
+        from fxgpt_pipeline.auditing import audit_portfolio
+
+        found = audit_portfolio(workspace)
+        for name in audits:
+            yield _told(key, name, found.get(name, []), "All is right." if found else "No portfolio is stored.")
+
+    made: dg.AssetChecksDefinition = audit
+    return made
+
+
+def _told(key: dg.AssetKey, name: str, problems: list[str], else_said: str) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        asset_key=key,
+        check_name=name,
+        passed=not problems,
+        severity=dg.AssetCheckSeverity.WARN if name in _WARNS else dg.AssetCheckSeverity.ERROR,
+        description=" ".join(problems) or else_said,
+        metadata={"problems": problems},
+    )

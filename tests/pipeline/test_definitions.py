@@ -19,6 +19,7 @@ from fxgpt_core.models.registry import FAMILIES
 from fxgpt_core.store.paths import Home
 from fxgpt_pipeline.definitions import build_definitions
 from fxgpt_pipeline.defs.common import TRAINING_POOL
+from fxgpt_pipeline.runs import LINEAGE_JOB
 from fxgpt_pipeline.stages import (
     CANDLES,
     LEADERBOARD,
@@ -97,13 +98,16 @@ def test_every_asset_says_what_it_is(nodes: list[Any]) -> None:
             assert node.partitions_def.get_partition_keys() == [SYMBOL, "USDJPY"], where
 
 
-def test_every_check_is_partitioned_by_the_same_symbols(definitions: dg.Definitions, graph: Any) -> None:
+def test_every_check_is_partitioned_as_its_asset(definitions: dg.Definitions, graph: Any) -> None:
     specs = [spec for check in definitions.asset_checks or [] for spec in check.check_specs]
     assert len(specs) >= 5
     for spec in specs:
-        assert spec.partitions_def is not None, spec.name
-        assert spec.partitions_def.get_partition_keys() == [SYMBOL, "USDJPY"], spec.name
+        whole = spec.asset_key == dg.AssetKey(PORTFOLIO)
+        keys = None if spec.partitions_def is None else spec.partitions_def.get_partition_keys()
+        assert keys == (None if whole else [SYMBOL, "USDJPY"]), spec.name
         assert spec.description, spec.name
+    layer = definitions.resolve_job_def(LINEAGE_JOB).asset_layer  # of one symbol: it cannot run what has none
+    assert not [key for key in layer.asset_graph.asset_check_keys if key.asset_key == dg.AssetKey(PORTFOLIO)]
 
 
 def test_stages_name_exactly_the_blocking_checks(definitions: dg.Definitions) -> None:
