@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fxgpt_core.backtest.adapter import Broker, run_backtest
+from fxgpt_core.backtest.adapter import Broker, prepare, run_backtest
 from fxgpt_core.backtest.audit import (
     against_their_forecast,
     before_their_forecast,
@@ -18,6 +18,7 @@ from fxgpt_core.backtest.audit import (
 )
 from fxgpt_core.backtest.audit_costs import Market, charged_otherwise
 from fxgpt_core.backtest.config import BacktestConfig
+from fxgpt_core.backtest.portfolio import run_portfolio
 from fxgpt_core.backtest.result import BacktestResult
 from fxgpt_core.common.forecast import Forecast
 from fxgpt_core.store.asset_config import Costs
@@ -181,6 +182,35 @@ def test_swap_that_was_not_booked_is_found() -> None:
 )
 def test_what_the_ledger_charges_is_what_is_owed(symbol: str, account: str, chosen: dict[str, Any]) -> None:
     assert audited(CHARGED, CHARGED, symbol, account, **chosen) == []
+
+
+def test_a_portfolio_is_held_to_the_nights_of_all_its_bars() -> None:
+    """Pounds lack every tenth bar and stop early: nights fall on bars that only euros have; the account is ruined."""
+    euros, forecast = random_case(16, bars=300)
+    pounds, others = random_case(116, bars=250, symbol="GBPUSD", price=1.3)
+    kept = pounds.take(np.arange(250) % 10 != 0)
+    parts = [
+        (euros, forecast, CHARGED),
+        (kept, others.take(np.isin(others.decided_at, kept.known_at)), CHARGED),
+    ]
+    earlier = {"EURUSD": replace(euros, ts_utc=euros.ts_utc - HOUR)}  # so that a rate is known at the first open
+    at = broker(earlier, interest=BROKER.instruments.interest.model_dump())
+    reasons: set[str] = set()
+    for size in (1.0, 100.0):
+        settings = config(BacktestConfig(), history_rows=1, confidence_quantile=0.0, horizon="1d",
+                          exit_before_weekend=False, size_fraction=size, leverage=500.0,
+                          account_currency="EUR")  # fmt: skip
+        result = run_portfolio(parts, settings, broker=at)
+        grid = np.unique(np.concatenate([prepare(*part[:2], settings, CHARGED, at).signals.candles.ts_utc
+                                         for part in parts]))  # fmt: skip
+        for candles, _, charged in parts:
+            made = result.trades[result.trades["symbol"] == candles.symbol]
+            market = Market.of(candles, charged, "EUR", at)
+            assert charged_otherwise(made, result.orders, result.fills, market, grid) == []
+            fault = charged_otherwise(made.assign(swap=made["swap"] * 0.99), result.orders, result.fills, market, grid)
+            assert "positions were booked another swap" in fault[0]
+        reasons |= set(result.trades["reason"])
+    assert {"end", "ruin"} <= reasons
 
 
 def test_money_that_does_not_add_up_is_found(case: tuple[BacktestResult, Forecast]) -> None:
