@@ -92,6 +92,8 @@ def unreconciled(
         paid = float(trades[column].sum())
         found += _differs(f"{kind} of the fills", float(fills[kind].sum()), "of the trades", paid, most)
         found += _differs(f"{kind} of the trades", paid, "of the summary", summary["costs"][f"{kind}_paid"], most)
+    swap = -float(trades["swap"].sum())
+    found += _differs("swap of the trades", swap, "of the summary", summary["costs"]["swap_paid"], most)
     end = cash * (1 + float(summary["metrics"]["return"]))
     total = cash + float(pnl.sum())
     return found + _differs("final equity", end, "cash and trades", max(total, 0.0), most)

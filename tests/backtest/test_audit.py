@@ -233,3 +233,5 @@ def test_money_that_does_not_add_up_is_found(case: tuple[BacktestResult, Forecas
     assert unreconciled(result.trades, result.orders, result.fills.iloc[:-1], told)[0].endswith("exits were filled.")
     cheaper = {**told, "costs": {**told["costs"], "spread_paid": 0.0}}
     assert unreconciled(*tables, cheaper)[0].startswith("The spread of the trades is")
+    unswapped = {**told, "costs": {**told["costs"], "swap_paid": 0.0}}
+    assert unreconciled(*tables, unswapped)[0].startswith("The swap of the trades is")
