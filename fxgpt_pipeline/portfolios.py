@@ -9,11 +9,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from fxgpt_core.backtest.adapter import Broker, prepare
+from fxgpt_core.backtest.adapter import Broker, prepare, simulated
 from fxgpt_core.backtest.book import make_book
 from fxgpt_core.backtest.config import BacktestConfig
 from fxgpt_core.backtest.luck import Luck, judge, trial_of, verdict
-from fxgpt_core.backtest.portfolio import portfolio_book, run_portfolio
+from fxgpt_core.backtest.portfolio import portfolio_book
 from fxgpt_core.backtest.random_entries import RandomEntries, random_entries
 from fxgpt_core.backtest.result import BacktestResult
 from fxgpt_core.backtest.scrutiny import RANDOM_DRAWS
@@ -91,12 +91,13 @@ def trade_portfolio(workspace: Workspace, family: str | None = None) -> Portfoli
         raise BadInputError(f"No pair can be traded in a portfolio. {why}")
     broker = broker_of(workspace.lineage(members[0].symbol))
     parts = [(member.candles, member.forecast, member.costs) for member in members]
-    result = run_portfolio(parts, settings.backtest, settings.portfolio, broker=broker, seed=settings.seed)
+    book = portfolio_book(parts, settings.backtest, settings.portfolio, broker)
+    forecasts, costs = [member.forecast for member in members], [member.costs for member in members]
+    result = simulated(book, forecasts, settings.backtest, costs, settings.seed)
     made_at = workspace.clock.now().strftime("%Y-%m-%d %H:%M UTC")
     families = {member.symbol: member.family for member in members}
     text = render_portfolio(result, families, left_out, pairs_of(result), settings.portfolio.model_dump(), made_at)
     page = write_atomically(workspace.home.reports / "portfolio.html", text)
-    book = portfolio_book(parts, settings.backtest, settings.portfolio, broker)
     random = random_entries(book, result, settings.backtest, RANDOM_DRAWS, settings.seed)
     luck = _count(workspace, settings, members, result)
     portfolio = Portfolio(result, tuple(members), left_out, page, luck, random)

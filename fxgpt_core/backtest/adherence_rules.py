@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from fxgpt_core.backtest.adherence_config import AdherenceConfig
 from fxgpt_core.backtest.limits import PortfolioLimits
+from fxgpt_core.backtest.table_times import array_times
 from fxgpt_core.market.candles import Candles
 from fxgpt_core.market.instruments import Instrument
 from fxgpt_core.policy.decision import Decision
@@ -96,9 +96,9 @@ def breaches(
     done = judged[judged["filled"] > 0]
     closed = _closed(done)
     entries = done[done["purpose"] == "entry"].sort_values("filled_at", kind="stable")
-    begins, decided = (_naive(entries[name]) for name in ("filled_at", "decided_at"))
+    begins, decided = (array_times(entries[name]) for name in ("filled_at", "decided_at"))
     positions = entries["position"].to_numpy()
-    ends = _naive(entries["position"].map({name: until for name, (until, _, _) in closed.items()}).fillna(_NEVER))
+    ends = array_times(entries["position"].map({name: until for name, (until, _, _) in closed.items()}).fillna(_NEVER))
     symbols = entries["symbol"].to_numpy()
     signed = (entries["direction"] * entries["filled"]).to_numpy(dtype=np.float64)
     worth = {}
@@ -140,7 +140,7 @@ def _closed(done: pd.DataFrame) -> dict[int, tuple[pd.Timestamp, Times, Floats]]
     for position, left in exits.groupby("position"):
         share = left["filled"].to_numpy(dtype=np.float64).cumsum() / entered[position]
         until = left["left_at"].iloc[-1] if share[-1] >= _WHOLE else _NEVER
-        out[position] = (until, _naive(left["left_at"]), share)
+        out[position] = (until, array_times(left["left_at"]), share)
     return out
 
 
@@ -177,11 +177,6 @@ def _worth(
 def _as_of(known_at: Times, values: Floats, when: Times) -> Floats:
     """Return the last of `values` known at each time: (times,); the first where none was."""
     return np.asarray(values[np.maximum(np.searchsorted(known_at, when, side="right") - 1, 0)])
-
-
-def _naive(when: pd.Series[Any]) -> Times:
-    times = pd.to_datetime(when, utc=True)  # an empty table, read back, has no times in it
-    return np.asarray(times.dt.tz_localize(None).to_numpy(dtype="datetime64[ns]"))
 
 
 def _measured(

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from fxgpt_core.backtest.table_times import array_times
 from fxgpt_core.common.forecast import Forecast
 from fxgpt_core.market.calendar import week_close
 from fxgpt_core.market.candles import Candles
@@ -23,7 +24,7 @@ def before_their_forecast(orders: pd.DataFrame, fills: pd.DataFrame, forecast: F
     before they were decided.
     """
     entries = orders[orders["purpose"] == "entry"]
-    decided = naive(entries["decided_at"])
+    decided = array_times(entries["decided_at"])
     usable = np.asarray(forecast.calibration_version != "", dtype=bool)
     ahead = np.asarray(forecast.trained_until < forecast.decided_at, dtype=bool)
     found = first_of(
@@ -32,7 +33,7 @@ def before_their_forecast(orders: pd.DataFrame, fills: pd.DataFrame, forecast: F
     early = ~np.isin(decided, forecast.decided_at[usable & ahead]) & np.isin(decided, forecast.decided_at[usable])
     found += first_of("entries rest on a model that was trained on their own time", decided[early])
     both = fills.merge(orders[["order", "decided_at"]], on="order")
-    at, known = naive(both["filled_at"]), naive(both["decided_at"])
+    at, known = array_times(both["filled_at"]), array_times(both["decided_at"])
     return found + first_of("fills happened before their order was decided", at[at < known])
 
 
@@ -43,7 +44,7 @@ def against_their_forecast(orders: pd.DataFrame, forecast: Forecast, horizon: in
     a billionth. Entries at no forecast or no close are counted here as well.
     """
     entries = orders[orders["purpose"] == "entry"]
-    decided, direction = naive(entries["decided_at"]), entries["direction"].to_numpy()
+    decided, direction = array_times(entries["decided_at"]), entries["direction"].to_numpy()
     rows = forecast.take(np.asarray(forecast.calibration_version != "", dtype=bool))
     side = np.sign(rows.probability_up()[:, rows.column(horizon)] - 0.5)
     wrong = ~(_at(rows.decided_at, side, decided) == direction)
@@ -63,7 +64,7 @@ def _at(times: NDArray[np.datetime64], values: NDArray[Any], when: NDArray[np.da
 
 def over_the_weekend(trades: pd.DataFrame) -> list[str]:
     """Find positions that were still held when their week had closed."""
-    entered, left = naive(trades["entry_time"]), naive(trades["exit_time"])
+    entered, left = array_times(trades["entry_time"]), array_times(trades["exit_time"])
     if not len(trades):
         return []
     return first_of("positions were held over the weekend, entered", entered[left > week_close(entered)])
@@ -80,7 +81,9 @@ def unreconciled(
     most, found = _TOLERANCE * cash, []
     gross, pnl = trades["gross_pnl"].to_numpy(), trades["pnl"].to_numpy()
     net = gross - sum(trades[name].to_numpy() for name in _KINDS.values()) + trades["swap"].to_numpy()
-    found += first_of("trades earned other than gross less costs", naive(trades["entry_time"])[abs(net - pnl) > most])
+    found += first_of(
+        "trades earned other than gross less costs", array_times(trades["entry_time"])[abs(net - pnl) > most]
+    )
     joined = fills.merge(orders[["order", "position", "purpose", "direction"]], on="order").set_index("position")
     enter, leave = (joined[joined["purpose"] == purpose].sort_index() for purpose in ("entry", "exit"))
     if len(enter) != len(trades) or not enter.index.equals(leave.index):
@@ -106,9 +109,3 @@ def _differs(what: str, one: float, against: str, other: float, most: float) -> 
 def first_of(what: str, times: NDArray[np.datetime64]) -> list[str]:
     """Return one sentence with count and first time, nothing where there is none."""
     return [f"{len(times)} {what} (first {np.datetime_as_string(times.min(), 'm')} UTC)."] if len(times) else []
-
-
-def naive(when: pd.Series[Any]) -> NDArray[np.datetime64]:
-    """Return times as datetime64[ns] that mean UTC."""
-    times = pd.to_datetime(when, utc=True)
-    return np.asarray(times.dt.tz_localize(None).to_numpy(dtype="datetime64[ns]"))

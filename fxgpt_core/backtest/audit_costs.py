@@ -9,9 +9,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fxgpt_core.backtest.adapter import Broker
-from fxgpt_core.backtest.audit import first_of, naive
+from fxgpt_core.backtest.audit import first_of
 from fxgpt_core.backtest.charges import Charges, as_mid, charges
 from fxgpt_core.backtest.conversion import account_rates
+from fxgpt_core.backtest.table_times import array_times
 from fxgpt_core.market.candles import Candles
 from fxgpt_core.market.instruments import Instrument, instrument
 from fxgpt_core.market.rollover import rollovers
@@ -65,14 +66,14 @@ def charged_otherwise(
         return []
     told = trades.loc[both["position"]]
     bar, priced_at = _where(both, told, market.candles)
-    at = naive(both["filled_at"])
+    at = array_times(both["filled_at"])
     found = first_of("fills happened at no bar's time", at[bar < 0])
     for what, stored, owed, most in _owed(both, np.maximum(bar, 0), priced_at, market):
         found += first_of(f"fills {what}", at[(bar >= 0) & (abs(stored - owed) > most)])
     credited, value = _swaps(trades, market, market.candles.ts_utc if opens is None else opens)
     other = abs(trades["swap"].to_numpy() - credited) > _RELATIVE * abs(credited) + _OF_VALUE * value
     return found + first_of(
-        "positions were booked another swap than their nights make", naive(trades["entry_time"])[other]
+        "positions were booked another swap than their nights make", array_times(trades["entry_time"])[other]
     )
 
 
@@ -81,10 +82,10 @@ def _where(both: pd.DataFrame, told: pd.DataFrame, candles: Candles) -> tuple[ND
 
     Fills happen in the bar that opens then. What ends with the data, or with the account, does so at a bar's close.
     """
-    at, opens, length = naive(both["filled_at"]), candles.ts_utc, candles.timeframe.duration
+    at, opens, length = array_times(both["filled_at"]), candles.ts_utc, candles.timeframe.duration
     leaves, reason = (both["purpose"] == "exit").to_numpy(), told["reason"].to_numpy()
     ends, ruined = leaves & (reason == "end"), leaves & (reason == "ruin")
-    began = np.where(ends, naive(told["exit_decided_at"]) - length, at)
+    began = np.where(ends, array_times(told["exit_decided_at"]) - length, at)
     bar = np.searchsorted(opens, began, side="right") - 1
     exact = (bar >= 0) & ((opens[np.maximum(bar, 0)] == began) | ruined)
     return np.where(exact, bar, -1), np.where(ends | ruined, began + length, at)
@@ -124,7 +125,7 @@ def _swaps(trades: pd.DataFrame, market: Market, opens: Times) -> tuple[Floats, 
 
     A night is charged at the first of `opens` at or after its rollover to what came into that bar.
     """
-    entered, left = naive(trades["entry_time"]), naive(trades["exit_time"])
+    entered, left = array_times(trades["entry_time"]), array_times(trades["exit_time"])
     units, price = (trades[name].to_numpy(dtype=np.float64) for name in ("units", "entry_mid"))
     value = units * price * market.rates(entered, price)
     nights = np.zeros(len(opens), dtype=np.int64)

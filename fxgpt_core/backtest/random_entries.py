@@ -20,6 +20,7 @@ from fxgpt_core.backtest.config import BacktestConfig
 from fxgpt_core.backtest.ledger import Ledger
 from fxgpt_core.backtest.metrics import TRADING_DAYS, day_ends, returns_between
 from fxgpt_core.backtest.result import BacktestResult
+from fxgpt_core.backtest.table_times import array_times
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -123,8 +124,8 @@ def _plain(book: Book, config: BacktestConfig) -> NDArray[Any]:
 def _task(book: Book, leg: int, part: Leg, trades: pd.DataFrame, config: BacktestConfig) -> _Task:
     mine = trades[trades["symbol"] == part.pair.symbol]
     rows = np.flatnonzero(book.bars["present"][:, leg])
-    decided = np.searchsorted(book.closes, _naive(mine["decided_at"]))
-    entered, left = (np.searchsorted(book.times, _naive(mine[name])) for name in ("entry_time", "exit_time"))
+    decided = np.searchsorted(book.closes, array_times(mine["decided_at"]))
+    entered, left = (np.searchsorted(book.times, array_times(mine[name])) for name in ("entry_time", "exit_time"))
     holds = np.searchsorted(rows, left) - np.searchsorted(rows, entered)
     # An exit in the bar of the entry still was a position in that bar.
     holds = np.maximum(holds, 1)
@@ -171,10 +172,6 @@ def _throw(bars: NDArray[Any], leg: int, task: _Task, rng: np.random.Generator, 
     if config.sizing.method in _BY_FORECAST:
         # A size that hangs on what the model said is kept with its trade: at another bar it would be another model's.
         bars["fraction"][line, leg] = size
-
-
-def _naive(times: pd.Series[Any]) -> NDArray[np.datetime64]:
-    return np.asarray(times.dt.tz_localize(None).to_numpy(dtype="datetime64[ns]"))
 
 
 def _sharpes(closing: Floats) -> Floats:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from fxgpt_core.backtest.table_times import array_times
 from fxgpt_core.market.candles import Candles
 
 
@@ -37,10 +38,7 @@ def false_stops(judged: pd.DataFrame, candles: Mapping[str, Candles], back_bars:
     chosen = ((judged["kind"] == "stop") & (judged["filled"] > 0) & ~np.isnan(entry_mid)).to_numpy()
     for symbol, bars in candles.items():
         rows = np.flatnonzero(chosen & (judged["symbol"] == symbol).to_numpy())
-        if not len(rows):
-            continue  # a table without fills has no times to convert
-        filled = judged["filled_at"].iloc[rows].dt.tz_convert("UTC").dt.tz_localize(None)
-        at = np.searchsorted(bars.ts_utc, filled.to_numpy(dtype="datetime64[ns]"), side="right") - 1
+        at = np.searchsorted(bars.ts_utc, array_times(judged["filled_at"].iloc[rows]), side="right") - 1
         for row, bar in zip(rows[at >= 0], at[at >= 0], strict=True):
             level, side = float(judged["signal_price"].iloc[row]), -int(judged["direction"].iloc[row])
             ahead = slice(bar, bar + back_bars + 1)

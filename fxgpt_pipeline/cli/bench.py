@@ -66,7 +66,7 @@ def _measured(way: str, preset: str, seconds: float, threads: int, bars: int) ->
     """Return what a process of its own measures; raises FxgptError with its last words where it fails."""
     from fxgpt_core.common.errors import FxgptError
 
-    call = [sys.executable, "-m", "fxgpt_core.models.sssd.throughput", way, "--preset", preset]
+    call = [sys.executable, "-m", "fxgpt_pipeline.cli.bench_way", way, "--preset", preset]
     call += ["--seconds", str(seconds), "--threads", str(threads), "--bars", str(bars)]
     done = subprocess.run(call, capture_output=True, text=True, check=False)
     if done.returncode:

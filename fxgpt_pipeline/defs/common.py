@@ -22,6 +22,14 @@ OWNERS = ["team:fxgpt"]
 TRAINING_POOL = "training"
 FRESH = dg.AutomationCondition.eager() & dg.AutomationCondition.all_deps_blocking_checks_passed()
 """Cheap stages follow their inputs by themselves, unless a blocking check says that these are bad."""
+RENEWED_BY_ANY = (
+    dg.AutomationCondition.any_deps_updated().since_last_handled()
+    | dg.AutomationCondition.missing()
+    & dg.AutomationCondition.any_deps_match(~dg.AutomationCondition.missing())
+    & ~dg.AutomationCondition.execution_failed()
+) & ~(dg.AutomationCondition.in_progress() | dg.AutomationCondition.any_deps_in_progress())
+"""For what stands on all symbols: whichever of them is made anew renews it, those that lack their part do not hold it
+back, and what was made before anybody watched counts as well."""
 _LOG_EVERY_SECONDS = 10.0
 
 # Partitioned checks are marked as preview in this pinned version; the tests cover what is used of them.

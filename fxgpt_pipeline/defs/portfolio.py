@@ -4,18 +4,13 @@ from typing import Any
 
 import dagster as dg
 
-from fxgpt_pipeline.defs.common import OWNERS, Parts
+from fxgpt_pipeline.defs.common import OWNERS, RENEWED_BY_ANY, Parts
 from fxgpt_pipeline.stages import CHAMPION, PORTFOLIO
 from fxgpt_pipeline.workspace import Workspace
 
 
 def build(parts: Parts) -> list[Any]:
     """Return the portfolio."""
-    # As the leaderboard: any new champion renews it, pairs that have none must not hold it back.
-    condition = dg.AutomationCondition
-    renewed = condition.any_deps_updated().since_last_handled()
-    first = condition.missing() & condition.any_deps_match(~condition.missing()) & ~condition.execution_failed()
-    idle = ~condition.in_progress() & ~condition.any_deps_in_progress()
 
     @dg.asset(
         key=dg.AssetKey(PORTFOLIO),
@@ -24,7 +19,7 @@ def build(parts: Parts) -> list[Any]:
         code_version="1",
         owners=OWNERS,
         kinds={"html"},
-        automation_condition=(renewed | first) & idle,
+        automation_condition=RENEWED_BY_ANY,
         description="Every enabled pair traded by its champion's out-of-sample forecasts on one capital, under common "
         "limits of exposure, currencies, correlation and positions.",
     )

@@ -4,7 +4,7 @@ from typing import Any
 
 import dagster as dg
 
-from fxgpt_pipeline.defs.common import OWNERS, Parts, begin, finished
+from fxgpt_pipeline.defs.common import OWNERS, RENEWED_BY_ANY, Parts, begin, finished
 from fxgpt_pipeline.stages import LEADERBOARD, REPORT, SCORES
 from fxgpt_pipeline.workspace import Workspace
 
@@ -31,13 +31,6 @@ def build(parts: Parts) -> list[Any]:
 
 
 def _leaderboard() -> dg.AssetsDefinition:
-    # Whichever pair is evaluated anew, the board is; pairs without an evaluation must not hold it back, and one that
-    # was evaluated before anybody watched counts as well.
-    condition = dg.AutomationCondition
-    renewed = condition.any_deps_updated().since_last_handled()
-    first = condition.missing() & condition.any_deps_match(~condition.missing()) & ~condition.execution_failed()
-    idle = ~condition.in_progress() & ~condition.any_deps_in_progress()
-
     @dg.asset(
         key=dg.AssetKey(LEADERBOARD),
         deps=[dg.AssetKey(SCORES)],
@@ -45,7 +38,7 @@ def _leaderboard() -> dg.AssetsDefinition:
         code_version="1",
         owners=OWNERS,
         kinds={"html"},
-        automation_condition=(renewed | first) & idle,
+        automation_condition=RENEWED_BY_ANY,
         description="All pairs at a glance: mean skill and rank of every model, its pairs better and worse than the "
         "best baselines, champions and alarms. It stands on the evaluations of all symbols.",
     )

@@ -1,16 +1,14 @@
 """How fast SSSD trains: dense segments against the same network trained window by window.
 
-One process measures one way, so that its peak memory is its own: `python -m fxgpt_core.models.sssd.throughput WAY ...`.
+Peak memory is that of the process, so that each way wants one of its own: `fxgpt bench sssd` gives it.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import resource
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import psutil
 import torch
@@ -152,24 +150,3 @@ def _peak_kib() -> int:
 
 def _resident_kib() -> int:
     return int(psutil.Process().memory_info().rss) // 1024
-
-
-def main() -> None:
-    """Measure one way and print it as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("way", choices=sorted(WAYS))
-    parser.add_argument("--preset", default="small")
-    parser.add_argument("--seconds", type=float, default=20.0)
-    parser.add_argument("--bars", type=int, default=75_000)
-    parser.add_argument("--columns", type=int, default=40)
-    parser.add_argument("--horizons", type=int, default=4)
-    parser.add_argument("--threads", type=int, default=1)
-    asked = parser.parse_args()
-    torch.set_num_threads(asked.threads)
-    config = SSSDConfig.model_validate({"preset": asked.preset})
-    found = measure(asked.way, config, asked.seconds, asked.bars, asked.columns, asked.horizons)
-    print(json.dumps(asdict(found)))
-
-
-if __name__ == "__main__":
-    main()
