@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Protocol
 
 from fxgpt_core.common.errors import BadInputError, FxgptError
 from fxgpt_core.lifecycle.alerts.config import LOG, AlertsConfig, ChannelConfig
+from fxgpt_core.store.secrets import read_secret
 
 _LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 _KINDS = {"info": "info", "warning": "warning", "error": "failure"}
@@ -63,22 +61,17 @@ def open_channels(config: AlertsConfig) -> tuple[dict[str, Channel], list[str]]:
     problems = []
     for name, channel in config.channels.items():
         try:
-            channels[name] = AppriseChannel(name, _address(name, channel, os.environ), channel.url_from)
+            channels[name] = AppriseChannel(name, _address(name, channel), channel.url_from)
         except BadInputError as error:
             problems.append(str(error))
     return channels, problems
 
 
-def _address(name: str, channel: ChannelConfig, environment: Mapping[str, str]) -> str:
+def _address(name: str, channel: ChannelConfig) -> str:
     variable = channel.url_from
-    value, file = environment.get(variable, ""), environment.get(f"{variable}_FILE")
-    if not value and file:
-        try:
-            value = Path(file).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise BadInputError(f"Alert channel {name}: {variable}_FILE cannot be read: {file}.") from error
-    if not value.strip():
+    value = read_secret(variable)
+    if not value:
         raise BadInputError(
             f"Alert channel {name} has no address: set {variable}, or {variable}_FILE to a file with it."
         )
-    return value.strip()
+    return value

@@ -7,14 +7,12 @@ request and nowhere else: not in exceptions, not in logs, not in what is shown o
 from __future__ import annotations
 
 import logging
-import os
 import random
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote, quote_plus
 
@@ -26,6 +24,7 @@ from urllib3.exceptions import DecodeError, HTTPError, ProtocolError, ReadTimeou
 from fxgpt_core.common.config import Config
 from fxgpt_core.common.errors import BadInputError
 from fxgpt_core.market.providers.provider import AccessError, Pace, ProviderError, QuotaError
+from fxgpt_core.store.secrets import read_secret
 
 _T = TypeVar("_T")
 _PASSING = {408, 425}
@@ -73,13 +72,7 @@ class Key:
     @classmethod
     def from_environment(cls, variable: str, provider: str) -> Key:
         """Read `variable`, or the file that `variable`_FILE names; raises BadInputError saying what to set."""
-        value, file = os.environ.get(variable, ""), os.environ.get(f"{variable}_FILE")
-        if not value and file:
-            try:
-                value = Path(file).read_text(encoding="utf-8")
-            except (OSError, UnicodeDecodeError) as error:
-                raise BadInputError(f"The file that {variable}_FILE names cannot be read: {file}.") from error
-        value = value.strip()
+        value = read_secret(variable)
         if not value:
             raise BadInputError(f"{provider} needs an API key: set {variable}, or {variable}_FILE to a file with it.")
         if not re.fullmatch(r"[!-~]+", value):
