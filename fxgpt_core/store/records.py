@@ -182,11 +182,17 @@ def alias_holders(database: Database, alias: str) -> list[tuple[Promotion, str]]
 
 
 def save_forecast(
-    database: Database, forecast: Forecast, latency_ms: float, config: Mapping[str, Any] | None = None
+    database: Database,
+    forecast: Forecast,
+    latency_ms: float,
+    config: Mapping[str, Any] | None = None,
+    served: bool = True,
+    novelty: float | None = None,
 ) -> int:
     """Log live forecasts, one row per decision and horizon; returns how many rows were new.
 
-    The model version is indexed where it was not yet; `EURUSD/3` and `3` name the same version.
+    The model version is indexed where it was not yet; `EURUSD/3` and `3` name the same version. `served` and `novelty`
+    as in `LiveForecast`.
     """
     frame = forecast.to_frame()
     levels = [name for name in frame.columns if name.startswith("q")]
@@ -204,6 +210,10 @@ def save_forecast(
                 "std": float(row["std"]),
                 "quantiles": {name[1:]: float(row[name]) for name in levels},
                 "latency_ms": latency_ms,
+                "origin": str(row["origin"]),
+                "served": served,
+                "calibration": str(row["calibration_version"]),
+                "novelty": novelty,
             }
             new += _once(session, LiveForecast, values, ("model_id", "decided_at", "horizon"))[1]
     return new
