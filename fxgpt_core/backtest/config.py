@@ -124,12 +124,12 @@ class BacktestConfig(Config):
     exit_before_weekend: bool = Field(
         default=True, description="Be flat over the weekend and what holidays add to it; nothing enters just before."
     )
-    weekend_lead_minutes: int | None = Field(
-        default=None,
+    weekend_lead_minutes: int = Field(
+        default=15,
         ge=0,
         le=7200,
-        description="The exit is decided at the last close so many minutes before the week stops trading by "
-        "market_hours.yaml, and nothing enters from then on; by default two bars, at least 15 minutes.",
+        description="The exit is decided at the last close so many minutes or more before the week stops trading by "
+        "market_hours.yaml, and nothing enters from then on; longer for a feed that ends its weeks earlier.",
     )
     entry_gap_minutes: int | None = Field(
         default=None,

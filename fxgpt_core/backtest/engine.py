@@ -5,8 +5,8 @@ The rules, for every engine:
 - A decision at the close of bar i is filled at the open of the pair's bar i + 1. One position a pair at a time.
 - An opposite signal closes and reverses (unless `exit_on_opposite` is off); a signal in the direction of the position
   restarts its clock; without one it is closed `hold_bars` after its last signal, and after `longest` bars in any case.
-  Before the weekend it is closed `weekend_lead_minutes` before the market hours end the week. Exits are filled before
-  entries.
+  Before the weekend it is closed at the last open that lies `weekend_lead_minutes` or more before the market hours end
+  the week. Exits are filled before entries.
 - An entry is cancelled whose bar opens more than `entry_gap_minutes` after the decision, or within that lead.
 - Bars are mid. A market order buys at mid + half the spread + slippage and sells at mid - half the spread - slippage.
   Stop and target are order prices on the side that closes the position: a long one is closed when the bid (mid - half

@@ -55,17 +55,41 @@ def test_five_minute_bars_are_left_in_time_wherever_the_feed_ends_its_week(last:
 
 @ENGINES
 @pytest.mark.parametrize(
+    ("bar", "first", "last", "left"),
+    [
+        ("5m", "2024-01-12T20:00", "2024-01-12T21:55", "2024-01-12T21:45"),
+        ("15m", "2024-01-12T19:00", "2024-01-12T21:45", "2024-01-12T21:45"),
+        ("1h", "2024-01-12T12:00", "2024-01-12T21:00", "2024-01-12T21:00"),
+        ("4h", "2024-01-11T22:00", "2024-01-12T18:00", "2024-01-12T18:00"),
+        ("4h", "2024-07-11T21:00", "2024-07-12T17:00", "2024-07-12T17:00"),
+        ("4h", "2024-01-12T00:00", "2024-01-12T20:00", "2024-01-12T20:00"),
+        ("1d", "2024-01-07T22:00", "2024-01-11T22:00", "2024-01-11T22:00"),
+        ("1d", "2021-12-19T22:00", "2021-12-23T22:00", "2021-12-23T22:00"),
+    ],
+    ids=["5m", "15m", "1h", "4h", "4h in summer", "4h from UTC midnight", "1d", "1d before an early close"],
+)
+def test_every_bar_length_is_left_at_the_last_open_from_which_a_quarter_of_an_hour_is_traded(
+    bar: str, first: str, last: str, left: str, engine: str
+) -> None:
+    """Weeks end on Fridays at 17:00 New York: 22:00 UTC in winter, 21:00 in summer."""
+    monday = f"{np.datetime64(last[:10]) + 4}T22:00"
+    result = traded(bars((first, last), (monday, monday), bar=bar), 0.7, engine=engine, **WEEKEND)
+    assert (exits(result)[0], result.trades["reason"].iloc[0]) == (left, "weekend")
+
+
+@ENGINES
+@pytest.mark.parametrize(
     ("day", "back"),
     [("2020-12-24", "2020-12-27T22:00"), ("2021-12-24", "2021-12-26T22:00")],
     ids=["Friday shut and Thursday until 13:00", "Friday until 13:00"],
 )
 def test_a_holiday_or_an_early_close_ends_the_week(day: str, back: str, engine: str) -> None:
-    """13:00 New York is 18:00 UTC: two hours before it an hourly position is closed, and nothing else is bought."""
+    """13:00 New York is 18:00 UTC: an hour before it an hourly position is closed, and nothing else is bought."""
     candles = bars((f"{day}T08:00", f"{day}T17:00"), (back, back[:-5] + "23:00"))
     result = traded(candles, 0.7, engine=engine, **WEEKEND)
-    assert exits(result)[0] == f"{day}T16:00"
+    assert exits(result)[0] == f"{day}T17:00"
     assert len(result.trades) == 1 + (result.trades["entry_time"].max() > pd.Timestamp(back, tz="UTC"))
-    assert exits(traded(candles, 0.7, engine=engine, weekend_lead_minutes=60, **WEEKEND))[0] == f"{day}T17:00"
+    assert exits(traded(candles, 0.7, engine=engine, weekend_lead_minutes=61, **WEEKEND))[0] == f"{day}T16:00"
 
 
 def test_market_hours_say_when_a_week_ends() -> None:
@@ -77,7 +101,7 @@ def test_market_hours_say_when_a_week_ends() -> None:
 
 
 def test_a_stray_bar_after_the_end_stays_flat_and_the_new_week_does_not() -> None:
-    known = np.array(["2024-01-12T19:00", "2024-01-12T20:00", "2024-01-13T10:00", "2024-01-14T22:00"], "M8[ns]")
+    known = np.array(["2024-01-12T20:00", "2024-01-12T21:00", "2024-01-13T10:00", "2024-01-14T22:00"], "M8[ns]")
     found = before_weekend(known, timeframe("1h"), BacktestConfig(), market_hours())
     assert found.tolist() == [False, True, True, False]
 
