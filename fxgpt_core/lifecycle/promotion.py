@@ -1,4 +1,4 @@
-"""Moving aliases: champion, shadow, previous; with a smoke test before and an audit row after."""
+"""Who serves: champion, shadow, previous; proven before and after, one process at a time, with an audit row."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from datetime import datetime
 
 from fxgpt_core.common.errors import BadInputError
 from fxgpt_core.evaluation.result import Evaluation
+from fxgpt_core.lifecycle.alias_moves import move, moving
 from fxgpt_core.lifecycle.bundle import Bundle, load_bundle
 from fxgpt_core.lifecycle.registry import CHAMPION, PREVIOUS, SHADOW, ModelRegistry, ModelVersion
 from fxgpt_core.policy.config import GateConfig
@@ -16,82 +17,91 @@ from fxgpt_core.policy.promotion import KEEP, decide_champion
 from fxgpt_core.store.asset_config import AcknowledgedAlarm
 from fxgpt_core.store.clock import to_datetime64
 from fxgpt_core.store.database import Database
-from fxgpt_core.store.records import recent_decisions, record_decision, record_promotion
+from fxgpt_core.store.records import recent_decisions
 
 Smoke = Callable[[Bundle], object]
 
 
 def promote(
-    registry: ModelRegistry, database: Database, version: ModelVersion, decision: Decision, at: datetime, smoke: Smoke
+    registry: ModelRegistry,
+    database: Database,
+    version: ModelVersion,
+    decision: Decision,
+    at: datetime,
+    smoke: Smoke,
+    instead_of: ModelVersion | None = None,
 ) -> None:
-    """Make `version` champion: load it, let it forecast once, remember the old one as `previous`, move the alias.
+    """Make `version` champion and remember the old one as `previous`; whatever fails leaves the old one serving.
 
-    Whatever fails before the alias moves leaves the old champion serving; the error is the caller's. The audit row
-    and the evidence tag are written last and again when the same promotion is repeated after a crash.
+    The model is loaded and forecasts once before anything moves, and again as consumers will find it. `instead_of`: the
+    champion that the decision was about; raises BadInputError where another one serves by now. Any other error is that
+    of the step that failed: StoreError for a missing or damaged artefact, a registry or a database that is away.
     """
-    smoke(load_bundle(registry.folder(version)))
-    old = registry.holder(version.symbol, CHAMPION)
-    if old is not None and old.version != version.version:
-        registry.set_alias(version.symbol, PREVIOUS, old.version)
-    registry.set_alias(version.symbol, CHAMPION, version.version)
-    shadow = registry.holder(version.symbol, SHADOW)
-    if shadow is not None and shadow.version == version.version:
-        registry.delete_alias(version.symbol, SHADOW)
-    _audit(registry, database, version, CHAMPION, old, decision, at)
+    with moving(registry, database, version.symbol):
+        champion = registry.holder(version.symbol, CHAMPION)
+        if instead_of is not None and (champion is None or champion.version != instead_of.version):
+            serving = "nobody" if champion is None else champion.label
+            raise BadInputError(
+                f"{version.label} was to follow {instead_of.label}, but {serving} is champion by now: decide again."
+            )
+        _promote(registry, database, version, decision, at, smoke)
 
 
 def enter_shadow(
     registry: ModelRegistry, database: Database, version: ModelVersion, decision: Decision, at: datetime, smoke: Smoke
 ) -> None:
     """Let `version` run beside the champion; the champion keeps serving."""
-    smoke(load_bundle(registry.folder(version)))
-    old = registry.holder(version.symbol, SHADOW)
-    registry.set_alias(version.symbol, SHADOW, version.version)
-    _audit(registry, database, version, SHADOW, old, decision, at)
+    with moving(registry, database, version.symbol):
+        _enter_shadow(registry, database, version, decision, at, smoke)
 
 
-def rollback(registry: ModelRegistry, database: Database, symbol: str, at: datetime, smoke: Smoke) -> ModelVersion:
+def rollback(
+    registry: ModelRegistry, database: Database, symbol: str, at: datetime, smoke: Smoke, reason: str = ""
+) -> ModelVersion:
     """Make the previous champion champion again; raises BadInputError when there is none."""
-    previous = registry.holder(symbol, PREVIOUS)
-    if previous is None:
-        raise BadInputError(f"{symbol} has no previous champion to roll back to; see `fxgpt models list {symbol}`.")
-    current = registry.holder(symbol, CHAMPION)
-    from_label = current.label if current else "nothing"
-    reasons = (f"Rolled back from {from_label} to {previous.label} by a person.",)
-    promote(registry, database, previous, Decision(symbol, "rollback", reasons, to_datetime64(at)), at, smoke)
+    with moving(registry, database, symbol):
+        previous = registry.holder(symbol, PREVIOUS)
+        if previous is None:
+            raise BadInputError(f"{symbol} has no previous champion to roll back to; see `fxgpt models list {symbol}`.")
+        current = registry.holder(symbol, CHAMPION)
+        from_label = current.label if current else "nothing"
+        why = f": {reason}" if reason else "."
+        reasons = (f"Rolled back from {from_label} to {previous.label} by a person{why}",)
+        decision = Decision(symbol, "rollback", reasons, to_datetime64(at))
+        _promote(registry, database, previous, decision, at, smoke)
     return previous
 
 
-def _audit(
-    registry: ModelRegistry,
-    database: Database,
-    version: ModelVersion,
-    alias: str,
-    old: ModelVersion | None,
-    decision: Decision,
-    at: datetime,
+def _promote(
+    registry: ModelRegistry, database: Database, version: ModelVersion, decision: Decision, at: datetime, smoke: Smoke
 ) -> None:
-    before = old.version if old is not None and old.version != version.version else None
-    record_promotion(
-        database,
-        symbol=version.symbol,
-        alias=alias,
-        from_version=before,
-        to_version=version.version,
-        at=at,
-        evidence=decision.to_dict(),
-    )
-    record_decision(
-        database,
-        kind=alias,
-        symbol=version.symbol,
-        what=decision.what,
-        reasons=decision.reasons,
-        at=at,
-        cause=decision.cause or f"{alias}:{version.version}:{at.isoformat()}",
-        evidence=decision.evidence,
-    )
-    registry.tag(version, {f"{alias}_reason": " ".join(decision.reasons)[:4000], f"{alias}_at": at.isoformat()})
+    smoke(load_bundle(registry.folder(version)))
+    held, _ = registry.aliases(version.symbol)
+    changes: dict[str, str | None] = {CHAMPION: version.version}
+    if held.get(CHAMPION) not in (None, version.version):
+        changes = {PREVIOUS: held[CHAMPION], **changes}
+    if held.get(SHADOW) == version.version:
+        changes[SHADOW] = None
+    prove = _as_found(registry, version.symbol, CHAMPION, smoke)
+    move(registry, database, version, CHAMPION, changes, decision, at, prove)
+
+
+def _enter_shadow(
+    registry: ModelRegistry, database: Database, version: ModelVersion, decision: Decision, at: datetime, smoke: Smoke
+) -> None:
+    smoke(load_bundle(registry.folder(version)))
+    prove = _as_found(registry, version.symbol, SHADOW, smoke)
+    move(registry, database, version, SHADOW, {SHADOW: version.version}, decision, at, prove)
+
+
+def _as_found(registry: ModelRegistry, symbol: str, alias: str, smoke: Smoke) -> Callable[[], object]:
+    """Return the proof that whoever resolves `alias` now gets a model that forecasts."""
+
+    def prove() -> object:
+        held, _ = registry.aliases(symbol)
+        return smoke(load_bundle(registry.folder(registry.get(symbol, held[alias]))))
+
+    return prove
 
 
 def settle(
@@ -111,6 +121,21 @@ def settle(
     one that this decision made, or one that a person chose since, and stays either way. `cause` names the decision in
     the audit table.
     """
+    with moving(registry, database, evaluation.symbol):
+        return _settle(registry, database, evaluation, versions, config, at, smoke, cause, acknowledged)
+
+
+def _settle(
+    registry: ModelRegistry,
+    database: Database,
+    evaluation: Evaluation,
+    versions: Mapping[str, ModelVersion],
+    config: GateConfig,
+    at: datetime,
+    smoke: Smoke,
+    cause: str,
+    acknowledged: Sequence[AcknowledgedAlarm],
+) -> Decision:
     symbol, stamp = evaluation.symbol, to_datetime64(at)
     champion = registry.holder(symbol, CHAMPION)
     decided = any(row.cause == cause for row in recent_decisions(database, symbol, limit=100))
@@ -127,7 +152,7 @@ def settle(
         reasons = (f"{champion.label} ({champion.family}) stays champion: it was chosen since.", *decision.reasons)
         return replace(decision, what=KEEP, reasons=reasons)
     if decision.what == CHAMPION:
-        promote(registry, database, versions[family], decision, at, smoke)
+        _promote(registry, database, versions[family], decision, at, smoke)
     elif decision.what == SHADOW:
-        enter_shadow(registry, database, versions[family], decision, at, smoke)
+        _enter_shadow(registry, database, versions[family], decision, at, smoke)
     return decision

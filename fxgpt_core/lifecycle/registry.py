@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import warnings
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 CHAMPION, SHADOW, PREVIOUS = "champion", "shadow", "previous"
+ALIASES = (CHAMPION, SHADOW, PREVIOUS)
+_MOVE = "alias_move"
+"""Tag of a registered model while its aliases move: JSON, with what they were before."""
 _CODE = Path(__file__).with_name("pyfunc_model.py")
 
 
@@ -115,13 +119,17 @@ class ModelRegistry:
         return next((v for v in self.versions(symbol) if v.tags.get("fingerprint") == fingerprint), None)
 
     def versions(self, symbol: str) -> list[ModelVersion]:
-        """Return all versions of a symbol, newest first; empty where none is registered."""
+        """Return all versions of a symbol, newest first; empty where none is registered.
+
+        While aliases move, and where the process that moved them died, they are what they were before: a promotion is
+        seen when it is complete (`lifecycle.alias_moves`).
+        """
         with _errors("read"):
-            client = self._client()
-            found = client.search_model_versions(f"name = '{model_name(symbol)}'", max_results=1000)
+            found = self._client().search_model_versions(f"name = '{model_name(symbol)}'", max_results=1000)
             aliases: dict[str, list[str]] = {}
             if found:
-                for alias, version in client.get_registered_model(model_name(symbol)).aliases.items():
+                held, move = self.aliases(symbol)
+                for alias, version in (held if move is None else move["before"]).items():
                     aliases.setdefault(str(version), []).append(alias)
         made = [_version(symbol, v, tuple(sorted(aliases.get(str(v.version), ())))) for v in found]
         return sorted(made, key=lambda v: int(v.version), reverse=True)
@@ -139,8 +147,25 @@ class ModelRegistry:
         """Return the version that carries `alias`, or None."""
         return next((v for v in self.versions(symbol) if alias in v.aliases), None)
 
+    def aliases(self, symbol: str) -> tuple[dict[str, str], dict[str, Any] | None]:
+        """Return alias -> version as they stand now, and the move of them that was begun and not ended, or None."""
+        with _errors("read"):
+            model = self._client().get_registered_model(model_name(symbol))
+        held = {alias: str(version) for alias, version in model.aliases.items() if alias in ALIASES}
+        return held, json.loads(model.tags[_MOVE]) if _MOVE in model.tags else None
+
+    def begin_move(self, symbol: str, move: Mapping[str, Any]) -> None:
+        """Note that aliases are about to move; `move["before"]`: what they are, alias -> version."""
+        with _errors("write to"):
+            self._client().set_registered_model_tag(model_name(symbol), _MOVE, json.dumps(move))
+
+    def end_move(self, symbol: str) -> None:
+        """Note that the aliases are what they are meant to be."""
+        with _errors("write to"):
+            self._client().delete_registered_model_tag(model_name(symbol), _MOVE)
+
     def set_alias(self, symbol: str, alias: str, version: str) -> None:
-        """Point `alias` at `version`."""
+        """Point `alias` at `version`; what serves is moved by `lifecycle.promotion`, which keeps a record."""
         with _errors("write to"):
             self._client().set_registered_model_alias(model_name(symbol), alias, version)
 

@@ -7,6 +7,7 @@ aware datetimes, or datetime64 meaning UTC as in arrays.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -139,23 +140,46 @@ def record_promotion(
     to_version: str,
     at: datetime | np.datetime64,
     evidence: Mapping[str, Any] | None = None,
+    cause: str | None = None,
 ) -> Promotion | None:
-    """Record that `alias` moved; None when the last move of this alias already led to `to_version`."""
-    last = select(Promotion).where(Promotion.symbol == symbol, Promotion.alias == alias)
+    """Record that `alias` moved; None where it did not, because `to_version` held it already.
+
+    With a `cause` the decision in `evidence` (`Decision.to_dict`) is recorded too, in the same transaction.
+    """
+    values = dict(evidence or {})
+    moved = Promotion(
+        symbol=symbol,
+        alias=alias,
+        from_version=from_version,
+        to_version=to_version,
+        at=aware(at),
+        evidence=values,
+    )
     with database.session() as session:
-        newest = session.scalars(last.order_by(Promotion.id.desc())).first()
-        if newest is not None and newest.to_version == to_version:
+        if cause is not None:
+            decided = {
+                "kind": alias,
+                "symbol": symbol,
+                "what": values["what"],
+                "reasons": list(values["reasons"]),
+                "at": aware(at),
+                "cause": cause,
+                "evidence": dict(values["evidence"]),
+            }
+            _once(session, DecisionRow, decided, ("symbol", "kind", "cause"))
+        if from_version == to_version:
             return None
-        moved = Promotion(
-            symbol=symbol,
-            alias=alias,
-            from_version=from_version,
-            to_version=to_version,
-            at=aware(at),
-            evidence=dict(evidence or {}),
-        )
         session.add(moved)
     return moved
+
+
+def promotion_at(database: Database, symbol: str, alias: str, to_version: str, at: datetime) -> Promotion | None:
+    """Return the move of `alias` to that version at that very time, or None where it was not recorded."""
+    query = select(Promotion).where(
+        Promotion.symbol == symbol, Promotion.at == at, Promotion.alias == alias, Promotion.to_version == to_version
+    )
+    with database.reading() as session:
+        return session.scalars(query.limit(1)).first()
 
 
 def promotions_between(database: Database, since: datetime, until: datetime) -> list[Promotion]:
@@ -182,40 +206,55 @@ def alias_holders(database: Database, alias: str) -> list[tuple[Promotion, str]]
 
 
 def save_forecast(
-    database: Database,
-    forecast: Forecast,
-    latency_ms: float,
-    config: Mapping[str, Any] | None = None,
-    served: bool = True,
-    novelty: float | None = None,
+    database: Database, forecast: Forecast, latency_ms: float, config: Mapping[str, Any] | None = None
 ) -> int:
     """Log live forecasts, one row per decision and horizon; returns how many rows were new.
 
-    The model version is indexed where it was not yet; `EURUSD/3` and `3` name the same version. `served` and `novelty`
-    as in `LiveForecast`.
+    The model version is indexed where it was not yet; `EURUSD/3` and `3` name the same version.
     """
+    return save_forecasts(database, [LoggedForecast(forecast, latency_ms)], config)
+
+
+@dataclass(frozen=True)
+class LoggedForecast:
+    """A forecast as it is logged; `served` and `novelty` as in `LiveForecast`."""
+
+    forecast: Forecast
+    latency_ms: float
+    served: bool = True
+    novelty: float | None = None
+
+
+def save_forecasts(
+    database: Database, entries: Sequence[LoggedForecast], config: Mapping[str, Any] | None = None
+) -> int:
+    """Log what several versions said, all or nothing; returns how many rows were new."""
+    with database.session() as session:
+        return sum(_log(session, entry, config or {}) for entry in entries)
+
+
+def _log(session: Session, entry: LoggedForecast, config: Mapping[str, Any]) -> int:
+    forecast, new = entry.forecast, 0
     frame = forecast.to_frame()
     levels = [name for name in frame.columns if name.startswith("q")]
-    new = 0
-    with database.session() as session:
-        for row in frame.to_dict("records"):
-            version = str(row["model_version"]).rpartition("/")[2]
-            model = _model(session, forecast.symbol, forecast.family, version, row["trained_until"], config or {})
-            values = {
-                "model_id": model.id,
-                "decided_at": aware(row["decided_at"]),
-                "made_at": aware(row["made_at"]),
-                "horizon": int(row["horizon"]),
-                "mean": float(row["mean"]),
-                "std": float(row["std"]),
-                "quantiles": {name[1:]: float(row[name]) for name in levels},
-                "latency_ms": latency_ms,
-                "origin": str(row["origin"]),
-                "served": served,
-                "calibration": str(row["calibration_version"]),
-                "novelty": novelty,
-            }
-            new += _once(session, LiveForecast, values, ("model_id", "decided_at", "horizon"))[1]
+    for row in frame.to_dict("records"):
+        version = str(row["model_version"]).rpartition("/")[2]
+        model = _model(session, forecast.symbol, forecast.family, version, row["trained_until"], config)
+        values = {
+            "model_id": model.id,
+            "decided_at": aware(row["decided_at"]),
+            "made_at": aware(row["made_at"]),
+            "horizon": int(row["horizon"]),
+            "mean": float(row["mean"]),
+            "std": float(row["std"]),
+            "quantiles": {name[1:]: float(row[name]) for name in levels},
+            "latency_ms": entry.latency_ms,
+            "origin": str(row["origin"]),
+            "served": entry.served,
+            "calibration": str(row["calibration_version"]),
+            "novelty": entry.novelty,
+        }
+        new += _once(session, LiveForecast, values, ("model_id", "decided_at", "horizon"))[1]
     return new
 
 

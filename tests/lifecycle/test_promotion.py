@@ -1,0 +1,229 @@
+"""Whatever goes wrong while a champion is replaced, the old one serves on, and nothing is half done."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from fxgpt_core.common.errors import BadInputError, StoreError
+from fxgpt_core.lifecycle import alias_moves
+from fxgpt_core.lifecycle.promotion import promote, rollback
+from fxgpt_core.lifecycle.registry import ModelRegistry
+from fxgpt_core.policy.decision import Decision
+from fxgpt_core.store.clock import to_datetime64
+from fxgpt_core.store.records import promotions_between, recent_decisions
+from tests.lifecycle.small_registry import NOON, SYMBOL, SmallRegistry, promote_and_die, smoke
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> SmallRegistry:
+    """Version 1 serves, 2 and 3 wait."""
+    made = SmallRegistry(tmp_path_factory.mktemp("home")).prepare(3)
+    made.promote("1")
+    return made
+
+
+def moves(home: SmallRegistry) -> list[tuple[str | None, str]]:
+    rows = promotions_between(home.database, NOON - HOUR, NOON + 99 * HOUR)
+    return [(row.from_version, row.to_version) for row in rows]
+
+
+def refuse(*_: Any, **__: Any) -> None:
+    raise StoreError("the power went out")
+
+
+def second(real: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that works once and fails from the second call on."""
+    calls = 0
+
+    def once(*args: Any, **options: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        return real(*args, **options) if calls == 1 else refuse()
+
+    return once
+
+
+def assert_untouched(home: SmallRegistry) -> None:
+    held, left = home.registry.aliases(SYMBOL)
+    assert (held, left, home.champion()) == ({"champion": "1"}, None, "1")
+    assert moves(home) == [(None, "1")]
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "fake"),
+    [
+        (ModelRegistry, "folder", refuse),
+        (ModelRegistry, "begin_move", refuse),
+        (ModelRegistry, "set_alias", refuse),
+        (ModelRegistry, "set_alias", second(ModelRegistry.set_alias)),
+        (ModelRegistry, "folder", second(ModelRegistry.folder)),
+        (alias_moves, "record_promotion", refuse),
+    ],
+    ids=["load before", "note", "previous", "champion", "load after", "audit row"],
+)
+def test_a_step_that_fails_leaves_the_old_champion_and_no_trace(
+    home: SmallRegistry, owner: Any, name: str, fake: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, fake)
+        with pytest.raises(StoreError, match="the power went out"):
+            home.promote("2")
+    if name == "set_alias":  # it failed while it was put back as well: readers saw the old one, and now it is mended
+        assert home.champion() == "1"
+        with alias_moves.moving(home.registry, home.database, SYMBOL):
+            pass
+    assert_untouched(home)
+
+
+def test_a_forecast_that_fails_once_the_alias_has_moved_puts_it_back(home: SmallRegistry) -> None:
+    seen = []
+
+    def forecast(bundle: Any) -> object:
+        held, _ = home.registry.aliases(SYMBOL)
+        seen.append((held["champion"], home.champion()))
+        return refuse() if len(seen) == 2 else smoke(bundle)
+
+    registry, decision = home.registry, Decision(SYMBOL, "champion", ("A test.",), to_datetime64(NOON))
+    with pytest.raises(StoreError, match="the power went out"):
+        promote(registry, home.database, registry.get(SYMBOL, "2"), decision, NOON, forecast)
+    assert seen == [("1", "1"), ("2", "1")], "it is proven through the alias, unseen by consumers"
+    assert_untouched(home)
+
+
+@pytest.mark.parametrize("damage", ["missing", "checksum"])
+def test_a_damaged_artefact_is_named_and_the_old_champion_stays(home: SmallRegistry, damage: str) -> None:
+    version = home.registry.get(SYMBOL, "3")
+    file = next(f for f in home.registry.folder(version).rglob("*") if f.parent.name == "forecaster" and f.is_file())
+    content = file.read_bytes()
+    file.unlink() if damage == "missing" else file.write_bytes(content + b"#")
+    try:
+        with pytest.raises(StoreError, match=rf"forecaster/{file.name} missing or damaged"):
+            home.promote("3")
+    finally:
+        file.write_bytes(content)
+    assert_untouched(home)
+
+
+def test_a_database_that_cannot_tell_leaves_it_to_the_next_command(home: SmallRegistry) -> None:
+    with home.database.session() as session:
+        session.execute(sa.text("ALTER TABLE promotions RENAME TO hidden"))
+    try:
+        with pytest.raises(StoreError):
+            home.promote("2")
+        held, left = home.registry.aliases(SYMBOL)
+        assert (held, home.champion()) == ({"champion": "1"}, "1")
+        assert left is not None
+    finally:
+        with home.database.session() as session:
+            session.execute(sa.text("ALTER TABLE hidden RENAME TO promotions"))
+    with alias_moves.moving(home.registry, home.database, SYMBOL):
+        pass
+    assert_untouched(home)
+
+
+def test_another_champion_than_the_decision_was_about_is_not_replaced(home: SmallRegistry) -> None:
+    registry, decision = home.registry, Decision(SYMBOL, "champion", ("A test.",), to_datetime64(NOON))
+    two, three = (registry.get(SYMBOL, version) for version in "23")
+    with pytest.raises(BadInputError, match=r"EURUSD/3 was to follow EURUSD/2, but EURUSD/1 is champion"):
+        promote(registry, home.database, three, decision, NOON, smoke, instead_of=two)
+    assert_untouched(home)
+
+
+_DEATHS = [
+    ("before registry.set_alias", 2),  # previous is set, the champion is not
+    ("before moves.record_promotion", 1),
+    ("after moves.record_promotion", 1),
+]
+_MORE_DEATHS = [
+    ("before registry.begin_move", 1),
+    ("after registry.begin_move", 1),
+    ("before registry.set_alias", 1),
+    ("after registry.set_alias", 1),
+    ("after registry.set_alias", 2),
+    ("before registry.folder", 2),
+    ("after registry.folder", 2),
+    ("before registry.tag", 1),
+    ("after registry.tag", 1),
+    ("before registry.end_move", 1),
+    ("after registry.end_move", 1),
+]
+
+
+def die(home: SmallRegistry, point: str, number: int) -> None:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["mlflow", "tests.lifecycle.small_registry"])
+    child = context.Process(target=promote_and_die, args=(home.root, point, number))
+    child.start()
+    child.join(300)
+    assert child.exitcode == -signal.SIGKILL
+
+
+def kill_and_carry_on(home: SmallRegistry, point: str, number: int, before: int) -> None:
+    """Kill a promotion of version 2 where 1 serves; whatever it left, doing it again ends well."""
+    die(home, point, number)
+    recorded = moves(home)[before:]
+    assert recorded in ([], [("1", "2")])
+    assert home.champion() == ("2" if point == "after registry.end_move" else "1"), "a promotion is seen when complete"
+    with alias_moves.moving(home.registry, home.database, SYMBOL):
+        pass  # whoever comes next
+    assert home.champion() == ("2" if recorded else "1")
+    assert home.registry.aliases(SYMBOL)[1] is None
+    home.promote("2", hours=1)
+    assert moves(home)[before:] == [("1", "2")], "recorded once"
+    held, _ = home.registry.aliases(SYMBOL)
+    assert held == {"champion": "2", "previous": "1"}
+    if number == 1 and "record" in point:
+        assert home.registry.get(SYMBOL, "2").tags["champion_reason"] == "A test."
+
+
+@pytest.mark.parametrize(("point", "number"), _DEATHS)
+def test_a_promotion_that_is_killed_is_finished_or_undone(home: SmallRegistry, point: str, number: int) -> None:
+    _at_version_one(home)
+    kill_and_carry_on(home, point, number, len(moves(home)))
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize(("point", "number"), _MORE_DEATHS)
+def test_a_promotion_that_is_killed_anywhere_is_finished_or_undone(
+    home: SmallRegistry, point: str, number: int
+) -> None:
+    _at_version_one(home)
+    kill_and_carry_on(home, point, number, len(moves(home)))
+
+
+def _at_version_one(home: SmallRegistry) -> None:
+    """Begin anew: version 1 serves and nobody served before it."""
+    registry = home.registry
+    held, _ = registry.aliases(SYMBOL)
+    registry.set_alias(SYMBOL, "champion", "1")
+    for alias in held.keys() - {"champion"}:
+        registry.delete_alias(SYMBOL, alias)
+    with home.database.session() as session:
+        session.execute(sa.text("DELETE FROM promotions WHERE to_version <> '1'"))
+
+
+def test_rollback_is_recorded_with_its_reason(home: SmallRegistry) -> None:
+    _at_version_one(home)
+    home.promote("2", hours=2)
+    back = rollback(home.registry, home.database, SYMBOL, NOON + 3 * HOUR, smoke, "spreads doubled")
+    assert (back.version, home.champion()) == ("1", "1")
+    assert home.registry.aliases(SYMBOL)[0] == {"champion": "1", "previous": "2"}
+    (row,) = recent_decisions(home.database, SYMBOL, limit=1)
+    assert row.reasons == ["Rolled back from EURUSD/2 to EURUSD/1 by a person: spreads doubled"]
+
+
+def test_a_symbol_that_had_one_champion_cannot_be_rolled_back(tmp_path: Path) -> None:
+    home = SmallRegistry(tmp_path).prepare(1)
+    home.promote("1")
+    with pytest.raises(BadInputError, match="no previous champion"):
+        rollback(home.registry, home.database, SYMBOL, NOON, smoke)
