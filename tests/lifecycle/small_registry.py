@@ -7,6 +7,7 @@ import signal
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
 
@@ -131,3 +132,22 @@ def promote_and_die(root: Path, point: str, number: int) -> None:
     """Promote version 2 and die on the way: a target for another process."""
     killed_at(point, number)
     SmallRegistry(root).promote("2", hours=1)
+
+
+def register_together(root: Path, start: Barrier, fingerprints: tuple[str, ...]) -> None:
+    """Register trainings once all others are ready to: a target for another process."""
+    home = SmallRegistry(root)
+    home.registry.versions(SYMBOL)  # what is slow the first time is done before the start
+    start.wait(300)
+    for fingerprint in fingerprints:
+        home.register(fingerprint)
+
+
+def promote_together(root: Path, start: Barrier, version: str, times: int) -> None:
+    """Promote a version again and again once all others are ready to: a target for another process."""
+    home = SmallRegistry(root)
+    smoke_now = dataset()
+    assert len(smoke_now)
+    start.wait(300)
+    for hours in range(times):
+        home.promote(version, hours)

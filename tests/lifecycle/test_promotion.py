@@ -6,6 +6,7 @@ import multiprocessing
 import signal
 from collections.abc import Callable
 from datetime import timedelta
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,15 @@ from fxgpt_core.lifecycle.registry import ModelRegistry
 from fxgpt_core.policy.decision import Decision
 from fxgpt_core.store.clock import to_datetime64
 from fxgpt_core.store.records import promotions_between, recent_decisions
-from tests.lifecycle.small_registry import NOON, SYMBOL, SmallRegistry, promote_and_die, smoke
+from tests.lifecycle.small_registry import (
+    NOON,
+    SYMBOL,
+    SmallRegistry,
+    promote_and_die,
+    promote_together,
+    register_together,
+    smoke,
+)
 
 HOUR = timedelta(hours=1)
 
@@ -159,10 +168,27 @@ _MORE_DEATHS = [
 ]
 
 
-def die(home: SmallRegistry, point: str, number: int) -> None:
+def processes() -> ForkServerContext:
+    """Return how to start processes that begin with everything imported and nothing opened."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["mlflow", "tests.lifecycle.small_registry"])
-    child = context.Process(target=promote_and_die, args=(home.root, point, number))
+    return context
+
+
+def run_together(target: Any, root: Path, others: list[tuple[Any, ...]]) -> None:
+    """Run one process for each of `others`, which start their work at the same moment."""
+    context = processes()
+    start = context.Barrier(len(others))
+    children = [context.Process(target=target, args=(root, start, *each)) for each in others]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join(300)
+    assert [child.exitcode for child in children] == [0] * len(children)
+
+
+def die(home: SmallRegistry, point: str, number: int) -> None:
+    child = processes().Process(target=promote_and_die, args=(home.root, point, number))
     child.start()
     child.join(300)
     assert child.exitcode == -signal.SIGKILL
@@ -199,6 +225,25 @@ def test_a_promotion_that_is_killed_anywhere_is_finished_or_undone(
 ) -> None:
     _at_version_one(home)
     kill_and_carry_on(home, point, number, len(moves(home)))
+
+
+def test_processes_that_promote_at_the_same_moment_take_turns(home: SmallRegistry) -> None:
+    _at_version_one(home)
+    run_together(promote_together, home.root, [("2", 3), ("3", 3)])
+    chain = moves(home)
+    assert [origin for origin, _ in chain[1:]] == [target for _, target in chain[:-1]], "each follows the one before"
+    held, left = home.registry.aliases(SYMBOL)
+    assert left is None
+    assert (held["previous"], held["champion"]) == chain[-1]
+    _at_version_one(home)
+
+
+def test_processes_that_register_at_the_same_moment_make_one_version_of_each_training(tmp_path: Path) -> None:
+    home = SmallRegistry(tmp_path).prepare(0)
+    run_together(register_together, tmp_path, [(("a", "b"),), (("b", "a"),)])
+    made = home.registry.versions(SYMBOL)
+    assert [version.version for version in made] == ["2", "1"]
+    assert {version.tags["fingerprint"] for version in made} == {"a", "b"}
 
 
 def _at_version_one(home: SmallRegistry) -> None:
