@@ -17,12 +17,13 @@ from fxgpt_core.common.forecast import LEVELS, Forecast
 from fxgpt_core.common.timeframes import timeframe
 from fxgpt_core.features.assemble import build_dataset
 from fxgpt_core.features.dataset import Dataset
-from fxgpt_core.lifecycle.drift.assess import assess_drift, reference_of
-from fxgpt_core.lifecycle.drift.columns import drift_table, prediction_table
+from fxgpt_core.features.outcomes import Outcomes
+from fxgpt_core.lifecycle.drift.assess import assess_drift, reference_of, said_tables
+from fxgpt_core.lifecycle.drift.columns import drift_table
 from fxgpt_core.lifecycle.drift.config import DriftConfig
 from fxgpt_core.lifecycle.drift.detectors import ScipyDetector, detector
 from fxgpt_core.lifecycle.drift.reference import DriftReference, build_reference
-from fxgpt_core.lifecycle.drift.statistics import gumbel_quantile, ks_against_sorted, median_bandwidth
+from fxgpt_core.lifecycle.drift.statistics import gumbel_quantile, ks_against_sorted, ks_p_value, median_bandwidth
 from fxgpt_core.lifecycle.drift.verdict import DriftVerdict, judge
 from fxgpt_core.market.candles import Candles
 from fxgpt_core.market.providers.sample import sample_candles
@@ -42,7 +43,7 @@ def wilder(candles: Candles, since: np.datetime64, times: float) -> Candles:
     return replace(candles, **dict(zip(("open", "high", "low", "close"), np.exp(path).T.copy(), strict=True)))
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=8)
 def market(seed: int, weeks: int = 36, tripled_days: int = 0) -> Dataset:
     """A calm market: weekly volatility varies about as much as that of real EURUSD bars."""
     candles = simulate(start=np.datetime64("2023-01-01", "ns"), bars=weeks * 120, seed=seed, clustering=0.3)
@@ -88,7 +89,7 @@ def test_alibi_gives_the_same_statistics(capfd: pytest.CaptureFixture[str]) -> N
     rng = np.random.default_rng(5)
     reference, window = rng.standard_normal((300, 4)), rng.standard_normal((120, 4)) * [1, 1.3, 2, 1]
     own, other = ScipyDetector(), detector("alibi")
-    np.testing.assert_allclose(own.ks(reference, window)[0], other.ks(reference, window)[0], atol=1e-6)
+    np.testing.assert_allclose(own.ks(reference, window), other.ks(reference, window), atol=1e-6)
     sigma = median_bandwidth(reference)
     assert own.mmd2(reference, window, sigma) == pytest.approx(other.mmd2(reference, window, sigma), abs=1e-6)
     assert own.mmd2(reference, window, sigma) > 0.01
@@ -142,7 +143,9 @@ def test_backends_give_the_same_verdict() -> None:
     )
     assert own.drifted == other.drifted
     assert own.statistic == pytest.approx(other.statistic, abs=1e-4)
-    assert own.prediction_mmd == pytest.approx(other.prediction_mmd, abs=1e-6)
+    assert [part.name for part in own.parts] == ["features", "predictions", "residuals", "pit"]
+    for mine, theirs in zip(own.parts, other.parts, strict=True):
+        assert mine.statistic == pytest.approx(theirs.statistic, abs=1e-4)
 
 
 def test_predictions_alone_can_raise_the_alarm() -> None:
@@ -159,7 +162,7 @@ def test_predictions_alone_can_raise_the_alarm() -> None:
     wild = assess_drift(dataset, span(dataset), dataset.known_at[-1], CONFIG, forecast=shifted)
     assert wild.drifted
     assert wild.statistic == calm.statistic
-    assert wild.prediction_mmd > wild.prediction_threshold > 0  # type: ignore[operator]
+    assert {part.name for part in wild.parts if part.drifted} >= {"predictions", "pit"}
 
 
 def test_the_future_is_not_read() -> None:
@@ -170,7 +173,7 @@ def test_the_future_is_not_read() -> None:
 
 def test_calendar_and_constant_columns_are_not_judged() -> None:
     dataset = market(1)
-    names = reference_of(dataset, span(dataset), dataset.known_at[-1], CONFIG, 0).names
+    names = reference_of(dataset, span(dataset), dataset.known_at[-1], CONFIG, 0).features.names
     assert {"abs_return", "surprise", "rsi_1h_14"} <= set(names)
     assert not [
         n
@@ -186,7 +189,7 @@ def test_reference_survives_the_disk(tmp_path: Path) -> None:
     made = reference_of(dataset, span(dataset), now, CONFIG, 0, forecast)
     made.save(tmp_path)
     read = DriftReference.load(tmp_path)
-    table, said = drift_table(dataset, CONFIG), prediction_table(forecast)
+    table, said = drift_table(dataset, CONFIG), said_tables(forecast, Outcomes.from_dataset(dataset))
     assert judge(read, table, now, CONFIG, None, said) == judge(made, table, now, CONFIG, None, said)
     with pytest.raises(DataError, match="No drift reference"):
         DriftReference.load(tmp_path / "elsewhere")
@@ -252,3 +255,47 @@ def test_false_alarms_over_many_months() -> None:
             months += 1 / 30.44
     assert months > 25
     assert alarms / months < 0.15
+
+
+def test_a_column_that_stops_being_known_is_drift() -> None:
+    """A missing value is a value of its own: a column that fails must not take the window's rows with it."""
+    dataset = market(1)
+    table, now = drift_table(dataset, CONFIG), dataset.known_at[-1]
+    reference = build_reference(table, *span(dataset), CONFIG, 0)
+    assert not judge(reference, table, now, CONFIG).drifted
+    values = table.values.copy()
+    values[table.known_at > now - 4 * DAY, table.names.index("rsi_1h_14")] = np.nan
+    verdict = judge(reference, replace(table, values=values), now, CONFIG)
+    assert verdict.drifted
+    assert verdict.top[0].name == "rsi_1h_14"
+    assert verdict.rows == judge(reference, table, now, CONFIG).rows
+
+
+def test_p_value_is_that_of_scipy() -> None:
+    from scipy.stats import ks_2samp
+
+    rng = np.random.default_rng(2)
+    left, right = rng.standard_normal(5000), rng.standard_normal(118) + 0.2
+    theirs = ks_2samp(left, right, method="asymp")
+    assert ks_p_value(theirs.statistic, 5000, 118) == pytest.approx(theirs.pvalue, rel=1e-9)
+
+
+def test_verdicts_of_earlier_versions_are_read() -> None:
+    """They had no parts, and fields that are gone."""
+    dataset = market(1)
+    verdict = assess_drift(dataset, span(dataset), dataset.known_at[-1], CONFIG)
+    old = {k: v for k, v in verdict.to_dict().items() if k not in {"parts", "notes", "model"}}
+    read = DriftVerdict.from_dict(old | {"prediction_mmd": None, "prediction_threshold": None})
+    assert read == replace(verdict, parts=(), notes=(), model="")
+
+
+def test_an_onset_is_relative_to_the_model() -> None:
+    """Drift that goes on is no news of the same model, and is news of another one."""
+    dataset = market(3, tripled_days=8)
+    now = dataset.known_at[-1]
+    table = drift_table(dataset, CONFIG)
+    first = build_reference(table, *span(dataset), CONFIG, 0, model="EURUSD/1")
+    begun = judge(first, table, now - DAY, CONFIG)
+    assert begun.onset
+    assert not judge(first, table, now, CONFIG, begun).onset
+    assert judge(replace(first, model="EURUSD/2"), table, now, CONFIG, begun).onset

@@ -10,7 +10,10 @@ from numpy.typing import NDArray
 
 from fxgpt_core.common.errors import DataError
 from fxgpt_core.common.forecast import Forecast
+from fxgpt_core.evaluation.residuals import normal_scores
+from fxgpt_core.evaluation.scores import pit
 from fxgpt_core.features.dataset import Dataset
+from fxgpt_core.features.outcomes import Outcomes
 from fxgpt_core.lifecycle.drift.config import DriftConfig
 
 Times = NDArray[np.datetime64]
@@ -30,19 +33,25 @@ class DriftTable:
     def between(self, start: np.datetime64, end: np.datetime64) -> DriftTable:
         """Return the rows known in (start, end]."""
         first, last = np.searchsorted(self.known_at, np.array([start, end], dtype="datetime64[ns]"), side="right")
-        return DriftTable(self.symbol, self.names, self.known_at[first:last], self.values[first:last])
+        return self.rows(slice(int(first), int(last)))
+
+    def rows(self, chosen: slice | NDArray[np.bool_]) -> DriftTable:
+        """Return the chosen rows."""
+        return DriftTable(self.symbol, self.names, self.known_at[chosen], self.values[chosen])
 
     def select(self, names: tuple[str, ...]) -> DriftTable:
-        """Return the named columns, rows without a gap in them; raises DataError when a column is missing."""
+        """Return the named columns; raises DataError when a column is missing."""
         missing = [name for name in names if name not in self.names]
         if missing:
             raise DataError(
                 f"Drift columns {', '.join(missing[:3])} of {self.symbol} are missing: features were redefined since "
                 "the reference was built, build it again."
             )
-        values = self.values[:, [self.names.index(name) for name in names]]
-        whole = np.isfinite(values).all(axis=1)
-        return DriftTable(self.symbol, names, self.known_at[whole], values[whole])
+        return DriftTable(self.symbol, names, self.known_at, self.values[:, [self.names.index(name) for name in names]])
+
+    def complete(self) -> DriftTable:
+        """Return the rows in which nothing is missing."""
+        return self.rows(np.isfinite(self.values).all(axis=1))
 
     def __len__(self) -> int:
         return len(self.known_at)
@@ -86,3 +95,20 @@ def prediction_table(forecast: Forecast) -> DriftTable:
     names = tuple(f"{what}_{h}m" for what in ("log_std", "mean_std") for h in forecast.horizons)
     values = np.column_stack([np.log(std), forecast.mean / std]).astype(np.float32)
     return DriftTable(forecast.symbol, names, forecast.decided_at, values)
+
+
+def pit_table(forecast: Forecast, outcomes: Outcomes) -> DriftTable:
+    """Return the PIT value of every horizon, of decisions whose outcomes are all known, stamped with when they were."""
+    real = outcomes.aligned(forecast.decided_at, forecast.horizons)
+    ended = np.isfinite(real.returns).all(axis=1) & ~np.isnat(real.label_end).any(axis=1)
+    values = pit(real.returns[ended], forecast.quantiles[ended], forecast.levels)
+    known_at = np.maximum.accumulate(real.label_end[ended].max(axis=1)) if ended.any() else forecast.decided_at[:0]
+    names = tuple(f"pit_{h}m" for h in forecast.horizons)
+    return DriftTable(forecast.symbol, names, known_at, values.astype(np.float32))
+
+
+def residual_table(values: DriftTable) -> DriftTable:
+    """Return the normal scores of a PIT table: residuals that are standard normal where the forecast is right."""
+    names = tuple(name.replace("pit_", "residual_") for name in values.names)
+    scores = normal_scores(values.values.astype(np.float64))
+    return DriftTable(values.symbol, names, values.known_at, scores.astype(np.float32))

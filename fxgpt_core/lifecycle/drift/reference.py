@@ -3,22 +3,14 @@
 Why not a p-value: rows of market data depend on each other, so a KS test that assumes independence fires in half of all
 calm weeks. Here the training span's own windows, one a day, are compared with the rest of the span, and the alarm
 threshold is a quantile of what they give.
-
-Why standardised: slow columns (a 288-bar volatility) differ from the whole span in every single week, fast ones
-(absolute returns) never. Each column's KS is therefore counted in standard deviations of its own training windows, and
-the largest over columns is the statistic. (On real hourly EURUSD bars with the last week's volatility tripled the plain
-largest KS stayed below its threshold in nine of thirteen cases, the standardised one never.) While the threshold is
-set, a window is standardised without the windows that overlap it, as a new one will be.
-
-Why extrapolated: 5 % a month is 1.2 % a week, beyond the largest of less than 85 weeks. A Gumbel distribution fitted to
-the weekly maxima carries on from there; the threshold is never below the plain empirical quantile. With few weeks it is
-uncertain: `weeks` is printed with every verdict.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,83 +20,83 @@ from numpy.typing import NDArray
 from fxgpt_core.common.errors import DataError
 from fxgpt_core.lifecycle.drift.columns import DriftTable
 from fxgpt_core.lifecycle.drift.config import DriftConfig
-from fxgpt_core.lifecycle.drift.statistics import gumbel_quantile, ks_against_sorted, median_bandwidth, mmd2, rbf
+from fxgpt_core.lifecycle.drift.parts import KsPart, MmdPart, Part, facts_of, judged_columns, part_from
+from fxgpt_core.lifecycle.drift.windows import training_windows, weeks_of
 
-Floats = NDArray[np.float64]
-Times = NDArray[np.datetime64]
-
-_DAY = np.timedelta64(86_400_000_000_000, "ns")
-_MONTH_DAYS = 30.44
-_LEAST_SPREAD = 0.01  # of a KS distance; a column that hardly varies must not be divided by nearly nothing
-
-
-@dataclass(frozen=True)
-class PredictionReference:
-    """Predictions of the training span: `values` (rows, columns) standardised by `location` and `scale` (columns,)."""
-
-    names: tuple[str, ...]
-    values: Floats
-    location: Floats
-    scale: Floats
-    sigma: float
-    threshold: float
-    weeks: int
+FEATURES, PREDICTIONS, RESIDUALS, PIT = "features", "predictions", "residuals", "pit"
+_KINDS: Mapping[str, type[KsPart] | type[MmdPart]] = {
+    FEATURES: KsPart,
+    PREDICTIONS: MmdPart,
+    RESIDUALS: MmdPart,
+    PIT: KsPart,
+}
+_JSON, _ARRAYS = "reference.json", "reference.safetensors"
 
 
 @dataclass(frozen=True)
 class DriftReference:
-    """What a window is compared with.
+    """What a window is compared with: the training span (`start`, `end`] by parts, `features` among them.
 
-    `values`: (rows, columns) float32, sampled from the training span (`start`, `end`]; `centre`, `spread`: (columns,)
-    mean and standard deviation of each column's KS over the span's own windows; `threshold`: of the largest
-    standardised KS; `weeks`: windows that do not overlap behind it; `window_rows`: rows in a usual window.
+    `model`: the version whose span it is, "" before there is one. `notes`: what is not judged and why, and where the
+    predictions come from.
     """
 
     symbol: str
     start: np.datetime64
     end: np.datetime64
-    names: tuple[str, ...]
-    values: NDArray[np.float32]
-    centre: Floats
-    spread: Floats
-    threshold: float
-    weeks: int
-    window_rows: int
-    predictions: PredictionReference | None = None
+    parts: Mapping[str, Part]
+    model: str = ""
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def features(self) -> KsPart:
+        """The part that every reference has."""
+        part = self.parts[FEATURES]
+        if not isinstance(part, KsPart):
+            raise DataError(
+                f"Drift reference of {self.symbol}: its features are no columns to compare; build it again."
+            )
+        return part
 
     def save(self, folder: Path) -> None:
-        """Write `reference.safetensors` and `reference.json` into `folder`."""
+        """Write `reference.safetensors`, then `reference.json` with its checksum, into `folder`."""
         from safetensors.numpy import save_file
 
         folder.mkdir(parents=True, exist_ok=True)
-        arrays: dict[str, Any] = {"values": self.values, "centre": self.centre, "spread": self.spread}
-        facts: dict[str, Any] = {
-            "symbol": self.symbol, "start": str(self.start), "end": str(self.end), "names": list(self.names),
-            "threshold": self.threshold, "weeks": self.weeks, "window_rows": self.window_rows, "predictions": None,
-        }  # fmt: skip
-        if (said := self.predictions) is not None:
-            arrays |= {f"predictions.{name}": getattr(said, name) for name in ("values", "location", "scale")}
-            scalars = {name: getattr(said, name) for name in ("sigma", "threshold", "weeks")}
-            facts["predictions"] = {"names": list(said.names), **scalars}
-        save_file({name: np.ascontiguousarray(a) for name, a in arrays.items()}, folder / "reference.safetensors")
-        (folder / "reference.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
+        arrays = {
+            f"{name}.{key}": np.ascontiguousarray(array)
+            for name, part in self.parts.items()
+            for key, array in part.arrays().items()
+        }
+        save_file(arrays, folder / _ARRAYS)
+        facts = {
+            "symbol": self.symbol,
+            "model": self.model,
+            "start": str(self.start),
+            "end": str(self.end),
+            "notes": list(self.notes),
+            "parts": {name: facts_of(part) for name, part in self.parts.items()},
+            "sha256": _checksum(folder / _ARRAYS),
+        }
+        (folder / _JSON).write_text(json.dumps(facts, indent=1), encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> DriftReference:
-        """Read what `save` wrote; raises DataError when there is nothing."""
+        """Read what `save` wrote; raises DataError when there is nothing, or not what was written."""
         from safetensors.numpy import load_file
 
-        if not (folder / "reference.json").is_file():
+        if not (folder / _JSON).is_file():
             raise DataError(f"No drift reference in {folder}: build it from the training span first.")
-        facts: dict[str, Any] = json.loads((folder / "reference.json").read_text(encoding="utf-8"))
-        arrays: dict[str, Any] = load_file(folder / "reference.safetensors")
-        said: dict[str, Any] | None = facts.pop("predictions")
-        if said is not None:
-            said["names"] = tuple(said["names"])
-            said |= {name: arrays.pop(f"predictions.{name}") for name in ("values", "location", "scale")}
-        facts["names"] = tuple(facts["names"])
-        facts |= {name: np.datetime64(facts[name], "ns") for name in ("start", "end")}
-        return cls(**facts, **arrays, predictions=None if said is None else PredictionReference(**said))
+        try:
+            facts: dict[str, Any] = json.loads((folder / _JSON).read_text(encoding="utf-8"))
+            if _checksum(folder / _ARRAYS) != facts["sha256"]:
+                raise ValueError(f"{_ARRAYS} differs from its checksum")
+            arrays: dict[str, NDArray[Any]] = load_file(folder / _ARRAYS)
+            parts = {name: part_from(values, _own(arrays, name)) for name, values in facts["parts"].items()}
+            start, end = (np.datetime64(facts[key], "ns") for key in ("start", "end"))
+            return cls(facts["symbol"], start, end, parts, facts["model"], tuple(facts["notes"]))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataError(f"The drift reference in {folder} is damaged ({error}): build it again.") from error
 
 
 def build_reference(
@@ -113,134 +105,47 @@ def build_reference(
     end: np.datetime64,
     config: DriftConfig,
     seed: int,
-    predictions: DriftTable | None = None,
+    said: Mapping[str, DriftTable] | None = None,
+    model: str = "",
+    notes: tuple[str, ...] = (),
 ) -> DriftReference:
-    """Return the reference of the rows known in (start, end].
+    """Return the reference of what was known in (start, end].
 
-    Columns that are constant or missing in a tenth of the rows are left out. `predictions` are judged too where they
-    cover `min_windows` windows of the span; features and predictions then share the false alarms.
-    Raises DataError when the span holds fewer than `min_windows` windows.
+    `table`: features. `said`: further tables by part (`predictions`, `residuals`, `pit`), judged too where they cover
+    `min_windows` windows of the span. All parts share the false alarms equally.
+    Raises DataError when the span holds fewer than `min_windows` windows of features.
     """
     rng = np.random.default_rng(seed)
-    span = table.between(start, end)
-    span = span.select(_judged(span))
-    windows = _windows(span.known_at, config)
-    weeks = _weeks(windows, config)
+    spans = {FEATURES: table.between(start, end)}
+    weeks = _weeks(spans[FEATURES], config)
     if weeks < config.min_windows:
         raise DataError(
             f"The drift reference of {table.symbol} from {start} to {end} holds {weeks} windows of "
             f"{config.window_days} days, {config.min_windows} are needed: train on a longer span."
         )
-    said = None if predictions is None else predictions.between(start, end)
-    said_windows = [] if said is None else _windows(said.known_at, config)
-    both = said is not None and _weeks(said_windows, config) >= config.min_windows
-    rate = config.monthly_false_alarms / (2 if both else 1)
-    rows = _sample(len(span), config.reference_rows, rng)
-    distances = _window_ks(span, rows, windows)  # (windows, columns)
-    return DriftReference(
-        symbol=table.symbol,
-        start=start,
-        end=end,
-        names=span.names,
-        values=span.values[rows],
-        centre=distances.mean(axis=0),
-        spread=np.maximum(distances.std(axis=0, ddof=1), _LEAST_SPREAD),
-        threshold=_threshold(_standardised_maxima(distances, windows, config), windows, config, rate),
-        weeks=weeks,
-        window_rows=int(np.median([last - first for _, first, last in windows])),
-        predictions=_prediction_reference(said, said_windows, config, rate, rng) if both and said is not None else None,
-    )
+    said_notes = list(notes)
+    for name, other in (said or {}).items():
+        own = other.between(start, end)
+        covered = weeks_of(training_windows(own.known_at, config), config)
+        if covered >= config.min_windows:
+            spans[name] = own
+        else:
+            said_notes.append(f"{name} not judged: {covered} weeks of them, {config.min_windows} are needed")
+    rate = config.monthly_false_alarms / len(spans)
+    parts = {name: _KINDS[name].build(span, config, rate, rng) for name, span in spans.items()}
+    return DriftReference(table.symbol, start, end, parts, model, tuple(said_notes))
 
 
-Window = tuple[int, int, int]
-"""Days since the span's first row at the window's end; first and one past the last row."""
+def _weeks(span: DriftTable, config: DriftConfig) -> int:
+    """Return the windows of a span's judged features, from where all of them are known."""
+    whole = np.isfinite(span.select(judged_columns(span)).values).all(axis=1)
+    first = int(np.argmax(whole)) if whole.any() else len(span)
+    return weeks_of(training_windows(span.known_at[first:], config), config)
 
 
-def _judged(span: DriftTable) -> tuple[str, ...]:
-    known = np.isfinite(span.values)
-    enough = known.mean(axis=0) >= 0.9 if len(span) else np.zeros(len(span.names), dtype=bool)
-    varies = [bool(len(np.unique(span.values[known[:, i], i][:2000])) > 2) for i in range(len(span.names))]
-    return tuple(name for i, name in enumerate(span.names) if enough[i] and varies[i])
+def _own(arrays: Mapping[str, NDArray[Any]], name: str) -> dict[str, NDArray[Any]]:
+    return {key.removeprefix(f"{name}."): array for key, array in arrays.items() if key.startswith(f"{name}.")}
 
 
-def _windows(known_at: Times, config: DriftConfig) -> list[Window]:
-    """Return the windows that end on each day of the span and hold at least half of the usual rows."""
-    if not len(known_at):
-        return []
-    days = int((known_at[-1] - known_at[0]) / _DAY)
-    ends = np.arange(config.window_days, days + 1)
-    stamps = known_at[0] + ends * _DAY
-    last = np.searchsorted(known_at, stamps, side="right")
-    first = np.searchsorted(known_at, stamps - config.window_days * _DAY, side="right")
-    usual = np.median(last - first) if len(ends) else 0
-    return [(int(d), int(a), int(b)) for d, a, b in zip(ends, first, last, strict=True) if b - a >= max(usual / 2, 10)]
-
-
-def _weeks(windows: list[Window], config: DriftConfig) -> int:
-    """Return how many blocks of `window_days` window ends there are."""
-    return len({(end - config.window_days) // config.window_days for end, _, _ in windows})
-
-
-def _sample(rows: int, most: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    if rows <= most:
-        return np.arange(rows)
-    return np.asarray(np.sort(rng.choice(rows, most, replace=False)))
-
-
-def _window_ks(span: DriftTable, rows: NDArray[np.int64], windows: list[Window]) -> Floats:
-    """Return KS of each window against the sampled rows outside it: (windows, columns)."""
-    out = np.empty((len(windows), len(span.names)))
-    bounds = [(int(np.searchsorted(rows, a)), int(np.searchsorted(rows, b))) for _, a, b in windows]
-    for column in range(len(span.names)):
-        values = span.values[:, column]
-        sampled = values[rows]
-        ordered = np.sort(sampled)
-        for i, (_, a, b) in enumerate(windows):
-            inside = np.sort(sampled[bounds[i][0] : bounds[i][1]])
-            out[i, column] = ks_against_sorted(ordered, inside, np.sort(values[a:b]))
-    return out
-
-
-def _standardised_maxima(distances: Floats, windows: list[Window], config: DriftConfig) -> Floats:
-    """Return each window's largest KS in standard deviations of the windows that do not overlap it: (windows,)."""
-    ends = np.array([end for end, _, _ in windows])
-    apart = (np.abs(ends[:, None] - ends[None, :]) >= config.window_days).astype(np.float64)  # (windows, windows)
-    count = apart.sum(axis=1, keepdims=True)
-    mean = apart @ distances / count
-    variance = np.maximum(apart @ distances**2 / count - mean**2, 0) * count / (count - 1)
-    return np.asarray(((distances - mean) / np.maximum(np.sqrt(variance), _LEAST_SPREAD)).max(axis=1))
-
-
-def _threshold(statistic: Floats, windows: list[Window], config: DriftConfig, monthly: float) -> float:
-    """Return the level that a month of daily windows exceeds with probability `monthly`, from block maxima."""
-    block = np.array([(end - config.window_days) // config.window_days for end, _, _ in windows])
-    maxima = np.array([statistic[block == b].max() for b in np.unique(block)])
-    probability = (1 - monthly) ** (config.window_days / _MONTH_DAYS)
-    return max(gumbel_quantile(maxima, probability), float(np.quantile(maxima, probability)))
-
-
-def _prediction_reference(
-    said: DriftTable, windows: list[Window], config: DriftConfig, rate: float, rng: np.random.Generator
-) -> PredictionReference:
-    location = said.values.mean(axis=0, dtype=np.float64)
-    scale = np.maximum(said.values.std(axis=0, dtype=np.float64), 1e-9)
-    values = (said.values - location) / scale
-    rows = _sample(len(values), config.mmd_rows, rng)
-    kept = values[rows]
-    sigma = median_bandwidth(kept)
-    kernel = rbf(kept, kept, sigma)
-    statistic = np.empty(len(windows))
-    for i, (_, a, b) in enumerate(windows):
-        outside = (rows < a) | (rows >= b)
-        window = thinned(values[a:b], config.mmd_rows)
-        across = rbf(kept[outside], window, sigma)
-        statistic[i] = mmd2(kernel[np.ix_(outside, outside)], rbf(window, window, sigma), across)
-    threshold = _threshold(statistic, windows, config, rate)
-    return PredictionReference(said.names, kept, location, scale, sigma, threshold, _weeks(windows, config))
-
-
-def thinned(values: Floats, most: int) -> Floats:
-    """Return at most `most` evenly spaced rows."""
-    if len(values) <= most:
-        return values
-    return np.asarray(values[np.linspace(0, len(values) - 1, most).astype(np.int64)])
+def _checksum(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -26,13 +26,14 @@ def write_drift_report(
 
     The JSON holds our verdict and evidently's figures for the columns that moved most. Evidently's own "drifted" marks
     come from p-values that assume independent rows and call calm markets drifted: the verdict is the `verdict` entry.
-    An HTML file of an earlier window is removed. Raises DataError when the window holds no complete bar.
+    An HTML file of an earlier window is removed. Raises DataError when the window holds no bar.
     """
     names = _shown(reference, verdict, config)
     window = table.between(_time(verdict.window_start), _time(verdict.window_end)).select(names)
     if not len(window):
-        raise DataError(f"The drift window of {verdict.symbol} up to {verdict.window_end} holds no complete bar.")
-    kept = reference.values[:, [reference.names.index(name) for name in names]]
+        raise DataError(f"The drift window of {verdict.symbol} up to {verdict.window_end} holds no bar.")
+    features = reference.features
+    kept = features.values[:, [features.names.index(name) for name in names]]
     snapshot = _evidently(_frame(kept, names), _frame(window.values, names))
     folder.mkdir(parents=True, exist_ok=True)
     paths = {"json": folder / JSON_NAME}
@@ -48,7 +49,7 @@ def write_drift_report(
 def _shown(reference: DriftReference, verdict: DriftVerdict, config: DriftConfig) -> tuple[str, ...]:
     """Return the columns that moved most, then others in their order, `report_columns` in all."""
     first = [column.name for column in verdict.top]
-    return tuple([*first, *(name for name in reference.names if name not in first)][: config.report_columns])
+    return tuple([*first, *(name for name in reference.features.names if name not in first)][: config.report_columns])
 
 
 def _time(text: str) -> np.datetime64:
@@ -56,7 +57,7 @@ def _time(text: str) -> np.datetime64:
 
 
 def _frame(values: Any, names: tuple[str, ...]) -> pd.DataFrame:
-    return pd.DataFrame(np.asarray(values, dtype=np.float64), columns=list(names))
+    return pd.DataFrame(np.where(np.isfinite(values), values, np.nan).astype(np.float64), columns=list(names))
 
 
 def _evidently(reference: pd.DataFrame, window: pd.DataFrame) -> Any:

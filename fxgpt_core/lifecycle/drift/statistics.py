@@ -26,6 +26,21 @@ def ks_against_sorted(reference: NDArray[Any], inside: NDArray[Any], window: NDA
     return float(max(np.abs(at / rest - top).max(), np.abs(before / rest - bottom).max()))
 
 
+def ks_distances(reference: NDArray[Any], window: NDArray[Any]) -> Floats:
+    """Return the KS distance of each column of (n, columns) and (m, columns); infinite values are values too."""
+    nothing = reference[:0, 0]
+    return np.array(
+        [ks_against_sorted(np.sort(reference[:, i]), nothing, np.sort(window[:, i])) for i in range(reference.shape[1])]
+    )
+
+
+def ks_p_value(distance: float, n: int, m: int) -> float:
+    """Return the p-value of a KS distance of n and m independent rows, as `scipy.stats.ks_2samp(method="asymp")`."""
+    from scipy.stats import kstwo
+
+    return float(kstwo.sf(distance, round(n * m / (n + m))))
+
+
 def squared_distances(left: Floats, right: Floats) -> Floats:
     """Return squared Euclidean distances: (n, d), (m, d) -> (n, m)."""
     squares = (left**2).sum(1)[:, None] + (right**2).sum(1)[None, :] - 2 * left @ right.T

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,9 @@ from fxgpt_core.common.errors import DataError
 from fxgpt_core.lifecycle.drift.columns import DriftTable
 from fxgpt_core.lifecycle.drift.config import DriftConfig
 from fxgpt_core.lifecycle.drift.detectors import detector
-from fxgpt_core.lifecycle.drift.reference import DriftReference, thinned
+from fxgpt_core.lifecycle.drift.parts import KsPart, Part
+from fxgpt_core.lifecycle.drift.reference import FEATURES, DriftReference
+from fxgpt_core.lifecycle.drift.statistics import ks_p_value
 
 _LISTED = 10
 
@@ -27,13 +29,33 @@ class ColumnDrift:
 
 
 @dataclass(frozen=True)
+class PartDrift:
+    """One part of the reference against the window: `features`, `predictions`, `residuals`, `pit`, online detectors.
+
+    `statistic`: largest standardised KS over columns, or squared MMD, alarm above `threshold`; None where the window
+    has too few rows of it. `rows`: of the window; `weeks`: training windows behind the threshold.
+    """
+
+    name: str
+    statistic: float | None
+    threshold: float
+    rows: int
+    weeks: int
+
+    @property
+    def drifted(self) -> bool:
+        """Whether the statistic is above its threshold."""
+        return self.statistic is not None and self.statistic > self.threshold
+
+
+@dataclass(frozen=True)
 class DriftVerdict:
     """The judgement of one window; times are ISO 8601 in UTC.
 
-    `statistic`: largest score over columns, alarm above `threshold`. `onset`: the verdict before this one was calm, so
-    this is a new cause. `bonferroni_p` treats rows as independent, is far too small on market data, and is shown, not
-    used. `prediction_mmd`: squared MMD of predictions, alarm above `prediction_threshold`; None where not judged.
-    `weeks`: training windows behind the threshold. `note` says why a window was not judged, else it is empty.
+    `statistic`, `threshold`, `weeks`, `top`, `rows`: of the features; `parts`: everything judged, features included,
+    any of which raises the alarm. `onset`: the verdict before this one, of the same `model`, was calm, so this is a new
+    cause. `bonferroni_p` treats rows as independent, is far too small on market data, and is shown, not used. `note`
+    says why a window was not judged, else it is empty; `notes`: which parts are not judged, and what they stand on.
     """
 
     symbol: str
@@ -46,11 +68,12 @@ class DriftVerdict:
     onset: bool
     top: tuple[ColumnDrift, ...]
     bonferroni_p: float
-    prediction_mmd: float | None
-    prediction_threshold: float | None
     weeks: int
     backend: str
     note: str = ""
+    model: str = ""
+    parts: tuple[PartDrift, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def summary(self) -> str:
@@ -60,24 +83,34 @@ class DriftVerdict:
             return f"{window}: not judged, {self.note}."
         word = "drift begins" if self.onset else "drift goes on" if self.drifted else "no drift"
         lead = f" (most in {self.top[0].name}, KS {self.top[0].ks:.2f})" if self.top else ""
-        said = (
-            f"; predictions {self.prediction_mmd:.4f} against {self.prediction_threshold:.4f}"
-            if self.prediction_mmd is not None and self.prediction_threshold is not None
-            else ""
+        others = "".join(
+            f"; {part.name} {part.statistic:.3g} against {part.threshold:.3g}"
+            for part in self.parts
+            if part.statistic is not None and part.name != FEATURES
         )
         return (
-            f"{window}: {word}, {self.statistic:.1f} against a threshold of {self.threshold:.1f}{lead}{said}, "
+            f"{window}: {word}, {self.statistic:.1f} against a threshold of {self.threshold:.1f}{lead}{others}, "
             f"from {self.weeks} training weeks."
         )
 
+    def part(self, name: str) -> PartDrift | None:
+        """Return what was found of one part, None where it is not judged."""
+        return next((part for part in self.parts if part.name == name), None)
+
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-able values."""
-        return asdict(self) | {"top": [asdict(column) for column in self.top]}
+        values = asdict(self) | {"top": [asdict(column) for column in self.top], "notes": list(self.notes)}
+        return values | {"parts": [asdict(part) | {"drifted": part.drifted} for part in self.parts]}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> DriftVerdict:
-        """Rebuild from `to_dict`."""
-        return cls(**{**values, "top": tuple(ColumnDrift(**column) for column in values["top"])})
+        """Rebuild from `to_dict`; verdicts of earlier versions had no parts."""
+        known = {field.name for field in fields(cls)}
+        kept = {name: value for name, value in values.items() if name in known}
+        parts = [{name: v for name, v in part.items() if name != "drifted"} for part in values.get("parts", ())]
+        kept["parts"] = tuple(PartDrift(**part) for part in parts)
+        kept["notes"] = tuple(values.get("notes", ()))
+        return cls(**{**kept, "top": tuple(ColumnDrift(**column) for column in values["top"])})
 
 
 def judge(
@@ -86,39 +119,65 @@ def judge(
     now: np.datetime64,
     config: DriftConfig,
     previous: DriftVerdict | None = None,
-    predictions: DriftTable | None = None,
+    said: Mapping[str, DriftTable] | None = None,
 ) -> DriftVerdict:
-    """Judge the `window_days` before `now` against the reference.
+    """Judge the `window_days` before `now` against the reference: features in `table`, other parts in `said`.
 
-    An alarm is an onset only when the previous verdict was calm (or there is none): one cause, one retraining. A window
-    with less than half of the usual rows is not judged and carries on the previous state.
+    An alarm is an onset only when the previous verdict of the same model was calm (or there is none): one cause, one
+    retraining. A window with less than half of the usual rows is not judged and carries on the previous state.
     Raises DataError when symbols or columns do not belong together.
     """
     for name, symbol in (("table", table.symbol), ("previous verdict", previous.symbol if previous else table.symbol)):
         if symbol != reference.symbol:
             raise DataError(f"Drift reference of {reference.symbol} was given a {name} of {symbol}.")
     start = now - np.timedelta64(config.window_days, "D")
-    window = table.between(start, now).select(reference.names)
-    was = previous is not None and previous.drifted
-    if len(window) < reference.window_rows / 2:
-        note = f"only {len(window)} complete bars where {reference.window_rows} are usual"
+    features, window = reference.features, table.between(start, now).select(reference.features.names)
+    was = previous is not None and previous.drifted and previous.model == reference.model
+    if len(window) < features.window_rows / 2:
+        note = f"only {len(window)} bars where {features.window_rows} are usual"
         return _verdict(reference, config, start, now, len(window), drifted=was, onset=False, note=note)
-    chosen = detector(config.backend)
-    distances, p_values = chosen.ks(reference.values.astype(np.float64), window.values.astype(np.float64))
-    scores = (distances - reference.centre) / reference.spread
-    order = np.argsort(-scores)
-    mmd = _prediction_mmd(reference, predictions, start, now, config)
-    said = reference.predictions
-    drifted = bool(scores.max() > reference.threshold) or (
-        mmd is not None and said is not None and mmd > said.threshold
-    )
+    distances, scores = features.compare(window, detector(config.backend))
+    found = PartDrift(FEATURES, float(scores.max()), features.threshold, len(window), features.weeks)
+    parts = (found, *_others(reference, said or {}, start, now, config))
+    drifted = any(part.drifted for part in parts)
+    p_value = ks_p_value(float(distances.max()), len(features.values), len(window))
     return _verdict(
         reference, config, start, now, len(window), drifted=drifted, onset=drifted and not was,
-        statistic=float(scores.max()), bonferroni_p=float(min(1.0, p_values.min() * len(p_values))), prediction_mmd=mmd,
+        statistic=float(scores.max()), bonferroni_p=min(1.0, p_value * len(distances)), parts=parts,
         top=tuple(
-            ColumnDrift(reference.names[i], float(distances[i]), float(scores[i])) for i in order[:_LISTED]
+            ColumnDrift(features.names[i], float(distances[i]), float(scores[i]))
+            for i in np.argsort(-scores)[:_LISTED]
         ),
     )  # fmt: skip
+
+
+def _others(
+    reference: DriftReference,
+    said: Mapping[str, DriftTable],
+    start: np.datetime64,
+    now: np.datetime64,
+    config: DriftConfig,
+) -> list[PartDrift]:
+    """Compare the parts besides the features; those that the caller gives nothing of have no statistic."""
+    found = []
+    for name, part in reference.parts.items():
+        if name == FEATURES:
+            continue
+        statistic, rows = None, 0
+        if name in said:
+            window = said[name].between(start, now).select(part.names).complete()
+            rows = len(window)
+            if rows >= part.window_rows / 2:
+                statistic = _statistic(part, window, config)
+        found.append(PartDrift(name, statistic, part.threshold, rows, part.weeks))
+    return found
+
+
+def _statistic(part: Part, window: DriftTable, config: DriftConfig) -> float:
+    chosen = detector(config.backend)
+    if isinstance(part, KsPart):
+        return float(part.compare(window, chosen)[1].max())
+    return part.compare(window, chosen, config.mmd_rows)
 
 
 def _verdict(
@@ -132,42 +191,25 @@ def _verdict(
     onset: bool,
     statistic: float = 0.0,
     bonferroni_p: float = 1.0,
-    prediction_mmd: float | None = None,
+    parts: tuple[PartDrift, ...] = (),
     top: tuple[ColumnDrift, ...] = (),
     note: str = "",
 ) -> DriftVerdict:
-    said = reference.predictions
     return DriftVerdict(
         symbol=reference.symbol,
         window_start=f"{start.astype('datetime64[s]')}Z",
         window_end=f"{now.astype('datetime64[s]')}Z",
         rows=rows,
         statistic=statistic,
-        threshold=reference.threshold,
+        threshold=reference.features.threshold,
         drifted=drifted,
         onset=onset,
         top=top,
         bonferroni_p=bonferroni_p,
-        prediction_mmd=prediction_mmd,
-        prediction_threshold=said.threshold if said is not None and prediction_mmd is not None else None,
-        weeks=reference.weeks,
+        weeks=reference.features.weeks,
         backend=config.backend,
         note=note,
+        model=reference.model,
+        parts=parts,
+        notes=reference.notes,
     )
-
-
-def _prediction_mmd(
-    reference: DriftReference,
-    predictions: DriftTable | None,
-    start: np.datetime64,
-    now: np.datetime64,
-    config: DriftConfig,
-) -> float | None:
-    said = reference.predictions
-    if said is None or predictions is None:
-        return None
-    window = predictions.between(start, now).select(said.names)
-    if len(window) < 10:
-        return None
-    values = thinned((window.values - said.location) / said.scale, config.mmd_rows)
-    return detector(config.backend).mmd2(said.values, values, said.sigma)
