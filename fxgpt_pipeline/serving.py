@@ -90,7 +90,7 @@ def forecast_now(lineage: Lineage, version: ModelVersion) -> tuple[Forecast, flo
 
 
 def _latest(lineage: Lineage, version: ModelVersion, bundle: Bundle, seed: int) -> tuple[Forecast, float]:
-    dataset = _dataset_of(lineage, bundle)
+    dataset = dataset_of(lineage, bundle)
     states = calibrator_states(lineage.workspace.database, bundle, version.version)
     bundle = caught_up(bundle, dataset, states, lineage.settings.seed)
     provenance = Provenance(version.label, to_datetime64(lineage.workspace.clock.now()), "live")
@@ -116,11 +116,11 @@ def export_version(lineage: Lineage, version: ModelVersion, folder: Path, form: 
 def smoke_forecast(lineage: Lineage, bundle: Bundle) -> Forecast:
     """Forecast once with a model that is about to serve, as it was registered; any error says that it must not."""
     made_at = to_datetime64(lineage.workspace.clock.now())
-    dataset = _dataset_of(lineage, bundle)
+    dataset = dataset_of(lineage, bundle)
     return forecast_latest(bundle, dataset, Provenance("smoke", made_at, "live"), lineage.settings.seed)
 
 
-def _dataset_of(lineage: Lineage, bundle: Bundle) -> Dataset:
+def dataset_of(lineage: Lineage, bundle: Bundle) -> Dataset:
     """Return the data in the layout that the model was trained on; the symbol's own may have changed since."""
     card = bundle.card
     if card.feature_hash == lineage.spec.dataset_hash(lineage.timeframes, lineage.horizons):
