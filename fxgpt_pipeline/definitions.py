@@ -15,6 +15,7 @@ from fxgpt_pipeline.defs import (
     backtest_checks,
     backtests,
     calibration,
+    champions,
     evaluation,
     features,
     ingestion,
@@ -52,7 +53,13 @@ def build_definitions(workspace: Workspace | None = None, resources: Mapping[str
     for concern in concerns:
         for made in concern.build(parts):
             (checks if isinstance(made, dg.AssetChecksDefinition) else assets).append(made)
-    automated = (automation.build(parts), ingestion.build(parts), alerting.build(parts), upkeep.build(parts))
+    automated = (
+        automation.build(parts),
+        ingestion.build(parts),
+        alerting.build(parts),
+        upkeep.build(parts),
+        champions.build(),
+    )
     return dg.Definitions(
         assets=assets,
         asset_checks=checks,

@@ -95,36 +95,20 @@ def export(symbol: str, model: str, folder: Path, form: str, as_json: bool) -> N
 @click.option("--reason", required=True, help="Why; recorded with the promotion.")
 def promote(symbol: str, version: str, reason: str) -> None:
     """Make VERSION the champion of SYMBOL after a smoke forecast; the old champion becomes `previous`."""
-    from fxgpt_core.lifecycle.promotion import promote as promote_version
-    from fxgpt_core.policy.decision import Decision
-    from fxgpt_core.store.clock import to_datetime64
-    from fxgpt_pipeline.serving import resolve, smoke_forecast
+    from fxgpt_pipeline.champions import promote_by_hand
 
-    lineage = _lineage(symbol)
-    workspace, chosen, now = lineage.workspace, resolve(lineage, version), lineage.workspace.clock.now()
-    decision = Decision(lineage.symbol, "champion", (f"Promoted by a person: {reason}",), to_datetime64(now))
-    promote_version(
-        workspace.registry, workspace.database, chosen, decision, now, lambda bundle: smoke_forecast(lineage, bundle)
-    )
+    chosen = promote_by_hand(_lineage(symbol), version, reason)
     click.echo(f"{chosen.label} ({chosen.family}) is champion.")
 
 
 @models.command()
 @click.argument("symbol")
-def rollback(symbol: str) -> None:
-    """Make the previous champion of SYMBOL champion again."""
-    from fxgpt_core.lifecycle.promotion import rollback as roll_back
-    from fxgpt_pipeline.serving import smoke_forecast
+@click.option("--reason", default="", help="Why; recorded with the rollback.")
+def rollback(symbol: str, reason: str) -> None:
+    """Make the previous champion of SYMBOL champion again, after it has forecast."""
+    from fxgpt_pipeline.champions import roll_back
 
-    lineage = _lineage(symbol)
-    workspace = lineage.workspace
-    version = roll_back(
-        workspace.registry,
-        workspace.database,
-        lineage.symbol,
-        workspace.clock.now(),
-        lambda bundle: smoke_forecast(lineage, bundle),
-    )
+    version = roll_back(_lineage(symbol), reason)
     click.echo(f"{version.label} ({version.family}) is champion again.")
 
 

@@ -20,6 +20,7 @@ from fxgpt_pipeline.workspace import Workspace
 
 OWNERS = ["team:fxgpt"]
 TRAINING_POOL = "training"
+PROMOTION_POOL = "promotion"
 FRESH = dg.AutomationCondition.eager() & dg.AutomationCondition.all_deps_blocking_checks_passed()
 """Cheap stages follow their inputs by themselves, unless a blocking check says that these are bad."""
 RENEWED_BY_ANY = (

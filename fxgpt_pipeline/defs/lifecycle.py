@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from fxgpt_pipeline.defs.common import Parts, begin, finished
+from fxgpt_pipeline.defs.common import PROMOTION_POOL, Parts, begin, finished
 from fxgpt_pipeline.runs import CAUSE_TAG
 from fxgpt_pipeline.stages import CHAMPION
 from fxgpt_pipeline.workspace import Workspace
@@ -19,6 +19,7 @@ def build(parts: Parts) -> list[Any]:
         description="The gate: without a champion, the best model that passes becomes champion, else the best "
         "baseline. With one, the best new candidate enters as shadow and nothing else changes.",
         kinds={"mlflow"},
+        pool=PROMOTION_POOL,
     )
     def champion(
         context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace]

@@ -18,10 +18,11 @@ from fxgpt_core.features.registry import declarations_hash
 from fxgpt_core.models.registry import FAMILIES
 from fxgpt_core.store.paths import Home
 from fxgpt_pipeline.definitions import build_definitions
-from fxgpt_pipeline.defs.common import TRAINING_POOL
+from fxgpt_pipeline.defs.common import PROMOTION_POOL, TRAINING_POOL
 from fxgpt_pipeline.runs import LINEAGE_JOB
 from fxgpt_pipeline.stages import (
     CANDLES,
+    CHAMPION,
     LEADERBOARD,
     PORTFOLIO,
     RETRAINED,
@@ -131,10 +132,12 @@ def test_assets_are_the_stages(graph: Any) -> None:
     assert [key for key, stage in stages.items() if not stage.deps] == [CANDLES]
 
 
-def test_training_happens_in_a_pool(nodes: list[Any]) -> None:
-    heavy = {RETRAINED, *(key for family in FAMILIES for key in (walk_forward(family), candidate(family)))}
+def test_training_and_promotion_happen_in_pools(nodes: list[Any]) -> None:
+    pools = {key: TRAINING_POOL for family in FAMILIES for key in (walk_forward(family), candidate(family))}
+    pools |= {RETRAINED: TRAINING_POOL, CHAMPION: PROMOTION_POOL}
     for node in nodes:
-        assert node.pools == ({TRAINING_POOL} if tuple(node.key.path) in heavy else set()), node.key
+        found = pools.get(tuple(node.key.path))
+        assert node.pools == ({found} if found else set()), node.key
 
 
 def test_asset_bodies_are_short(definitions: dg.Definitions) -> None:
