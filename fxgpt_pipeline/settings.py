@@ -17,6 +17,7 @@ from fxgpt_core.evaluation.split_config import CombinatorialConfig, WalkForwardC
 from fxgpt_core.lifecycle.drift.config import DriftConfig
 from fxgpt_core.market.config import QualityConfig, load_market_hours
 from fxgpt_core.policy.config import GateConfig, RetrainingConfig
+from fxgpt_core.policy.live_config import LiveConfig
 from fxgpt_core.store.asset_config import AssetConfig, cron
 from fxgpt_core.store.config import load_yaml, merge, validate
 
@@ -39,11 +40,12 @@ class AutomationConfig(Config):
     )
     freshness_cron: str = Field("35 * * * *", description="When the age of every pair's bars is judged, cron in UTC.")
     archive_cron: str = Field("15 3 * * *", description="When old live forecasts move to the lake, cron in UTC.")
+    live_cron: str = Field("*/5 * * * *", description="When the schedule `live` forecasts new bars, cron in UTC.")
     forecast_days: float = Field(
         30.0, ge=8, le=3650, description="Days that live forecasts stay in the operational database; judging needs 8."
     )
 
-    @field_validator("refresh_cron", "freshness_cron", "archive_cron")
+    @field_validator("refresh_cron", "freshness_cron", "archive_cron", "live_cron")
     @classmethod
     def _cron(cls, value: str) -> str:
         return cron(value)
@@ -94,6 +96,7 @@ class Settings(Config):
     drift: DriftConfig = DriftConfig()
     retraining: RetrainingConfig = RetrainingConfig()
     gate: GateConfig = GateConfig()
+    live: LiveConfig = LiveConfig()
     automation: AutomationConfig = AutomationConfig()
 
     @model_validator(mode="after")

@@ -18,7 +18,9 @@ from fxgpt_core.common.symbols import normalise_symbol
 from fxgpt_core.common.timeframes import Timeframe, horizon_minutes, horizon_name, timeframe
 from fxgpt_core.store.config import load_yaml, suggestion, validate
 
-SECTIONS = ("quality", "freshness", "walk_forward", "calibration", "backtest", "drift", "retraining", "gate")
+SECTIONS = (
+    "quality", "freshness", "walk_forward", "calibration", "backtest", "drift", "retraining", "gate", "live",
+)  # fmt: skip
 """Parts of the pipeline whose configuration an asset may override."""
 
 DEFAULT_MODELS: dict[str, dict[str, Any]] = {

@@ -32,6 +32,7 @@ VERBS = {
     "materialize": Verb(f"{_HERE}.materialize:materialize", "Run part of a symbol's lineage through Dagster."),
     "retrain": Verb(f"{_HERE}.retrain:retrain", "Train a new candidate of a symbol."),
     "forecast": Verb(f"{_HERE}.forecast:forecast", "Show what the champion expects from here."),
+    "live": Verb(f"{_HERE}.live:live", "Forecast every bar as it closes."),
     "evaluate": Verb(f"{_HERE}.evaluate:evaluate", "Show scores against the best baseline."),
     "splits": Verb(f"{_HERE}.splits:splits", "Show what trains, what validates and what is tested."),
     "leaderboard": Verb(f"{_HERE}.leaderboard:leaderboard", "Rank the models over all pairs."),
