@@ -44,6 +44,7 @@ def model(data: Dataset, **change: dict[str, object]) -> SSSD:
     made.to("cpu")
     torch.nn.init.normal_(made.network.denoiser.head.read.weight)
     torch.nn.init.normal_(made.network.scale.weight, std=0.1)
+    torch.nn.init.normal_(made.network.location.weight, std=0.1)
     return made
 
 
@@ -93,7 +94,7 @@ def test_samples_made_outside_of_this_library_are_those_of_the_model(data: Datas
     for known in data.last_known[:60]:
         rows = [table[max(at, 0)][None] for table, at in zip(features.values(), known, strict=True)]
         given = [*rows, (known > before)[None], *flat]
-        context, scale, *flat = encoder.run(None, dict(zip(names, given, strict=True)))
+        context, mean, scale, *flat = encoder.run(None, dict(zip(names, given, strict=True)))
         before = known
     x = row_noise(5, data.known_at[59:60], 40, 2)
     levels, alphas, sigmas = (facts["sampler"][name] for name in ("levels", "alpha", "sigma"))
@@ -103,7 +104,7 @@ def test_samples_made_outside_of_this_library_are_those_of_the_model(data: Datas
         (clean,) = denoiser.run(None, dict(zip(names, given, strict=True)))
         kept = sigmas[i + 1] / sigmas[i]
         x = (kept * x + (alphas[i + 1] - kept * alphas[i]) * clean).astype(np.float32)
-    samples = made.adjustment.apply(x * scale[:, None])
+    samples = made.adjustment.apply(mean[:, None] + x * scale[:, None])
     expected = made.forecast(data, np.array([59]), Provenance("v", data.known_at[-1]), seed=5).samples
     np.testing.assert_allclose(samples, expected / data.yardstick[59].astype(np.float32), atol=1e-4)
 

@@ -54,13 +54,15 @@ class Adjustment:
         mask: NDArray[np.bool_],
         overlap: Floats,
         prior: AdjustmentConfig,
+        judged: bool = False,
     ) -> Adjustment:
         """Fit on samples (rows, draws, horizons), targets and mask (rows, horizons).
 
         `overlap` (horizons,) is how many base bars a label spans: rows / overlap counts as effective rows; `prior`
-        says how many of them give the data half the say.
+        says how many of them give the data half the say. `judged`: the mean has proved itself before and stays.
         """
-        found = cls(shrinkage(samples, targets, mask, overlap, prior), np.ones(targets.shape[1]))
+        shrink = np.ones(targets.shape[1]) if judged else shrinkage(samples, targets, mask, overlap, prior)
+        found = cls(shrink, np.ones(targets.shape[1]))
         for h in range(targets.shape[1]):
             rows = mask[:, h]
             effective = rows.sum() / max(overlap[h], 1.0)

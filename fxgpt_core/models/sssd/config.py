@@ -172,6 +172,13 @@ class AdjustmentConfig(Config):
     scale_errors: float = Field(
         0.5, ge=0, le=10, description="Standard errors of gain at which the learned scale of a horizon counts nothing."
     )
+    mean_errors: float = Field(
+        2.0,
+        ge=0,
+        le=10,
+        description="The same for its learned mean; more, since currencies hardly trend: at one, every sixth mean "
+        "would be let in by chance.",
+    )
     shape_errors: float | None = Field(
         3.0,
         ge=0,

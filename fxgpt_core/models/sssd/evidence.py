@@ -1,12 +1,14 @@
-"""How far a network may leave the yardstick: what its scale and its opinion on shape gain on validation labels.
+"""How far a network may leave the yardstick: what its mean, scale and opinion on shape gain on validation labels.
 
 The principle of `tabular.location_scale`, for a network that is still learning: per horizon the swing of the log scale
-is used to the share that pays out of sample, less what chance explains; draws look at the context only where that
-clearly beats one law for all rows, since a conditional mean is what a small network overfits first.
+and the mean are used to the share that pays out of sample, less what chance explains, and chance is given more credit
+for a mean, which is what a small network overfits first; draws look at the context only where that clearly beats one
+law for all rows.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,42 +38,56 @@ def mirrored_quantiles(values: Floats, levels: int) -> Floats:
 
 
 @dataclass(frozen=True)
-class Judged:
-    """One horizon's labels: swing of the log scale around its centre and standardised outcome, (rows,) each."""
+class Rows:
+    """One horizon's labels (rows,): learned mean, swing of the log scale around its centre, standardised outcome."""
 
-    taught: Floats
-    train: Floats
+    mean: Floats
     swing: Floats
-    validation: Floats
-
-    def margin(self, share: float, levels: int) -> Floats:
-        """Return quantiles (levels,) of what `share` of the swing leaves of the training labels."""
-        return mirrored_quantiles(self.train * np.exp(-share * self.taught), levels)
-
-    def score(self, share: float) -> Floats:
-        """Return the CRPS of the validation labels where `share` of the swing is used: (validation rows,)."""
-        return standing_crps(self.margin(share, _LEVELS), np.exp(share * self.swing), self.validation)
+    outcome: Floats
 
 
-def trust(judged: Judged, overlap: float, errors: float) -> tuple[float, float]:
-    """Return the share of a log scale's swing to use, and the mean validation CRPS with it.
+@dataclass(frozen=True)
+class Judged:
+    """One horizon: the labels that taught, and those that judge."""
 
-    `overlap`: validation rows that one label spans; `errors`: standard errors of gain at which a scale counts for
-    nothing (positive-part shrinkage, James & Stein 1961).
+    train: Rows
+    validation: Rows
+
+    def margin(self, share: float, lean: float, levels: int) -> Floats:
+        """Return quantiles (levels,) of what `share` of the swing and `lean` of the mean leave of training labels."""
+        left = (self.train.outcome - lean * self.train.mean) * np.exp(-share * self.train.swing)
+        return mirrored_quantiles(left, levels)
+
+    def score(self, share: float, lean: float) -> Floats:
+        """Return the CRPS of the validation labels where so much of swing and mean is used: (validation rows,)."""
+        rows, law = self.validation, self.margin(share, lean, _LEVELS)
+        return standing_crps(law, np.exp(share * rows.swing), rows.outcome - lean * rows.mean)
+
+
+def trust(judged: Judged, overlap: float, scale_errors: float, mean_errors: float) -> tuple[float, float]:
+    """Return the shares of the log scale's swing and of the mean to use.
+
+    `overlap`: validation rows that one label spans; `scale_errors`, `mean_errors`: standard errors of gain at which a
+    scale or a mean counts nothing. The mean is judged beside the scale that is used.
     """
-    reference = judged.score(0.0)
-    gains = [reference - judged.score(share) for share in SHARES]
+    share = _believed(lambda some: judged.score(some, 0.0), overlap, scale_errors)
+    return share, _believed(lambda some: judged.score(share, some), overlap, mean_errors)
+
+
+def _believed(score: Callable[[float], Floats], overlap: float, errors: float) -> float:
+    """Return the share with the best score, less what chance explains (positive part, James & Stein 1961)."""
+    reference = score(0.0)
+    gains = [reference - score(share) for share in SHARES]
     best = int(np.argmax([gain.mean() for gain in gains]))
     t = max(t_value(gains[best], overlap), 1e-9)
-    share = SHARES[best] * max(1.0 - (errors / t) ** 2, 0.0)
-    return share, float(judged.score(share).mean())
+    return SHARES[best] * max(1.0 - (errors / t) ** 2, 0.0)
 
 
 def shape_gain(plain: Floats, informed: Floats, counted: Bools, overlap: Floats) -> tuple[float, float]:
     """Return how much lower the CRPS of informed draws is than that of plain ones, as a share of it, and its t value.
 
-    `plain`, `informed`: (rows, horizons); `overlap` as in `judge_scale`. Horizons count alike; a row's horizons are
-    averaged before its error is worked out, because they move together.
+    `plain`, `informed`: (rows, horizons); `overlap` (horizons,) as in `trust`. Horizons count alike; a row's horizons
+    are averaged before its error is worked out, because they move together.
     """
     usual = np.array([plain[counted[:, h], h].mean() if counted[:, h].any() else 1.0 for h in range(plain.shape[1])])
     gain = np.where(counted, (plain - informed) / usual, 0.0).sum(axis=1) / np.maximum(counted.sum(axis=1), 1)

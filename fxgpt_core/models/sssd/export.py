@@ -2,8 +2,8 @@
 
 Both steps are real arithmetic without Fourier transforms. A forecast is: `encoder_step` with the new bars, noise of
 shape (rows, draws, horizons), `denoiser_step` at the levels of `steps.json` with the sampler's update between them,
-then, where `steps.json` has `margins`, the draws of each row and horizon replaced by evenly spaced quantiles of those
-in the order that the draws have (`Network.draw`), times `scale`, then the adjustment in `model.json`.
+then, where `steps.json` has `margins`, the draws of each row and horizon replaced by evenly placed values of those
+in the order that the draws have (`network.spread_out`), times `scale` plus `mean`, then the adjustment in `model.json`.
 """
 
 from __future__ import annotations
@@ -35,9 +35,10 @@ _CHECKED = 40  # steps that are compared with eager, one after the other
 
 
 class EncoderStep(nn.Module):
-    """(features by timeframe, arrived, state) -> (context, scale, state); shapes as in `Stepper.forward`.
+    """(features by timeframe, arrived, state) -> (context, mean, scale, state); shapes as in `Stepper.forward`.
 
-    `scale` (streams, horizons) is what samples are multiplied by. A bar without any known value is a row of NaN.
+    Samples are `mean` plus draws times `scale`, (streams, horizons) each. A bar without any known value is a row of
+    NaN.
     """
 
     def __init__(self, network: Network) -> None:
@@ -46,10 +47,10 @@ class EncoderStep(nn.Module):
 
     def forward(
         self, features: tuple[Tensor, ...], arrived: Tensor, state: tuple[Tensor, ...]
-    ) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+    ) -> tuple[Tensor, Tensor, Tensor, tuple[Tensor, ...]]:
         """See the class."""
         context, after = self.stepper(features, arrived, state)
-        return context, torch.exp(self.network.log_scale(context)), after
+        return context, self.network.mean(context), torch.exp(self.network.log_scale(context)), after
 
 
 class DenoiserStep(nn.Module):
@@ -160,10 +161,10 @@ def _encoder_difference(step: EncoderStep, run: Run) -> float:
         features = tuple(torch.randn(f.shape, generator=generator) for f in features)
         features[at % len(features)][at % 3] = torch.nan
         arrived = torch.rand(arrived.shape, generator=generator) < 0.6
-        context, scale, state = step(features, arrived, state)
+        context, mean, scale, state = step(features, arrived, state)
         given = run(features, arrived, tuple(theirs))
-        theirs = given[2:]
-        pairs = zip([context, scale, *state], given, strict=True)
+        theirs = given[3:]
+        pairs = zip([context, mean, scale, *state], given, strict=True)
         worst = max(worst, *(float((a.float() - b.float()).abs().max()) for a, b in pairs))
     return worst
 

@@ -131,6 +131,7 @@ class SSSD:
             **{f"shrink_{h}m": float(v) for h, v in zip(self.horizons, self.adjustment.shrink, strict=True)},
             **{f"scale_{h}m": float(v) for h, v in zip(self.horizons, self.adjustment.scale, strict=True)},
             **{f"trust_{h}m": float(v) for h, v in zip(self.horizons, self.network.trust, strict=True)},
+            **{f"lean_{h}m": float(v) for h, v in zip(self.horizons, self.network.lean, strict=True)},
             "informed": float(self.network.informed),
             **({} if tuned is None else {"fine_tuning_before": tuned.before, "fine_tuning_after": tuned.after}),
             **{f"student_{h}m": v for h, v in zip(self.horizons, self.disagreement or (), strict=False)},
@@ -309,9 +310,12 @@ class SSSD:
     def _adjust(self, dataset: Dataset, split: Split, inputs: Inputs, seed: int) -> None:
         mask = split.validation & np.isfinite(dataset.targets)
         rows = np.flatnonzero(mask.any(axis=1))
-        samples = self._draw(dataset, inputs, rows, seed, self.by_student)
-        overlap = label_overlap(dataset)
-        self.adjustment = Adjustment.fit(samples, dataset.targets[rows], mask[rows], overlap, self.config.adjustment)
+        # By the full sampler also where bulk forecasts are a student's: what is traded is a session's.
+        samples, overlap = self._draw(dataset, inputs, rows, seed), label_overlap(dataset)
+        judged = not bool(self.fitted()[0].informed)
+        self.adjustment = Adjustment.fit(
+            samples, dataset.targets[rows], mask[rows], overlap, self.config.adjustment, judged
+        )
 
 
 def _usable_split(dataset: Dataset) -> Split:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from fxgpt_core.features.dataset import Dataset
 from fxgpt_core.models.sssd.adjustment import Adjustment, label_overlap, sample_crps, shrinkage
 from fxgpt_core.models.sssd.config import SSSDConfig
-from fxgpt_core.models.sssd.evidence import Judged, shape_gain, trust
+from fxgpt_core.models.sssd.evidence import Judged, Rows, shape_gain, trust
 from fxgpt_core.models.sssd.inputs import Inputs
 from fxgpt_core.models.sssd.network import MARGIN_LEVELS, Network, blindness, default_weights, level_noise
 from fxgpt_core.ssm.groups import parameter_groups
@@ -134,36 +134,34 @@ class Lesson:
         rows = torch.cat([labels.train_rows, labels.validation_rows])
         with torch.no_grad():
             context = network.encoder.history(self.inputs, rows, max(network.config.bars_per_pass // parts, 1))
-            crps = self._settle_scale(network.learned_log_scale(context))
+            crps = self._settle_moments(network.learned_mean(context), network.learned_log_scale(context))
             gain, samples = self._settle_shape(context[len(labels.train_rows) :][labels.sampled], parts)
         at = labels.sampled.numpy()
         scores = validation_scores(samples, self.outcome[1][at], self.counted[1][at])
         scores["crps"] = crps * (1.0 - gain)
         return {f"validation_{name}": value for name, value in scores.items()}
 
-    def _settle_scale(self, learned: Tensor) -> float:
-        """Trust log scales (train rows + validation rows, horizons) as far as they pay; return the CRPS with that,
-        horizons weighed as in the loss."""
-        network, count = self.network, len(self.labels.train_rows)
+    def _settle_moments(self, mean: Tensor, log_scale: Tensor) -> float:
+        """Trust means and log scales (train rows + validation rows, horizons) as far as they pay; return the CRPS with
+        that, horizons weighed as in the loss."""
+        network, count, prior = self.network, len(self.labels.train_rows), self.network.config.adjustment
         found, weights = [], []
-        network.centre.copy_(learned[:count].mean(dim=0))
-        swing = (learned - network.centre).double().cpu().numpy()
+        network.centre.copy_(log_scale[:count].mean(dim=0))
+        swing, learned = (part.double().cpu().numpy() for part in (log_scale - network.centre, mean))
         for h in range(network.horizons):
-            train, validation = self.counted[0][:, h], self.counted[1][:, h]
-            if not train.any() or not validation.any():
-                network.trust[h] = 0.0
+            parts = []
+            for i, at in enumerate((slice(None, count), slice(count, None))):
+                counted = self.counted[i][:, h]
+                parts.append(Rows(learned[at, h][counted], swing[at, h][counted], self.outcome[i][counted, h]))
+            judged = Judged(*parts)
+            if any(not len(part.outcome) for part in parts):
+                network.trust[h] = network.lean[h] = 0.0
                 continue
-            judged = Judged(
-                swing[:count][train, h],
-                self.outcome[0][train, h],
-                swing[count:][validation, h],
-                self.outcome[1][validation, h],
-            )
-            share, crps = trust(judged, float(self.overlap[h]), network.config.adjustment.scale_errors)
-            found.append(crps)
+            share, lean = trust(judged, float(self.overlap[h]), prior.scale_errors, prior.mean_errors)
+            found.append(float(judged.score(share, lean).mean()))
             weights.append(float(self.horizon_weights[h]))
-            network.trust[h] = share
-            margin = judged.margin(share, MARGIN_LEVELS) / float(torch.exp(network.centre[h]))
+            network.trust[h], network.lean[h] = share, lean
+            margin = judged.margin(share, lean, MARGIN_LEVELS) / float(torch.exp(network.centre[h]))
             network.margins[:, h] = torch.from_numpy(margin)
         return float(np.average(found, weights=weights))
 
@@ -175,8 +173,7 @@ class Lesson:
         at, prior = self.labels.sampled.numpy(), self.network.config.adjustment
         outcome, counted = self.outcome[1][at], self.counted[1][at]
         overlap = np.maximum(self.overlap * len(at) / len(self.outcome[1]), 1.0)
-        self.network.informed.fill_(0.0)
-        plain = Adjustment.none(self.network.horizons).apply(self._drawn(context, parts))
+        plain = self.network.standing(context, self.labels.sampled_start.shape[1]).float().cpu().numpy()
         self.network.informed.fill_(1.0)
         drawn = self._drawn(context, parts)
         shrink = shrinkage(drawn, outcome, counted, overlap, prior)

@@ -1,4 +1,4 @@
-"""The network of SSSD: encoder, conditional scale, diffusion of what the scale leaves."""
+"""The network of SSSD: encoder, conditional mean and scale, diffusion of what they leave."""
 
 from __future__ import annotations
 
@@ -25,16 +25,17 @@ MARGIN_LEVELS = 999
 
 
 class Network(nn.Module):
-    """Standardised target z = exp(log scale(context)) * u, with the joint law of u over horizons from diffusion.
+    """Standardised target z = mean(context) + exp(log scale(context)) * u, with the joint law of u from diffusion.
 
-    The scale is a linear read-out of the context that starts at 1, the diffusion starts at the standard normal: an
-    untrained network forecasts the yardstick itself. How far it may leave it is evidence's say (`evidence`), kept in
-    buffers: `trust` (horizons,) is the share of the log scale's swing around `centre` (horizons,) that is used;
-    `informed` whether u is drawn given the context. Where it is not, u has one law for all rows: its quantiles at each
-    horizon are `margins` (levels, horizons), those of training, and the diffusion says how horizons go together
-    (ensemble copula coupling, Schefzik et al. 2013).
+    Mean and scale are linear read-outs of the context that start at 0 and 1, the diffusion starts at the standard
+    normal: an untrained network forecasts the yardstick itself. How far it may leave it is evidence's say (`evidence`),
+    kept in buffers: `lean` (horizons,) is the share of the mean and `trust` (horizons,) that of the log scale's swing
+    around `centre` (horizons,) that is used; `informed` whether u is drawn given the context. Where it is not, u has
+    one law for all rows: its margin at each horizon is `margins` (levels, horizons), that of training, and the
+    diffusion says how horizons go together (ensemble copula coupling, Schefzik et al. 2013).
     """
 
+    lean: Tensor
     trust: Tensor
     centre: Tensor
     informed: Tensor
@@ -49,6 +50,7 @@ class Network(nn.Module):
         self.scale = nn.Linear(config.encoder.context, horizons)
         nn.init.zeros_(self.scale.weight)
         nn.init.zeros_(self.scale.bias)
+        self.register_buffer("lean", torch.ones(horizons))
         self.register_buffer("trust", torch.ones(horizons))
         self.register_buffer("centre", torch.zeros(horizons))
         self.register_buffer("informed", torch.ones(()))
@@ -56,6 +58,18 @@ class Network(nn.Module):
         self.register_buffer("margins", normal[:, None].repeat(1, horizons))
         self.denoiser = build_denoiser(wide, horizons, config.encoder.context, config.encoder.dropout)
         self.student = None if wide.student is None else student_of(self.denoiser).requires_grad_(False)
+        self.location = nn.Linear(config.encoder.context, horizons)
+        nn.init.zeros_(self.location.weight)
+        nn.init.zeros_(self.location.bias)
+
+    def learned_mean(self, context: Tensor) -> Tensor:
+        """Return the mean as learned (..., horizons), within one yardstick of zero."""
+        return torch.tanh(self.location(context))
+
+    def mean(self, context: Tensor) -> Tensor:
+        """Return the mean that draws are laid around (..., horizons): as far as it is trusted, or whole where draws are
+        given the context, since then it is theirs, and `Adjustment.shrink` says how far it is believed."""
+        return torch.where(self.informed > 0, 1.0, self.lean) * self.learned_mean(context)
 
     def learned_log_scale(self, context: Tensor) -> Tensor:
         """Return the log of the scale as learned (..., horizons), within a factor e^2 of the yardstick."""
@@ -82,12 +96,12 @@ class Network(nn.Module):
         """Return (scale likelihood, diffusion loss), both scalars.
 
         `context` (rows, context); `target`, `mask` (rows, horizons); `noise` (noises, rows, horizons); `level`
-        (noises, rows). The diffusion sees the target divided by the detached scale. `blind` (noises, rows): 0 where it
-        is told the context, else the sign that the target takes where it is not (nobody is blind where None).
+        (noises, rows). The diffusion sees what mean and scale leave of the target, detached. `blind` (noises, rows): 0
+        where it is told the context, else the sign that the target takes where it is not (nobody is blind where None).
         """
         log_scale = self.learned_log_scale(context)
         weighed = mask * weights
-        ratio = target * torch.exp(-log_scale)
+        ratio = (target - self.learned_mean(context)) * torch.exp(-log_scale)
         # Student t with unit variance: -log density up to a constant.
         density = log_scale + (_FREEDOM + 1) / 2 * torch.log1p(ratio.square() / (_FREEDOM - 2))
         scale_loss = (density * weighed).sum() / weighed.sum().clamp(min=1e-8)
@@ -125,8 +139,7 @@ class Network(nn.Module):
         if self.student is None:
             raise ModelError("This SSSD has no student for bulk forecasts: set diffusion.student in its configuration.")
         asked = torch.ones(self.horizons, device=context.device) if mask is None else mask.to(context)
-        u = self._placed(self.student(start, asked, self.seen(context))) * torch.exp(self.log_scale(context))[:, None]
-        return u if mask is None else u.masked_fill(asked == 0, torch.nan)
+        return self._around(context, self._placed(self.student(start, asked, self.seen(context))), mask)
 
     def extend(self, like: int) -> nn.Parameter:
         """Add a horizon after the others that starts as a copy of horizon `like`; return the embedding to train.
@@ -137,10 +150,12 @@ class Network(nn.Module):
         self.requires_grad_(False)
         embedding = extend(self.denoiser.head, like)
         rows = [*range(self.horizons), like]
-        self.scale.weight = nn.Parameter(self.scale.weight[rows].detach().clone(), requires_grad=False)
-        self.scale.bias = nn.Parameter(self.scale.bias[rows].detach().clone(), requires_grad=False)
-        self.trust, self.centre, self.margins = self.trust[rows], self.centre[rows], self.margins[:, rows]
-        self.scale.out_features = self.horizons = len(rows)
+        for read in (self.scale, self.location):
+            read.weight = nn.Parameter(read.weight[rows].detach().clone(), requires_grad=False)
+            read.bias = nn.Parameter(read.bias[rows].detach().clone(), requires_grad=False)
+        self.lean, self.trust, self.centre = self.lean[rows], self.trust[rows], self.centre[rows]
+        self.margins = self.margins[:, rows]
+        self.scale.out_features = self.location.out_features = self.horizons = len(rows)
         self.student = None
         return embedding
 
@@ -155,24 +170,30 @@ class Network(nn.Module):
         settings, schedule = self.config.diffusion, self.denoiser.schedule
         asked = torch.ones(self.horizons, device=context.device) if mask is None else mask.to(context)
         bound = self.denoiser.bind(asked, self.seen(context), sampler_levels(settings.sampler, schedule, steps)[:-1])
-        u = self._placed(sample(settings.sampler, bound, start, schedule, steps, noise, settings.eta))
-        u = u * torch.exp(self.log_scale(context))[:, None]
-        return u if mask is None else u.masked_fill(asked == 0, torch.nan)
+        return self._around(
+            context, self._placed(sample(settings.sampler, bound, start, schedule, steps, noise, settings.eta)), mask
+        )
+
+    def _around(self, context: Tensor, u: Tensor, mask: Tensor | None) -> Tensor:
+        """Return the samples that draws u (rows, draws, horizons) make around mean and scale."""
+        z = self.mean(context)[:, None] + u * torch.exp(self.log_scale(context))[:, None]
+        return z if mask is None else z.masked_fill(mask.to(z) == 0, torch.nan)
+
+    @torch.no_grad()
+    def standing(self, context: Tensor, draws: int) -> Tensor:
+        """Return what `draw` returns where uninformed, but for which draws of the horizons go together."""
+        mean, scale = (self.lean * self.learned_mean(context))[:, None], torch.exp(self.log_scale(context))[:, None]
+        return mean + scale * spread_out(self.margins, draws).to(context)
 
     def _placed(self, u: Tensor) -> Tensor:
-        """Return draws (rows, draws, horizons) in the order they have, at the quantiles of `margins` if uninformed.
+        """Return draws (rows, draws, horizons) in the order they have, placed on `margins` if uninformed.
 
-        Evenly spaced quantiles instead of random ones: a hundred draws then say of a margin what a thousand would.
+        Evenly placed instead of at random: a hundred draws then say of a margin what a thousand would.
         """
         if bool(self.informed):
             return u
-        draws = u.shape[1]
-        at = ((torch.arange(draws, device=u.device) + 0.5) / draws * MARGIN_LEVELS - 0.5).clamp(0, MARGIN_LEVELS - 1)
-        low = at.long().clamp(max=MARGIN_LEVELS - 2)
-        share = (at - low)[:, None]
-        values = self.margins[low] * (1 - share) + self.margins[low + 1] * share  # (draws, horizons)
         ranks = u.argsort(dim=1).argsort(dim=1)
-        return values.to(u).expand(len(u), -1, -1).gather(1, ranks)
+        return spread_out(self.margins, u.shape[1]).to(u).expand(len(u), -1, -1).gather(1, ranks)
 
 
 def build_denoiser(wide: DiffusionConfig, horizons: int, context: int, dropout: float) -> Denoiser:
@@ -182,6 +203,20 @@ def build_denoiser(wide: DiffusionConfig, horizons: int, context: int, dropout: 
     )
     schedule = Schedule(wide.steps, wide.offset, wide.clip, wide.schedule, wide.zero_terminal)
     return Denoiser(HEADS[wide.head](size), schedule, Objective(wide.prediction, wide.min_snr, wide.subsets))
+
+
+def spread_out(margins: Tensor, draws: int) -> Tensor:
+    """Return `draws` equally likely values of each margin (levels, horizons), increasing: (draws, horizons).
+
+    Each is the mean of its share of the margin, so that the mean is the margin's and hardly any of its deviation is
+    lost: quantiles in the middle of the shares lose the tails, up to an eighth of the deviation with Student's law.
+    """
+    levels = len(margins)
+    total = torch.cat([torch.zeros_like(margins[:1]), margins.cumsum(dim=0)]).double()
+    at = torch.arange(draws + 1, device=margins.device, dtype=torch.float64) * levels / draws
+    low = at.long().clamp(max=levels - 1)
+    until = total[low] + (at - low)[:, None] * margins.double()[low]  # (draws + 1, horizons)
+    return (until.diff(dim=0) * draws / levels).to(margins)
 
 
 def default_weights(horizons: int, given: tuple[float, ...] | None) -> Tensor:

@@ -69,7 +69,7 @@ def tune(network: Network, taught: Rows, judged: Rows, wanted: FineTuningConfig,
     )
     with torch.no_grad():
         context, mask = network.seen(taught.context), taught.mask
-        clean = taught.target * torch.exp(-network.log_scale(taught.context))
+        clean = (taught.target - network.mean(taught.context)) * torch.exp(-network.log_scale(taught.context))
     if not bool(network.informed):
         context, clean, mask = context.repeat(2, 1), torch.cat([clean, -clean]), mask.repeat(2, 1)
     head = network.denoiser.head
