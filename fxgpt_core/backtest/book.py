@@ -118,7 +118,7 @@ def limited(book: Book, limits: PortfolioLimits, candles: Sequence[Candles]) -> 
 def _account(config: BacktestConfig) -> NDArray[Any]:
     account = np.zeros(1, dtype=layout.ACCOUNT)
     account[0] = (
-        config.initial_cash, config.leverage, config.margin_use, config.sizing.method == "risk",
+        config.initial_cash, config.leverage, config.margin_use, config.stop_out, config.sizing.method == "risk",
         config.exit_on_opposite,
     )  # fmt: skip
     return account

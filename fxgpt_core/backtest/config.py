@@ -101,6 +101,13 @@ class BacktestConfig(Config):
         le=1,
         description="Share of that leverage which new positions may fill; the rest is for the gap to the next open.",
     )
+    stop_out: float = Field(
+        default=0.5,
+        ge=0,
+        lt=1,
+        description="The broker closes positions at an open where equity is below this share of the margin that they "
+        "use (their value over `leverage`); 0: only when nothing is left.",
+    )
     stop_loss: float | None = Field(
         default=None, gt=0, le=20, description="Stop distance from the close, in forecast standard deviations."
     )

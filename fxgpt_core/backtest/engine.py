@@ -17,6 +17,9 @@ The rules, for every engine:
   on; how a bar got from its low to its high is not known.
 - Nights are charged at the first open at or after 17:00 New York to positions that came into that bar. An entry at that
   very open pays nothing, an exit there does.
+- Where equity at an open, with positions at its mid prices, is below `stop_out` of the margin that they use (value over
+  leverage), the broker closes them there at market, the largest loss first, until it is not: after the exits ordered
+  for that open, before its entries. A pair without a bar there cannot be closed. Inside bars nothing is judged.
 - Profit, spread and slippage are converted at the rate of the exit, commission at each fill's, swap at its night's.
 - New positions are rounded down to the lot and may use `margin_use` of the leverage at the decision; an entry that at
   its fill needs more than all of it is refused. Equity below zero at a close ends everything.

@@ -18,7 +18,7 @@ _MARGIN, _POSITIONS, _GROSS = layout.BY_MARGIN, layout.BY_POSITIONS, layout.BY_G
 _NET, _CURRENCY, _CORRELATION = layout.BY_NET, layout.BY_CURRENCY, layout.BY_CORRELATION
 Records = NDArray[Any]
 
-BUILT_ON = {"layout": "06ba2e2a"}
+BUILT_ON = {"layout": "200aca1b"}
 """Hashes of what is compiled in: numba's cache watches this file alone, and would keep code of an older `layout`."""
 
 

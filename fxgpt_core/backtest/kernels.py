@@ -1,6 +1,7 @@
 """The compiled loop of the ledger; numba loads slowly, so that this module is imported where it is used.
 
-The rules are those of `fxgpt_core.backtest.engine`; the records those of `layout`.
+The rules are those of `fxgpt_core.backtest.engine`; the records those of `layout`. Throughout: `bars`: (legs,) of
+`layout.BAR`, those of one time; `booked`: (6,) as `layout.PATH`, without open positions; `counts`: (5,) as `COUNTS`.
 """
 
 from __future__ import annotations
@@ -14,21 +15,194 @@ from numpy.typing import NDArray
 
 from fxgpt_core.backtest import layout
 from fxgpt_core.backtest.exposure import tightest
+from fxgpt_core.backtest.positions import bracket, close, enter, rate_at, resting, trail, unrealised
 
 _HOLDING, _REVERSAL, _WEEKEND, _MAXIMUM = layout.HOLDING, layout.REVERSAL, layout.WEEKEND, layout.MAXIMUM
-_STOP, _TRAILING, _TARGET, _END, _RUIN = layout.STOP, layout.TRAILING, layout.TARGET, layout.END, layout.RUIN
+_STOPPED_OUT, _END, _RUIN = layout.STOPPED_OUT, layout.END, layout.RUIN
 _NOTHING, _MARGIN, _SIZE, _TIME = layout.NOTHING, layout.BY_MARGIN, layout.BY_SIZE, layout.BY_TIME
 _COLUMNS = len(layout.PATH)
+COUNTS = ("trades", "refused", "small", "late", "noted")
+"""Trades written, entries refused for margin, too small for the broker, come too late, and rows of `limited`."""
+_DONE, _REFUSED, _SMALL, _LATE, _NOTED = range(len(COUNTS))
+_COUNTS = len(COUNTS)
 Records = NDArray[Any]
 
-BUILT_ON = {"layout": "06ba2e2a", "exposure": "1e3cc5f1"}
+BUILT_ON = {"layout": "200aca1b", "exposure": "7fe8e405", "positions": "a3add0c7"}
 """Hashes of what is compiled in: numba's cache watches this file alone, and would keep code of older ones."""
 
 
+@njit(cache=True, nogil=True)
+def run(bars: Records, legs: Records, account: Any, limits: Any, returns: Records, held: Records, orders: Records,
+        trades: Records, limited: Records, path: Records, equity: Records) -> Records:  # fmt: skip
+    """Run the book bar by bar; returns `COUNTS`.
+
+    `bars`: (bars, legs) of `layout.BAR`; `returns`: (legs, bars before them and bars) as `Book.returns`; `held`,
+    `orders`: (legs,) of `layout.POSITION`, zeroed; `trades`: (at least as many as signals,) of `layout.TRADE`;
+    `limited`: (at least twice as many,) of `layout.LIMITED`; `path`: (bars, 6); `equity`: (bars,). From `held` on all
+    are filled.
+    """
+    counts, exposed, booked = np.zeros(_COUNTS, dtype=np.int64), np.zeros(len(legs)), np.zeros(_COLUMNS)
+    booked[0] = account.cash
+    for row in range(len(bars)):
+        now = bars[row]
+        _nights(now, legs, held, booked)
+        _exits(now, row, legs, held, trades, booked, counts)
+        _stop_outs(now, row, legs, account, held, trades, booked, counts)
+        _entries(now, row, legs, account, held, orders, limited, booked, counts)
+        _touched(now, row, legs, held, trades, booked, counts)
+        equity[row] = _mark(now, legs, held, booked, path[row])
+        ruined = equity[row] <= 0
+        if _ended(now, row, legs, held, ruined, trades, booked, counts):
+            equity[row] = _mark(now, legs, held, booked, path[row])
+        if ruined:
+            equity[row:] = 0.0
+            path[row:, 0] = 0.0
+            path[row:, 1:] = booked[1:]
+            break
+        _decide(now, row, legs, account, limits, returns, held, orders, exposed, limited, booked[0], equity[row],
+                counts)  # fmt: skip
+    return counts
+
+
 @njit(cache=True)
-def rate_at(own: bool, price: float, rate: float) -> float:
-    """Return account currency per unit of quote currency for a fill at `price`."""
-    return 1.0 / price if own else rate
+def _nights(bars: Records, legs: Records, held: Records, booked: Records) -> None:
+    """Book the swap of the nights before these opens to what came into them."""
+    for leg in range(len(legs)):
+        bar, mine = bars[leg], held[leg]
+        if mine.direction != 0 and bar.nights > 0:
+            night = bar.swap_long if mine.direction > 0 else bar.swap_short
+            price = bar.open if bar.present else mine.last_mid
+            swap = mine.units * night * bar.nights * rate_at(legs[leg].own_rate, price, bar.rate_open)
+            mine.swap += swap
+            booked[0] += swap
+            booked[5] += swap
+
+
+@njit(cache=True)
+def _exits(bars: Records, row: int, legs: Records, held: Records, trades: Records, booked: Records,
+           counts: Records) -> None:  # fmt: skip
+    """Fill the exits ordered for these opens."""
+    for leg in range(len(legs)):
+        bar, mine = bars[leg], held[leg]
+        if bar.present and mine.direction != 0 and mine.closing != _NOTHING:
+            close(mine, legs[leg], leg, row, bar.open, bar.half, bar.slip, bar.rate_open, mine.closing,
+                  trades[counts[_DONE]], booked)  # fmt: skip
+            counts[_DONE] += 1
+
+
+@njit(cache=True)
+def _stop_outs(bars: Records, row: int, legs: Records, account: Any, held: Records, trades: Records, booked: Records,
+               counts: Records) -> None:  # fmt: skip
+    """Close what the broker closes at these opens: the largest loss first, until equity carries the margin again."""
+    while True:
+        equity, used, least, worst = booked[0], 0.0, np.inf, -1
+        for leg in range(len(legs)):
+            bar, mine = bars[leg], held[leg]
+            if mine.direction != 0:
+                mid = bar.open if bar.present else mine.last_mid
+                profit = unrealised(mine, legs[leg], mid, bar.rate_open)
+                equity += profit
+                used += mine.units * mid * rate_at(legs[leg].own_rate, mid, bar.rate_open)
+                if bar.present and profit < least:
+                    least, worst = profit, leg
+        if worst < 0 or equity * account.leverage >= account.stop_out * used:
+            return
+        bar = bars[worst]
+        close(held[worst], legs[worst], worst, row, bar.open, bar.half, bar.slip, bar.rate_open, _STOPPED_OUT,
+              trades[counts[_DONE]], booked)  # fmt: skip
+        counts[_DONE] += 1
+
+
+@njit(cache=True)
+def _entries(bars: Records, row: int, legs: Records, account: Any, held: Records, orders: Records, limited: Records,
+             booked: Records, counts: Records) -> None:  # fmt: skip
+    """Fill the entries ordered for these opens, earlier legs first, and note what is late or no longer fits."""
+    for leg in range(len(legs)):
+        bar, order = bars[leg], orders[leg]
+        if not bar.present or order.direction == 0:
+            continue
+        note = limited[counts[_NOTED]]
+        if bar.late:
+            _note(note, leg, order.decision_bar, order.direction, _TIME, -1, order.units, 0.0, False)
+            counts[_LATE] += 1
+            counts[_NOTED] += 1
+        elif enter(held[leg], order, bar, row, legs[leg], _free(bars, legs, held, account.leverage, booked[0])):
+            booked[0] -= held[leg].commission
+            booked[4] += held[leg].commission
+        else:
+            _note(note, leg, order.decision_bar, order.direction, _MARGIN, -1, order.units, order.units, True)
+            counts[_REFUSED] += 1
+            counts[_NOTED] += 1
+        order.direction = 0
+
+
+@njit(cache=True)
+def _touched(bars: Records, row: int, legs: Records, held: Records, trades: Records, booked: Records,
+             counts: Records) -> None:  # fmt: skip
+    """Fill the stops and targets that these bars touch."""
+    for leg in range(len(legs)):
+        bar, mine = bars[leg], held[leg]
+        if not bar.present:
+            continue
+        reason, mid, slip = resting(mine, bar)
+        if reason != _NOTHING:
+            close(mine, legs[leg], leg, row, mid, bar.half, slip, bar.rate_open, reason, trades[counts[_DONE]],
+                  booked)  # fmt: skip
+            counts[_DONE] += 1
+        mine.last_mid = bar.close
+
+
+@njit(cache=True)
+def _ended(bars: Records, row: int, legs: Records, held: Records, ruined: bool, trades: Records, booked: Records,
+           counts: Records) -> bool:  # fmt: skip
+    """Close at these closes what ends with its pair's bars, or everything with the account; returns whether any did."""
+    before = counts[_DONE]
+    for leg in range(len(legs)):
+        bar, mine = bars[leg], held[leg]
+        if mine.direction != 0 and (ruined or row == legs[leg].last):
+            close(mine, legs[leg], leg, row if ruined else row + 1, mine.last_mid, bar.half,
+                  bar.slip if ruined or bar.present else 0.0, bar.rate_close, _RUIN if ruined else _END,
+                  trades[counts[_DONE]], booked)  # fmt: skip
+            counts[_DONE] += 1
+    done: bool = counts[_DONE] > before
+    return done
+
+
+@njit(cache=True)
+def _mark(bars: Records, legs: Records, held: Records, booked: Records, path: Records) -> float:
+    """Return equity at the close and write the account's path: open positions are valued at mid."""
+    path[:] = booked
+    equity = booked[0]
+    for leg in range(len(legs)):
+        mine = held[leg]
+        if mine.direction != 0:
+            rate = rate_at(legs[leg].own_rate, mine.last_mid, bars[leg].rate_close)
+            equity += unrealised(mine, legs[leg], mine.last_mid, bars[leg].rate_close)
+            path[1] += mine.direction * mine.units * (mine.last_mid - mine.entry_mid) * rate
+            path[2] += mine.units * mine.entry_half * rate
+            path[3] += mine.units * mine.entry_slip * rate
+    worth: float = equity
+    return worth
+
+
+@njit(cache=True)
+def _free(bars: Records, legs: Records, held: Records, leverage: float, cash: float) -> float:
+    """Return the notional value that leverage still allows at these opens, from all positions."""
+    equity, used = cash, 0.0
+    for leg in range(len(legs)):
+        mine, bar = held[leg], bars[leg]
+        if mine.direction != 0:
+            mid = bar.open if bar.present else mine.last_mid
+            equity += unrealised(mine, legs[leg], mid, bar.rate_open)
+            used += mine.units * mid * rate_at(legs[leg].own_rate, mid, bar.rate_open)
+    return max(0.0, leverage * equity - used)
+
+
+@njit(cache=True)
+def _note(note: Any, leg: int, row: int, direction: int, cause: int, what: int, wanted: float, units: float,
+          sent: bool) -> None:  # fmt: skip
+    note.leg, note.bar, note.direction, note.cause, note.what = leg, row, direction, cause, what
+    note.wanted, note.units, note.sent = wanted, units, sent
 
 
 @njit(cache=True)
@@ -52,97 +226,6 @@ def whole_lots(leg: Any, units: float) -> float:
 
 
 @njit(cache=True)
-def _unrealised(held: Any, leg: Any, mid: float, rate: float) -> float:
-    """Value of an open position at a mid price; the spread and slippage of its entry are paid already."""
-    if held.direction == 0:
-        return 0.0
-    entry = held.entry_mid + held.direction * (held.entry_half + held.entry_slip)
-    profit: float = held.direction * held.units * (mid - entry) * rate_at(leg.own_rate, mid, rate)
-    return profit
-
-
-@njit(cache=True)
-def _enter(held: Any, order: Any, bar: Any, row: int, leg: Any, free: float) -> bool:
-    """Fill an entry at the open; returns False where it no longer fits the leverage."""
-    rate = rate_at(leg.own_rate, bar.open, bar.rate_open)
-    value = order.units * bar.open * rate
-    charge = order.units * (bar.half + bar.slip) * rate + value * leg.commission
-    if value + charge > free:
-        return False
-    held.direction, held.units = order.direction, order.units
-    held.decision_bar, held.entry_bar = order.decision_bar, row
-    held.entry_mid, held.entry_half, held.entry_slip, held.entry_rate = bar.open, bar.half, bar.slip, rate
-    held.stop, held.target, held.trail, held.first_stop = order.stop, order.target, order.trail, order.stop
-    held.commission, held.swap = value * leg.commission, 0.0
-    held.expires, held.latest, held.closing = order.expires, order.latest, _NOTHING
-    return True
-
-
-@njit(cache=True)
-def _leave(
-    held: Any, leg: Any, number: int, row: int, mid: float, half: float, slip: float, rate: float, reason: int,
-    trade: Any,
-) -> float:  # fmt: skip
-    """Write the trade and return what the exit adds to cash; entry commission and swap are booked already."""
-    rate = rate_at(leg.own_rate, mid, rate)
-    side, units = held.direction, held.units
-    fee = units * mid * rate * leg.commission
-    trade.leg, trade.reason, trade.direction, trade.units = number, reason, side, units
-    trade.decision_bar, trade.entry_bar, trade.exit_bar = held.decision_bar, held.entry_bar, row
-    trade.entry_mid, trade.exit_mid = held.entry_mid, mid
-    trade.entry_price = held.entry_mid + side * (held.entry_half + held.entry_slip)
-    trade.exit_price = mid - side * (half + slip)
-    trade.stop, trade.target = held.first_stop, held.target
-    trade.level = held.target if reason == _TARGET else held.stop if reason in (_STOP, _TRAILING) else np.nan
-    trade.entry_half, trade.exit_half, trade.entry_slip, trade.exit_slip = held.entry_half, half, held.entry_slip, slip
-    trade.entry_rate, trade.exit_rate = held.entry_rate, rate
-    trade.gross = side * units * (mid - held.entry_mid) * rate
-    trade.spread = units * (held.entry_half + half) * rate
-    trade.slippage = units * (held.entry_slip + slip) * rate
-    trade.commission, trade.swap = held.commission + fee, held.swap
-    trade.pnl = trade.gross - trade.spread - trade.slippage - trade.commission + trade.swap
-    held.direction, held.units, held.closing = 0, 0.0, _NOTHING
-    money: float = trade.gross - trade.spread - trade.slippage - fee
-    return money
-
-
-@njit(cache=True)
-def _resting(held: Any, bar: Any) -> tuple[int, float, float]:
-    """Return reason, mid price and slippage of what rests in the market and is touched: the stop before the target.
-
-    A long position is closed at the bid and a short one at the ask. A gap beyond the level fills at the open.
-    """
-    if held.direction > 0:
-        if bar.low - bar.half <= held.stop:
-            reason = _TRAILING if held.stop > held.first_stop or math.isnan(held.first_stop) else _STOP
-            return reason, min(bar.open, held.stop + bar.half), bar.slip
-        if bar.high - bar.half >= held.target:
-            return _TARGET, max(bar.open, held.target + bar.half), 0.0
-    elif held.direction < 0:
-        if bar.high + bar.half >= held.stop:
-            reason = _TRAILING if held.stop < held.first_stop or math.isnan(held.first_stop) else _STOP
-            return reason, max(bar.open, held.stop - bar.half), bar.slip
-        if bar.low + bar.half <= held.target:
-            return _TARGET, min(bar.open, held.target - bar.half), 0.0
-    return _NOTHING, 0.0, 0.0
-
-
-@njit(cache=True)
-def _trail(held: Any, bar: Any) -> None:
-    """Let the stop follow the best price of the bar that has closed; it holds from the next bar on."""
-    if math.isnan(held.trail):
-        return
-    if held.direction > 0:
-        level = bar.high * math.exp(-held.trail)
-        if math.isnan(held.stop) or level > held.stop:
-            held.stop = level
-    elif held.direction < 0:
-        level = bar.low * math.exp(held.trail)
-        if math.isnan(held.stop) or level < held.stop:
-            held.stop = level
-
-
-@njit(cache=True)
 def wants(held: Any, bar: Any, account: Any) -> tuple[int, bool]:
     """Return the reason to close at the next open (-1: none) and whether to enter there."""
     signal = bar.direction
@@ -160,147 +243,11 @@ def wants(held: Any, bar: Any, account: Any) -> tuple[int, bool]:
 
 
 @njit(cache=True)
-def bracket(bar: Any, direction: int) -> tuple[float, float]:
-    """Return the order prices of stop and target of a position decided at this close, NaN where there is none."""
-    return bar.close * math.exp(-direction * bar.stop), bar.close * math.exp(direction * bar.target)
-
-
-@njit(cache=True)
 def _order(order: Any, held: Any, bar: Any, row: int, leg: Any, units: float) -> None:
     order.direction, order.units, order.decision_bar = bar.direction, units, row
     order.stop, order.target = bracket(bar, bar.direction)
     order.trail = bar.trail
     order.expires, order.latest = held.bars + leg.hold, held.bars + leg.longest
-
-
-@njit(cache=True, nogil=True)
-def run(bars: Records, legs: Records, account: Any, limits: Any, returns: Records, held: Records, orders: Records,
-        trades: Records, limited: Records, path: Records,
-        equity: Records) -> tuple[int, int, int, int, int]:  # fmt: skip
-    """Run the book bar by bar; returns how many trades were written, orders refused for margin, orders too small for
-    the broker, entries cancelled because their bar opened late, and entries noted in `limited`.
-
-    `bars`: (bars, legs) of `layout.BAR`; `returns`: (legs, bars before them and bars) as `Book.returns`; `held`,
-    `orders`: (legs,) of `layout.POSITION`, zeroed; `trades`: (at least as many as signals,) of `layout.TRADE`;
-    `limited`: (at least twice as many,) of `layout.LIMITED`; `path`: (bars, 6); `equity`: (bars,). From `held` on all
-    are filled.
-    """
-    rows, count = bars.shape
-    cash, done, refused, small, late, noted = account.cash, 0, 0, 0, 0, 0
-    exposed = np.zeros(count)
-    paid = np.zeros(_COLUMNS)  # gross, spread, slippage, commission, swap of what is closed or booked: columns 1..
-    for row in range(rows):
-        for leg in range(count):
-            bar, mine = bars[row, leg], held[leg]
-            if mine.direction != 0 and bar.nights > 0:
-                night = bar.swap_long if mine.direction > 0 else bar.swap_short
-                price = bar.open if bar.present else mine.last_mid
-                swap = mine.units * night * bar.nights * rate_at(legs[leg].own_rate, price, bar.rate_open)
-                mine.swap += swap
-                cash += swap
-                paid[5] += swap
-        for leg in range(count):
-            bar, mine = bars[row, leg], held[leg]
-            if bar.present and mine.direction != 0 and mine.closing != _NOTHING:
-                cash += _close(mine, legs[leg], leg, row, bar.open, bar.half, bar.slip, bar.rate_open, mine.closing,
-                               trades[done], paid)  # fmt: skip
-                done += 1
-        for leg in range(count):
-            bar, order = bars[row, leg], orders[leg]
-            if bar.present and order.direction != 0:
-                free = _free(bars[row], legs, held, account.leverage, cash, True)
-                if bar.late:
-                    late += 1
-                    _note(limited[noted], leg, order.decision_bar, order.direction, _TIME, -1, order.units, 0.0, False)
-                    noted += 1
-                elif _enter(held[leg], order, bar, row, legs[leg], free):
-                    cash -= held[leg].commission
-                    paid[4] += held[leg].commission
-                else:
-                    refused += 1
-                    _note(limited[noted], leg, order.decision_bar, order.direction, _MARGIN, -1, order.units,
-                          order.units, True)  # fmt: skip
-                    noted += 1
-                order.direction = 0
-        for leg in range(count):
-            bar, mine = bars[row, leg], held[leg]
-            if not bar.present:
-                continue
-            reason, mid, slip = _resting(mine, bar)
-            if reason != _NOTHING:
-                cash += _close(mine, legs[leg], leg, row, mid, bar.half, slip, bar.rate_open, reason,
-                               trades[done], paid)  # fmt: skip
-                done += 1
-            mine.last_mid = bar.close
-        equity[row] = _mark(bars[row], legs, held, cash, paid, path[row])
-        ruined = equity[row] <= 0
-        for leg in range(count):
-            bar, mine = bars[row, leg], held[leg]
-            if mine.direction != 0 and (ruined or row == legs[leg].last):
-                cash += _close(mine, legs[leg], leg, row if ruined else row + 1, mine.last_mid, bar.half,
-                               bar.slip if ruined or bar.present else 0.0, bar.rate_close,
-                               _RUIN if ruined else _END, trades[done], paid)  # fmt: skip
-                done += 1
-        if ruined:
-            equity[row:] = 0.0
-            path[row:, 0] = 0.0
-            path[row:, 1:] = paid[1:]
-            break
-        equity[row] = _mark(bars[row], legs, held, cash, paid, path[row])
-        few, noted = _decide(bars[row], row, legs, account, limits, returns, held, orders, exposed, limited, noted,
-                             cash, equity[row])  # fmt: skip
-        small += few
-    return done, refused, small, late, noted
-
-
-@njit(cache=True)
-def _close(held: Any, leg: Any, number: int, row: int, mid: float, half: float, slip: float, rate: float, reason: int,
-           trade: Any, paid: Records) -> float:  # fmt: skip
-    before = held.commission
-    money: float = _leave(held, leg, number, row, mid, half, slip, rate, reason, trade)
-    paid[1] += trade.gross
-    paid[2] += trade.spread
-    paid[3] += trade.slippage
-    paid[4] += trade.commission - before
-    return money
-
-
-@njit(cache=True)
-def _mark(bars: Records, legs: Records, held: Records, cash: float, paid: Records, path: Records) -> float:
-    """Return equity at the close and write the account's path: open positions are valued at mid."""
-    path[0] = cash
-    path[1:] = paid[1:]
-    equity = cash
-    for leg in range(len(legs)):
-        mine = held[leg]
-        if mine.direction != 0:
-            rate = rate_at(legs[leg].own_rate, mine.last_mid, bars[leg].rate_close)
-            equity += _unrealised(mine, legs[leg], mine.last_mid, bars[leg].rate_close)
-            path[1] += mine.direction * mine.units * (mine.last_mid - mine.entry_mid) * rate
-            path[2] += mine.units * mine.entry_half * rate
-            path[3] += mine.units * mine.entry_slip * rate
-    return equity
-
-
-@njit(cache=True)
-def _free(bars: Records, legs: Records, held: Records, leverage: float, cash: float, at_open: bool) -> float:
-    """Return the notional value that leverage still allows, from all positions at the open or the close."""
-    equity, used = cash, 0.0
-    for leg in range(len(legs)):
-        mine, bar = held[leg], bars[leg]
-        if mine.direction != 0:
-            mid = bar.open if at_open and bar.present else mine.last_mid
-            rate = bar.rate_open if at_open else bar.rate_close
-            equity += _unrealised(mine, legs[leg], mid, rate)
-            used += mine.units * mid * rate_at(legs[leg].own_rate, mid, rate)
-    return max(0.0, leverage * equity - used)
-
-
-@njit(cache=True)
-def _note(note: Any, leg: int, row: int, direction: int, cause: int, what: int, wanted: float, units: float,
-          sent: bool) -> None:  # fmt: skip
-    note.leg, note.bar, note.direction, note.cause, note.what = leg, row, direction, cause, what
-    note.wanted, note.units, note.sent = wanted, units, sent
 
 
 @njit(cache=True)
@@ -314,7 +261,7 @@ def _hold(bars: Records, legs: Records, account: Any, held: Records, orders: Rec
         mine, bar, order = held[leg], bars[leg], orders[leg]
         exposed[leg] = 0.0
         if bar.present:
-            _trail(mine, bar)
+            trail(mine, bar)
             mine.closing, _ = wants(mine, bar, account)
             if mine.direction != 0 and bar.direction == mine.direction:
                 mine.expires = mine.bars + legs[leg].hold
@@ -332,12 +279,9 @@ def _hold(bars: Records, legs: Records, account: Any, held: Records, orders: Rec
 
 @njit(cache=True)
 def _decide(bars: Records, row: int, legs: Records, account: Any, limits: Any, returns: Records, held: Records,
-            orders: Records, exposed: Records, limited: Records, noted: int, cash: float,
-            equity: float) -> tuple[int, int]:  # fmt: skip
-    """Order exits and entries for each pair's next open, earlier legs first; returns how many entries were too small
-    for the broker, and how many are noted by now.
-    """
-    small = 0
+            orders: Records, exposed: Records, limited: Records, cash: float, equity: float,
+            counts: Records) -> None:  # fmt: skip
+    """Order exits and entries for each pair's next open, earlier legs first, and note what is too small or cut."""
     room = account.margin_use * account.leverage * equity - _hold(bars, legs, account, held, orders, exposed)
     for leg in range(len(legs)):
         mine, bar = held[leg], bars[leg]
@@ -359,10 +303,9 @@ def _decide(bars: Records, row: int, legs: Records, account: Any, limits: Any, r
                 room -= units * value
                 exposed[leg] = bar.direction * units * value
             elif cause in (_MARGIN, _SIZE):
-                small += 1
+                counts[_SMALL] += 1
             if units < wanted or (wanted == 0 and raw > 0):
-                _note(limited[noted], leg, row, bar.direction, cause, what, wanted if wanted > 0 else raw, units,
-                      False)  # fmt: skip
-                noted += 1
+                _note(limited[counts[_NOTED]], leg, row, bar.direction, cause, what, wanted if wanted > 0 else raw,
+                      units, False)  # fmt: skip
+                counts[_NOTED] += 1
         mine.bars += 1
-    return small, noted

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-REASONS = ("holding", "reversal", "weekend", "maximum", "stop", "trailing", "target", "end", "ruin")
+REASONS = ("holding", "reversal", "weekend", "maximum", "stop", "trailing", "target", "stop_out", "end", "ruin")
 """Why positions end; trades carry the index."""
-HOLDING, REVERSAL, WEEKEND, MAXIMUM, STOP, TRAILING, TARGET, END, RUIN = range(len(REASONS))
+HOLDING, REVERSAL, WEEKEND, MAXIMUM, STOP, TRAILING, TARGET, STOPPED_OUT, END, RUIN = range(len(REASONS))
 NOTHING = -1
 
 BAR = np.dtype(
@@ -60,6 +60,7 @@ ACCOUNT = np.dtype(
         ("cash", np.float64),
         ("leverage", np.float64),
         ("margin_use", np.float64),
+        ("stop_out", np.float64),  # share of the margin used below which the broker closes positions
         ("of_balance", np.bool_),  # fractions are of cash, not of equity
         ("exit_on_opposite", np.bool_),
     ]

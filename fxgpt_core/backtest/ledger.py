@@ -25,7 +25,7 @@ class Ledger:
         held, orders = (np.zeros(count, dtype=layout.POSITION) for _ in range(2))
         held["closing"] = layout.NOTHING
         path, equity = np.zeros((rows, len(layout.PATH))), np.zeros(rows)
-        done, refused, small, late, noted = run(
+        counts = run(
             book.bars,
             book.legs,
             book.account[0],
@@ -38,4 +38,5 @@ class Ledger:
             path,
             equity,
         )
+        done, refused, small, late, noted = counts.tolist()
         return Simulation(trades[:done].copy(), equity, path, refused, small, late, notes[:noted].copy())

@@ -22,6 +22,8 @@ class ReplaySignals(Strategy):
 
     def init(self) -> None:
         self.expires = self.latest = -1
+        self.known: Any = None  # the position held; its side, and the price at which the broker closes it, times that
+        self.side, self.margin = 0, math.nan
         self.bar = 0  # `next` is first called at the close of the padded second bar, the book's first
         self.last = len(self.replay.close) - 1
 
@@ -39,20 +41,24 @@ class ReplaySignals(Strategy):
             return
         if replay.trails:
             self._trail(bar, held)
-        side = 1 if held.is_long else -1
+        if held is not self.known:
+            self.known, self.side = held, 1 if held.is_long else -1
+            self.margin = self.side * replay.stop_out(held.size, replay.close[bar], float(self.equity))
         if bar == self.last:
             self._leave(held, layout.END)
         elif replay.flat[bar]:
             self._leave(held, layout.WEEKEND)
         elif bar >= self.latest:
             self._leave(held, layout.MAXIMUM)
-        elif signal == side:
-            self.expires = bar + replay.hold
-        elif signal and replay.switches:
+        elif signal and signal != self.side and replay.switches:
             self._leave(held, layout.REVERSAL)
             self._enter(bar, signal, held)
-        elif bar >= self.expires:
+        elif bar >= self.expires and signal != self.side:
             self._leave(held, layout.HOLDING)
+        elif self.side * replay.open[bar + 1] < self.margin:  # the broker's doing, so it may see that open
+            self._leave(held, layout.STOPPED_OUT)
+        elif signal == self.side:
+            self.expires = bar + replay.hold
 
     def _leave(self, held: Any, reason: int) -> None:
         self.replay.reasons[int(held.tag)] = reason

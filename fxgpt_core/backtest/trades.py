@@ -37,6 +37,8 @@ def trades_frame(simulation: Simulation, book: Book) -> pd.DataFrame:
     at_market, before = np.isnan(trades["level"]), np.maximum(leave - 1, 0)
     # Stops and targets were decided with the entry; a position that ends with the data closes at a close.
     decided = np.where(at_market, before, decision)
+    broker = trades["reason"] == layout.STOPPED_OUT  # which decides at the price at which it closes
+    seen = np.where(at_market, book.bars["close"][before, trades["leg"]], trades["level"])
     lots = np.array([part.pair.contract_size for part in book.parts])[trades["leg"]]
     symbols = np.array([part.pair.symbol for part in book.parts], dtype=object)[trades["leg"]]
     fee = trades["units"] * book.legs["commission"][trades["leg"]]
@@ -56,8 +58,8 @@ def trades_frame(simulation: Simulation, book: Book) -> pd.DataFrame:
         "strength": _of_decision(book, trades, "strength"),
         "reason": np.array(layout.REASONS, dtype=object)[trades["reason"]],
         "signal_price": book.bars["close"][decision, trades["leg"]],
-        "exit_decided_at": book.closes[decided],
-        "exit_signal_price": np.where(at_market, book.bars["close"][before, trades["leg"]], trades["level"]),
+        "exit_decided_at": np.where(broker, opens[leave], book.closes[decided]),
+        "exit_signal_price": np.where(broker, trades["exit_mid"], seen),
     }
     for end in ("entry", "exit"):
         scale = trades["units"] * trades["exit_rate"]  # both halves of the spread are realised with the position

@@ -196,9 +196,9 @@ def test_a_portfolio_is_held_to_the_nights_of_all_its_bars() -> None:
     earlier = {"EURUSD": replace(euros, ts_utc=euros.ts_utc - HOUR)}  # so that a rate is known at the first open
     at = broker(earlier, interest=BROKER.instruments.interest.model_dump())
     reasons: set[str] = set()
-    for size in (1.0, 100.0):
+    for size, stop_out in ((1.0, 0.5), (100.0, 0.5), (100.0, 0.0)):
         settings = config(BacktestConfig(), history_rows=1, confidence_quantile=0.0, horizon="1d",
-                          exit_before_weekend=False, size_fraction=size, leverage=500.0,
+                          exit_before_weekend=False, size_fraction=size, leverage=500.0, stop_out=stop_out,
                           account_currency="EUR")  # fmt: skip
         result = run_portfolio(parts, settings, broker=at)
         grid = np.unique(np.concatenate([prepare(*part[:2], settings, CHARGED, at).signals.candles.ts_utc
@@ -210,7 +210,7 @@ def test_a_portfolio_is_held_to_the_nights_of_all_its_bars() -> None:
             fault = charged_otherwise(made.assign(swap=made["swap"] * 0.99), result.orders, result.fills, market, grid)
             assert "positions were booked another swap" in fault[0]
         reasons |= set(result.trades["reason"])
-    assert {"end", "ruin"} <= reasons
+    assert {"end", "ruin", "stop_out"} <= reasons
 
 
 def test_money_that_does_not_add_up_is_found(case: tuple[BacktestResult, Forecast]) -> None:
