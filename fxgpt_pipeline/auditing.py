@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from fxgpt_core.evaluation.archive import CALIBRATED, read_span
 from fxgpt_core.market.candles import Candles
 from fxgpt_core.market.instruments import instrument
 from fxgpt_core.store.clock import to_datetime64
+from fxgpt_core.store.orders import record_adherence
 from fxgpt_pipeline.brokers import broker_of
 from fxgpt_pipeline.evaluating import FILLS, ORDERS, TRADES, backtest_name
 from fxgpt_pipeline.lineage import Lineage
@@ -129,7 +131,33 @@ def adherence(lineage: Lineage, family: str) -> dict[str, Any]:
         **{period: _rows(aggregate(judged, period)) for period in ("day", "week", "month")},
     }
     documents.write(adherence_name(family), lineage.symbol, document, lineage.fingerprint(backtest(family)))
+    _record(lineage, family, document)
     return document
+
+
+def _record(lineage: Lineage, family: str, document: dict[str, Any]) -> None:
+    """Index the figures in the operational database; the whole span counts from the first day with orders."""
+    rows = {
+        period: [
+            (
+                datetime.fromisoformat(row["from"]).replace(tzinfo=UTC),
+                {name: value for name, value in row.items() if name != "from"},
+            )
+            for row in document[period]
+        ]
+        for period in ("day", "week", "month")
+    }
+    if not rows["day"]:
+        return
+    record_adherence(
+        lineage.workspace.database,
+        symbol=lineage.symbol,
+        family=family,
+        account="backtest",
+        periods={**rows, "all": [(rows["day"][0][0], document["figures"])]},
+        decision=document["decision"]["what"],
+        at=lineage.workspace.clock.now(),
+    )
 
 
 def _market(lineage: Lineage) -> tuple[Candles, Expected]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -11,20 +14,20 @@ from typing import Any
 import numpy as np
 
 from fxgpt_core.calibration.conformal import ConformalCalibrator
-from fxgpt_core.common.errors import DataError
+from fxgpt_core.common.errors import DataError, FxgptError
 from fxgpt_core.common.hashing import stable_hash
 from fxgpt_core.common.progress import Progress
 from fxgpt_core.evaluation.splits import final_split, walk_forward
 from fxgpt_core.features.dataset import Dataset
 from fxgpt_core.lifecycle.bundle import Bundle, Card, save_bundle
-from fxgpt_core.lifecycle.registry import ModelVersion, TrainingRecord
+from fxgpt_core.lifecycle.registry import ModelVersion, TrainingRecord, model_name
 from fxgpt_core.lifecycle.training_run import TrainingRun
 from fxgpt_core.models.examples import example_rows
 from fxgpt_core.models.fold_inputs import fold_fingerprints
 from fxgpt_core.models.forecaster import FitReport
 from fxgpt_core.models.registry import FamilyEntry
 from fxgpt_core.models.walk_forward import DATASET, FoldStore, WalkForward, read_walk_forward, run_walk_forward
-from fxgpt_core.store.records import record_training
+from fxgpt_core.store.trainings import Fitted, begin_training, fail_training, record_training
 from fxgpt_core.training.plan import TrainingPlan, plan_training
 from fxgpt_pipeline.evaluating import calibrator_name
 from fxgpt_pipeline.lineage import Lineage
@@ -89,7 +92,8 @@ def train_candidate(
     plan = replace(_plan(lineage, entry, fingerprint, lineage.settings.seed), watch=watch)
     forecaster = entry.create(lineage.family_config(entry.name))
     started = workspace.clock.now()
-    fit = forecaster.fit(dataset.with_split(split), plan, progress)
+    with _recorded(lineage, entry, fingerprint, run_id, started, dataset, plan):
+        fit = forecaster.fit(dataset.with_split(split), plan, progress)
     if fit.curves:  # only what learns by epochs has a run of its own
         _show_windows(lineage, entry, dataset, watch)
     watch.finish()
@@ -152,19 +156,77 @@ def _card(
     )
 
 
+@contextmanager
+def _recorded(
+    lineage: Lineage,
+    entry: FamilyEntry,
+    fingerprint: str,
+    run_id: str,
+    started: datetime,
+    dataset: Dataset,
+    plan: TrainingPlan,
+) -> Iterator[None]:
+    """Say in the operational database that a training runs, and why where it ends in an error."""
+    database, begun = lineage.workspace.database, time.perf_counter()
+    begin_training(
+        database,
+        symbol=lineage.symbol,
+        family=entry.name,
+        name=fingerprint,
+        started_at=started,
+        data_start=dataset.candles.ts_utc[0],
+        data_end=dataset.known_at[-1],
+        device=plan.device if plan.devices == 1 else f"{plan.devices} x {plan.device}",
+        hyperparameters=lineage.family_config(entry.name).model_dump(mode="json"),
+        dagster_run_id=run_id,
+    )
+    try:
+        yield
+    except Exception as error:
+        said = f"{type(error).__name__}: {error}"
+        try:
+            fail_training(database, lineage.symbol, entry.name, fingerprint, said, time.perf_counter() - begun)
+        except FxgptError as second:  # the first error is the one to tell
+            error.add_note(f"It could not be recorded: {second}")
+        raise
+
+
 def _index(lineage: Lineage, entry: FamilyEntry, version: ModelVersion) -> None:
     """Point the operational database at a registered version; doing it again changes nothing."""
+    tags, registry = version.tags, lineage.workspace.registry
+    numbers = {name: float(tags[name]) for name in ("train_loss", "validation_loss") if name in tags}
     record_training(
         lineage.workspace.database,
         symbol=lineage.symbol,
         family=entry.name,
         mlflow_version=version.version,
-        trained_until=np.datetime64(version.tags["trained_until"]),
-        started_at=datetime.fromisoformat(version.tags["started_at"]),
-        seconds=float(version.tags["fit_seconds"]),
-        dagster_run_id=version.tags["dagster_run"],
+        trained_until=np.datetime64(tags["trained_until"]),
+        started_at=datetime.fromisoformat(tags["started_at"]),
+        fitted=Fitted(
+            float(tags["fit_seconds"]),
+            best_epoch=int(tags["best_epoch"]) if "best_epoch" in tags else None,
+            train_loss=numbers.get("train_loss"),
+            validation_loss=numbers.get("validation_loss"),
+            metrics=registry.metrics(version),
+        ),
+        name=tags["fingerprint"],
+        dagster_run_id=tags["dagster_run"],
         config=lineage.family_config(entry.name).model_dump(mode="json"),
+        path=f"models:/{model_name(lineage.symbol)}/{version.version}",
+        size=sum(file.stat().st_size for file in registry.folder(version).rglob("*") if file.is_file()),
     )
+
+
+def _best_epoch(fit: FitReport) -> dict[str, str]:
+    """Return the epoch whose weights were kept, from 1, and its losses; nothing for a fit without epochs."""
+    validated = next((values for name, values in fit.curves.items() if name.startswith("validation_")), ())
+    if not validated:
+        return {}
+    best = int(np.argmin(validated))
+    found = {"best_epoch": str(best + 1), "validation_loss": repr(float(validated[best]))}
+    if len(fit.curves.get("train_loss", ())) > best:
+        found["train_loss"] = repr(float(fit.curves["train_loss"][best]))
+    return found
 
 
 def _record(lineage: Lineage, card: Card, fit: FitReport, run_id: str, started: datetime) -> TrainingRecord:
@@ -178,6 +240,7 @@ def _record(lineage: Lineage, card: Card, fit: FitReport, run_id: str, started: 
         "started_at": started.isoformat(),
         "fit_seconds": f"{fit.seconds:.3f}",
         "code_version": lineage.stages[candidate(card.family)].code_version,
+        **_best_epoch(fit),
     }
     params = {**_flat(dict(card.config)), "seed": card.extra["seed"], "rows": fit.rows, "bars": card.extra["bars"]}
     return TrainingRecord(params, {**fit.metrics, "fit_seconds": fit.seconds}, dict(fit.curves), tags)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import warnings
 from collections.abc import Iterator, Mapping
@@ -179,6 +180,12 @@ class ModelRegistry:
         with _errors("write to"):
             for key, value in tags.items():
                 self._client().set_model_version_tag(model_name(version.symbol), version.version, key, value)
+
+    def metrics(self, version: ModelVersion) -> dict[str, float]:
+        """Return what the run of a version measured."""
+        with _errors("read"):
+            found: dict[str, float] = dict(self._client().get_run(version.run_id).data.metrics)
+        return {name: value for name, value in found.items() if math.isfinite(value)}
 
     def folder(self, version: ModelVersion) -> Path:
         """Return the local folder of a version's bundle; raises StoreError when the artefact is missing."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     CheckConstraint,
     DateTime,
     ForeignKey,
@@ -80,18 +81,62 @@ class Model(Base):
 
 
 class TrainingRun(Base):
-    """One fit that ended in a registered model."""
+    """One fit of a family on the data of a symbol; `model_id` is None until it ends in a registered version.
+
+    `name`: the fingerprint of what it was made from; the same training tried again is the same row. `best_epoch` counts
+    from 1; losses are those of that epoch, None for families that know no epochs.
+    """
 
     __tablename__ = "training_runs"
-    __table_args__ = (UniqueConstraint("model_id"),)
+    __table_args__ = (
+        UniqueConstraint("model_id"),
+        UniqueConstraint("symbol", "family", "name"),
+        CheckConstraint("status IN ('running', 'done', 'failed')", name="status_known"),
+        Index(None, "symbol", "started_at"),
+        Index(None, "status"),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    model_id: Mapped[int] = mapped_column(ForeignKey("models.id", ondelete="CASCADE"))
+    model_id: Mapped[int | None] = mapped_column(ForeignKey("models.id", ondelete="CASCADE"))
     dagster_run_id: Mapped[str] = mapped_column(String(64))
     started_at: Mapped[datetime]
     seconds: Mapped[float]
+    symbol: Mapped[str] = mapped_column(String(6), server_default="")
+    family: Mapped[str] = mapped_column(String(64), server_default="")
+    name: Mapped[str] = mapped_column(String(128), server_default="")
+    status: Mapped[str] = mapped_column(String(16), server_default="done")
+    error: Mapped[str] = mapped_column(Text, server_default="")
+    device: Mapped[str] = mapped_column(String(64), server_default="")
+    data_start: Mapped[datetime | None]
+    data_end: Mapped[datetime | None]
+    train_loss: Mapped[float | None]
+    validation_loss: Mapped[float | None]
+    best_epoch: Mapped[int | None]
+    hyperparameters: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
 
-    model: Mapped[Model] = relationship(lazy="joined")
+    model: Mapped[Model | None] = relationship(lazy="joined")
+
+
+class Checkpoint(Base):
+    """The weights that a version was registered with; `path` is where MLflow keeps them, `bytes` their size."""
+
+    __tablename__ = "checkpoints"
+    __table_args__ = (
+        UniqueConstraint("model_id", "path"),
+        CheckConstraint("bytes >= 0", name="bytes_not_negative"),
+        Index(None, "at"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    model_id: Mapped[int] = mapped_column(ForeignKey("models.id", ondelete="CASCADE"))
+    path: Mapped[str] = mapped_column(String(255))
+    epoch: Mapped[int | None]
+    train_loss: Mapped[float | None]
+    validation_loss: Mapped[float | None]
+    metrics: Mapped[dict[str, Any]]
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    is_best: Mapped[bool]
+    at: Mapped[datetime]
 
 
 class LiveForecast(Base):
@@ -345,3 +390,83 @@ class DeliveryRow(Base):
     tries: Mapped[int]
     at: Mapped[datetime]
     problem: Mapped[str] = mapped_column(Text)
+
+
+class OrderRow(Base):
+    """One order of an account, the columns of `backtest.orders.Order`; `number` is its `order`."""
+
+    __tablename__ = "orders"
+    __table_args__ = (
+        UniqueConstraint("account", "number"),
+        CheckConstraint("units > 0", name="units_positive"),
+        CheckConstraint("direction IN (1, -1)", name="direction_known"),
+        CheckConstraint("status IN ('sent', 'open', 'withheld', 'cancelled')", name="status_known"),
+        Index(None, "symbol", "decided_at"),
+        Index(None, "account", "decided_at"),
+        Index(None, "status"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    account: Mapped[str] = mapped_column(String(64))
+    number: Mapped[int] = mapped_column(BigInteger)
+    position: Mapped[int] = mapped_column(BigInteger)
+    symbol: Mapped[str] = mapped_column(String(6))
+    decided_at: Mapped[datetime]
+    purpose: Mapped[str] = mapped_column(String(16))
+    kind: Mapped[str] = mapped_column(String(16))
+    direction: Mapped[int]
+    units: Mapped[float]
+    signal_price: Mapped[float]
+    stop: Mapped[float | None]
+    target: Mapped[float | None]
+    reason: Mapped[str] = mapped_column(String(255))
+    wanted: Mapped[float]
+    limited_by: Mapped[str] = mapped_column(String(255))
+    status: Mapped[str] = mapped_column(String(16))
+
+
+class FillRow(Base):
+    """One fill of an order, the columns of `backtest.orders.Fill`; `number` counts the fills of an order from 0."""
+
+    __tablename__ = "fills"
+    __table_args__ = (
+        UniqueConstraint("order_id", "number"),
+        CheckConstraint("units > 0", name="units_positive"),
+        Index(None, "filled_at"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    order_id: Mapped[int] = mapped_column(ForeignKey("orders.id", ondelete="CASCADE"))
+    number: Mapped[int]
+    filled_at: Mapped[datetime]
+    units: Mapped[float]
+    mid: Mapped[float]
+    price: Mapped[float]
+    spread: Mapped[float]
+    slippage: Mapped[float]
+    commission: Mapped[float]
+    rate: Mapped[float]
+
+
+class AdherenceRow(Base):
+    """How far the fills of an account adhered to its orders in one period; `figures` as of `backtest.adherence`.
+
+    `account` is `backtest` for those of a family's backtest; `decision`: trade, halve or stop, for the whole span.
+    """
+
+    __tablename__ = "adherence"
+    __table_args__ = (
+        UniqueConstraint("symbol", "family", "account", "period", "starts_at"),
+        CheckConstraint("period IN ('day', 'week', 'month', 'all')", name="period_known"),
+        Index(None, "symbol", "starts_at"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    symbol: Mapped[str] = mapped_column(String(6))
+    family: Mapped[str] = mapped_column(String(64))
+    account: Mapped[str] = mapped_column(String(64))
+    period: Mapped[str] = mapped_column(String(8))
+    starts_at: Mapped[datetime]
+    figures: Mapped[dict[str, Any]]
+    decision: Mapped[str] = mapped_column(String(16))
+    at: Mapped[datetime]

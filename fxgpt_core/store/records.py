@@ -12,49 +12,16 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import numpy as np
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from fxgpt_core.common.errors import StoreError
 from fxgpt_core.common.forecast import Forecast
 from fxgpt_core.store.database import Database
-from fxgpt_core.store.models import Base, DecisionRow, LiveForecast, Model, Promotion, RetrainingEvent, TrainingRun
+from fxgpt_core.store.models import Base, DecisionRow, LiveForecast, Model, Promotion, RetrainingEvent
 
 _Row = TypeVar("_Row", bound=Base)
-
-
-def record_training(
-    database: Database,
-    *,
-    symbol: str,
-    family: str,
-    mlflow_version: str,
-    trained_until: datetime | np.datetime64,
-    started_at: datetime | np.datetime64,
-    seconds: float,
-    dagster_run_id: str = "",
-    config: Mapping[str, Any] | None = None,
-) -> TrainingRun:
-    """Index a registered version and the fit that made it; returns the row that is there afterwards."""
-    with database.session() as session:
-        model = _model(session, symbol, family, mlflow_version, trained_until, config or {})
-        values = {
-            "model_id": model.id,
-            "dagster_run_id": dagster_run_id,
-            "started_at": aware(started_at),
-            "seconds": seconds,
-        }
-        return _once(session, TrainingRun, values, ("model_id",))[0]
-
-
-def last_training(database: Database, symbol: str, family: str | None = None) -> TrainingRun | None:
-    """Return the training of `symbol` that started last, or None; its `model` says which version came out."""
-    query = select(TrainingRun).join(TrainingRun.model).where(Model.symbol == symbol)
-    if family is not None:
-        query = query.where(Model.family == family)
-    with database.reading() as session:
-        return session.scalars(query.order_by(TrainingRun.started_at.desc(), TrainingRun.id.desc())).first()
 
 
 def record_retraining(
@@ -72,7 +39,7 @@ def record_retraining(
         "dagster_run_id": dagster_run_id,
     }
     with database.session() as session:
-        return _once(session, RetrainingEvent, values, ("symbol", "cause"))
+        return insert_once(session, RetrainingEvent, values, ("symbol", "cause"))
 
 
 def finish_retraining(database: Database, *, symbol: str, cause: str, status: str, dagster_run_id: str) -> None:
@@ -120,7 +87,7 @@ def record_decision(
         "evidence": dict(evidence or {}),
     }
     with database.session() as session:
-        return _once(session, DecisionRow, values, ("symbol", "kind", "cause"))
+        return insert_once(session, DecisionRow, values, ("symbol", "kind", "cause"))
 
 
 def recent_decisions(database: Database, symbol: str, limit: int = 20) -> list[DecisionRow]:
@@ -166,7 +133,7 @@ def record_promotion(
                 "cause": cause,
                 "evidence": dict(values["evidence"]),
             }
-            _once(session, DecisionRow, decided, ("symbol", "kind", "cause"))
+            insert_once(session, DecisionRow, decided, ("symbol", "kind", "cause"))
         if from_version == to_version:
             return None
         session.add(moved)
@@ -239,7 +206,7 @@ def _log(session: Session, entry: LoggedForecast, config: Mapping[str, Any]) -> 
     levels = [name for name in frame.columns if name.startswith("q")]
     for row in frame.to_dict("records"):
         version = str(row["model_version"]).rpartition("/")[2]
-        model = _model(session, forecast.symbol, forecast.family, version, row["trained_until"], config)
+        model = index_model(session, forecast.symbol, forecast.family, version, row["trained_until"], config)
         values = {
             "model_id": model.id,
             "decided_at": aware(row["decided_at"]),
@@ -254,11 +221,11 @@ def _log(session: Session, entry: LoggedForecast, config: Mapping[str, Any]) -> 
             "calibration": str(row["calibration_version"]),
             "novelty": entry.novelty,
         }
-        new += _once(session, LiveForecast, values, ("model_id", "decided_at", "horizon"))[1]
+        new += insert_once(session, LiveForecast, values, ("model_id", "decided_at", "horizon"))[1]
     return new
 
 
-def _model(
+def index_model(
     session: Session,
     symbol: str,
     family: str,
@@ -266,6 +233,7 @@ def _model(
     trained_until: datetime | np.datetime64,
     config: Mapping[str, Any],
 ) -> Model:
+    """Return the row of a registered version, made where there is none; raises StoreError where it is another's."""
     values = {
         "symbol": symbol,
         "family": family,
@@ -273,19 +241,37 @@ def _model(
         "trained_until": aware(trained_until),
         "config": dict(config),
     }
-    model = _once(session, Model, values, ("symbol", "mlflow_version"))[0]
+    model = insert_once(session, Model, values, ("symbol", "mlflow_version"))[0]
     if model.family != family:
         raise StoreError(f"Version {version} of {symbol} is indexed as {model.family}, not {family}: MLflow was reset?")
     return model
 
 
-def _once(session: Session, table: type[_Row], values: dict[str, Any], key: Sequence[str]) -> tuple[_Row, bool]:
+def insert_once(session: Session, table: type[_Row], values: dict[str, Any], key: Sequence[str]) -> tuple[_Row, bool]:
     """Insert a row unless its key is there; return the row and whether it is new. Safe against a concurrent twin."""
-    dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
-    adding = dialect.insert(table).values(**values).on_conflict_do_nothing(index_elements=list(key))
+    adding = _insert(session, table).values(**values).on_conflict_do_nothing(index_elements=list(key))
     made = session.scalar(adding.returning(table.id))  # type: ignore[attr-defined]
     found = select(table).where(*(getattr(table, name) == values[name] for name in key))
     return session.scalars(found).one(), made is not None
+
+
+def upsert(
+    session: Session,
+    table: type[Base],
+    values: dict[str, Any],
+    key: Sequence[str],
+    where: ColumnElement[bool] | None = None,
+    only: Sequence[str] | None = None,
+) -> None:
+    """Insert a row, or change the one that has its key: all columns given, or `only` some, where `where` holds."""
+    changed = {name: value for name, value in values.items() if name not in key and (only is None or name in only)}
+    adding = _insert(session, table).values(**values)
+    session.execute(adding.on_conflict_do_update(index_elements=list(key), set_=changed, where=where))
+
+
+def _insert(session: Session, table: type[Base]) -> Any:
+    """Return an INSERT that knows conflicts; SQLite and PostgreSQL each have their own."""
+    return (sqlite if session.get_bind().dialect.name == "sqlite" else postgresql).insert(table)
 
 
 def aware(moment: datetime | np.datetime64) -> datetime:

@@ -28,9 +28,12 @@ def adherence(symbol: str, family: str | None, period: str, as_json: bool) -> No
     """
     from fxgpt_core.common.errors import BadInputError
     from fxgpt_pipeline.auditing import adherence as judged
+    from fxgpt_pipeline.homes import prepare
     from fxgpt_pipeline.workspace import Workspace
 
-    lineage = Workspace.from_environment().lineage(symbol)
+    workspace = Workspace.from_environment()
+    lineage = workspace.lineage(symbol)
+    prepare(workspace)
     champion = lineage.workspace.documents.find("champion", lineage.symbol)
     name = family or (champion and champion["champion_family"]) or lineage.families[0]
     if name not in lineage.families:

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 
+from fxgpt_core.store.orders import adherence_of
 from fxgpt_core.store.paths import Home
 from fxgpt_pipeline.auditing import adherence_name, stored
 from fxgpt_pipeline.cli.main import cli
@@ -136,6 +137,8 @@ def test_the_verb_shows_and_stores_adherence(lineage: Lineage) -> None:
     told: dict[str, Any] = json.loads(answer.output)
     assert sum(row["orders"] for row in told["month"]) == sum(row["orders"] for row in told["day"])
     assert told["figures"]["orders"] == sum(row["orders"] for row in told["week"])
+    rows = adherence_of(lineage.workspace.database, "EURUSD", told["family"], "backtest", "month")
+    assert [row.figures["cost"] for row in rows] == [row["cost"] for row in told["month"]]
     shown = CliRunner().invoke(cli, ["adherence", "EURUSD", "--by", "week"])
     assert shown.exit_code == 0, shown.output
     assert "orders are within what was expected" in shown.output

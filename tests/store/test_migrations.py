@@ -54,6 +54,39 @@ def test_schema_equals_the_models(url: str) -> None:
     engine.dispose()
 
 
+def test_trainings_of_before_know_their_pair_and_trainings_without_a_version_go_back_to_nothing(url: str) -> None:
+    upgrade(url, "0005")
+    engine = make_engine(url)
+    with engine.begin() as connection:
+        connection.execute(
+            sa.text(
+                "INSERT INTO models (id, symbol, family, mlflow_version, trained_until, config) "
+                "VALUES (1, 'EURUSD', 'ridge', '3', '2024-03-08 11:00:00', '{}')"
+            )
+        )
+        connection.execute(
+            sa.text(
+                "INSERT INTO training_runs (id, model_id, dagster_run_id, started_at, seconds) "
+                "VALUES (1, 1, 'run', '2024-03-08 12:00:00', 2.5)"
+            )
+        )
+    upgrade(url)
+    columns = "symbol, family, name, status, seconds"
+    with engine.begin() as connection:
+        found = connection.execute(sa.text(f"SELECT {columns} FROM training_runs")).all()
+        assert found == [("EURUSD", "ridge", "version 3", "done", 2.5)]
+        connection.execute(
+            sa.text(
+                "INSERT INTO training_runs (id, dagster_run_id, started_at, seconds, symbol, family, name, status) "
+                "VALUES (2, '', '2024-03-08 12:00:00', 0, 'EURUSD', 'sssd', 'f', 'failed')"
+            )
+        )
+    downgrade(url, "0005")
+    with engine.connect() as connection:
+        assert connection.execute(sa.text("SELECT id, model_id, seconds FROM training_runs")).all() == [(1, 1, 2.5)]
+    engine.dispose()
+
+
 def test_foreign_alembic_tables_are_left_alone(url: str) -> None:
     engine = make_engine(url)
     Path(engine.url.database or "").parent.mkdir(parents=True, exist_ok=True) if "sqlite" in url else None

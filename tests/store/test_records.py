@@ -13,18 +13,17 @@ import sqlalchemy as sa
 from fxgpt_core.common.errors import StoreError
 from fxgpt_core.common.forecast import LEVELS, Forecast
 from fxgpt_core.store.database import Database
-from fxgpt_core.store.models import LiveForecast, Model, RetrainingEvent, TrainingRun
+from fxgpt_core.store.models import Checkpoint, LiveForecast, Model, RetrainingEvent, TrainingRun
 from fxgpt_core.store.records import (
     finish_retraining,
     last_retraining,
-    last_training,
     recent_decisions,
     record_decision,
     record_promotion,
     record_retraining,
-    record_training,
     save_forecast,
 )
+from fxgpt_core.store.trainings import Fitted, begin_training, fail_training, last_training, record_training, trainings
 
 NOON = datetime(2024, 3, 8, 12, tzinfo=UTC)
 
@@ -36,7 +35,7 @@ def train(database: Database, version: str = "1", **changes: Any) -> TrainingRun
         "mlflow_version": version,
         "trained_until": np.datetime64("2024-03-08T11:00", "ns"),
         "started_at": NOON,
-        "seconds": 1.5,
+        "fitted": Fitted(1.5),
         "dagster_run_id": "run",
         "config": {"alpha": 0.001},
     }
@@ -69,17 +68,50 @@ def count(database: Database, table: type[Any]) -> int:
 def test_training_is_indexed_once_and_found_again(database: Database) -> None:
     assert last_training(database, "EURUSD") is None
     train(database)
-    train(database, seconds=9.0)  # repeated after a crash
+    train(database, fitted=Fitted(9.0))  # repeated after a crash
     assert (count(database, Model), count(database, TrainingRun)) == (1, 1)
     train(database, "2", started_at=NOON + timedelta(hours=1), family="sssd")
     last = last_training(database, "EURUSD")
     assert last is not None
+    assert last.model is not None
     assert (last.model.mlflow_version, last.model.family) == ("2", "sssd")
     assert last.model.trained_until == datetime(2024, 3, 8, 11, tzinfo=UTC)
     older = last_training(database, "EURUSD", "ridge")
     assert older is not None
+    assert older.model is not None
     assert (older.seconds, older.model.config) == (1.5, {"alpha": 0.001})
     assert last_training(database, "GBPUSD") is None
+
+
+def test_a_training_is_one_row_from_its_start_to_its_version(database: Database) -> None:
+    key = {"symbol": "EURUSD", "family": "sssd", "name": "f1"}
+
+    def begin(hours: int) -> None:
+        begin_training(
+            database, **key, started_at=NOON + timedelta(hours=hours), data_start=NOON - timedelta(days=500),
+            data_end=NOON, device="cuda", hyperparameters={"width": 64}, dagster_run_id=f"run {hours}",
+        )  # fmt: skip
+
+    begin(0)  # and its process was killed
+    begin(1)
+    fail_training(database, "EURUSD", "sssd", "f1", "ModelError: not finite", 12.5)
+    (row,) = trainings(database, "EURUSD")
+    assert (row.status, row.error, row.seconds, row.model) == ("failed", "ModelError: not finite", 12.5, None)
+    assert last_training(database, "EURUSD") is None
+    begin(2)
+    fitted = Fitted(60.0, 7, 0.4, 0.5, {"validation_crps": 0.5})
+    for _ in range(2):
+        train(database, "4", family="sssd", name="f1", fitted=fitted, path="models:/fxgpt.EURUSD/4", size=123)
+    begin(3)  # too late: it is done
+    (row,) = trainings(database, "EURUSD")
+    assert row.model is not None
+    assert (row.status, row.error, row.model.mlflow_version) == ("done", "", "4")
+    assert (row.best_epoch, row.train_loss, row.validation_loss, row.device) == (7, 0.4, 0.5, "cuda")
+    assert row.data_start == NOON - timedelta(days=500)
+    with database.reading() as session:
+        (kept,) = session.scalars(sa.select(Checkpoint))
+    assert (kept.path, kept.epoch, kept.bytes, kept.is_best) == ("models:/fxgpt.EURUSD/4", 7, 123, True)
+    assert kept.metrics == {"validation_crps": 0.5}
 
 
 def test_version_that_changed_its_family_is_refused(database: Database) -> None:
