@@ -20,6 +20,7 @@ from fxgpt_pipeline.defs import (
     features,
     ingestion,
     lifecycle,
+    live,
     market,
     models,
     monitoring,
@@ -57,6 +58,7 @@ def build_definitions(workspace: Workspace | None = None, resources: Mapping[str
         automation.build(parts),
         ingestion.build(parts),
         alerting.build(parts),
+        live.build(parts),
         upkeep.build(parts),
         champions.build(),
     )
