@@ -17,7 +17,7 @@ def build(parts: Parts) -> Automation:
         cron_schedule=load_settings(parts.workspace.config_dir).automation.live_cron,
         execution_timezone="UTC",
         default_status=dg.DefaultScheduleStatus.STOPPED,
-        description="Forecasts closed bars, for those who do not run `fxgpt live`; pairs of a running one are left to it.",
+        description="Forecasts closed bars, for those who do not run `fxgpt live`; it leaves that one alone.",
     )
     return Automation([_live_job()], [schedule], [])
 
