@@ -33,8 +33,9 @@ class Realised:
 
 def last_logged(database: Database, symbol: str, version: str) -> np.datetime64 | None:
     """Return the newest decision that a version has forecast, or failed to, None before its first."""
-    made = select(func.max(LiveForecast.decided_at)).join(LiveForecast.model)
-    made = made.where(Model.symbol == symbol, Model.mlflow_version == version)
+    # By number and not by a join: the newest of one model is then the last entry of an index.
+    model = select(Model.id).where(Model.symbol == symbol, Model.mlflow_version == version).scalar_subquery()
+    made = select(func.max(LiveForecast.decided_at)).where(LiveForecast.model_id == model)
     failed = select(func.max(ForecastFailure.decided_at)).where(
         ForecastFailure.symbol == symbol, ForecastFailure.version == version
     )
@@ -86,16 +87,18 @@ def record_failure(
     return _insert(database, ForecastFailure, [row], ("symbol", "version", "decided_at")) == 1
 
 
-def failures_between(database: Database, symbol: str, version: str, since: datetime, until: datetime) -> int:
-    """Return how many decisions after `since` and up to `until` a version failed to forecast."""
-    count = select(func.count(ForecastFailure.id)).where(
+def failures_between(
+    database: Database, symbol: str, version: str, since: datetime, until: datetime
+) -> list[np.datetime64]:
+    """Return the decisions after `since` and up to `until` that a version failed to forecast, oldest first."""
+    failed = select(ForecastFailure.decided_at).where(
         ForecastFailure.symbol == symbol,
         ForecastFailure.version == version,
         ForecastFailure.decided_at > since,
         ForecastFailure.decided_at <= until,
     )
     with database.reading() as session:
-        return int(session.scalar(count) or 0)
+        return [to_datetime64(at) for at in session.scalars(failed.order_by(ForecastFailure.decided_at))]
 
 
 def forget_outcomes(database: Database, until: datetime) -> int:
@@ -105,6 +108,7 @@ def forget_outcomes(database: Database, until: datetime) -> int:
         .join(Model, LiveForecast.model_id == Model.id)
         .where(
             Model.symbol == OutcomeRow.symbol,
+            LiveForecast.decided_at < until,  # said again for the planner: it would read the whole log
             LiveForecast.decided_at == OutcomeRow.decided_at,
             LiveForecast.horizon == OutcomeRow.horizon,
         )

@@ -266,6 +266,7 @@ class RetrainingEvent(Base):
         UniqueConstraint("symbol", "cause"),
         CheckConstraint("status IN ('requested', 'done', 'failed')", name="status_known"),
         Index(None, "symbol", "at"),
+        Index(None, "at"),
         Index(None, "status"),
     )
 
@@ -281,7 +282,7 @@ class Promotion(Base):
     """One move of an alias (`champion`, `shadow`, `previous`); `from_version` is None where nobody held it."""
 
     __tablename__ = "promotions"
-    __table_args__ = (Index(None, "symbol", "at"),)
+    __table_args__ = (Index(None, "symbol", "at"), Index(None, "at"), Index(None, "alias", "symbol"))
 
     id: Mapped[int] = mapped_column(primary_key=True)
     symbol: Mapped[str] = mapped_column(String(6))

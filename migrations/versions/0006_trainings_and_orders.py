@@ -28,6 +28,7 @@ _OF_A_TRAINING = (
     sa.Column("best_epoch", sa.Integer(), nullable=True),
     sa.Column("hyperparameters", sa.JSON(), nullable=False, server_default="{}"),
 )
+_MORE_INDEXES = (("promotions", ("at",)), ("promotions", ("alias", "symbol")), ("retraining_events", ("at",)))
 
 
 def upgrade() -> None:
@@ -49,6 +50,8 @@ def upgrade() -> None:
     _create_checkpoints()
     _create_orders()
     _create_adherence()
+    for table, columns in _MORE_INDEXES:
+        op.create_index(f"ix_{table}_{'_'.join(columns)}", table, list(columns))
 
 
 def _create_checkpoints() -> None:
@@ -149,6 +152,8 @@ def _create_adherence() -> None:
 
 
 def downgrade() -> None:
+    for table, columns in _MORE_INDEXES:
+        op.drop_index(f"ix_{table}_{'_'.join(columns)}", table_name=table)
     for table in ("adherence", "fills", "orders", "checkpoints"):
         op.drop_table(table)
     op.execute("DELETE FROM training_runs WHERE model_id IS NULL")  # trainings that made no version did not exist then
