@@ -18,6 +18,7 @@ from fxgpt_core.lifecycle.drift.config import DriftConfig
 
 Times = NDArray[np.datetime64]
 
+_FEWEST_ONLINE = 20
 ABS_RETURN, SURPRISE = "abs_return", "surprise"
 
 
@@ -57,8 +58,10 @@ class DriftTable:
         return len(self.known_at)
 
 
-def drift_table(dataset: Dataset, config: DriftConfig) -> DriftTable:
+def drift_table(dataset: Dataset, config: DriftConfig, after: np.datetime64 | None = None) -> DriftTable:
     """Return the judged features of the base timeframe, and two columns that show volatility plainly.
+
+    `after`: only bars known after it, all by default.
 
     `abs_return`: absolute log return of the bar. `surprise`: |standardised target| of the shortest horizon, of the last
     label that had ended by then: how large moves were against what the yardstick foresaw.
@@ -72,10 +75,23 @@ def drift_table(dataset: Dataset, config: DriftConfig) -> DriftTable:
     ]
     if len(kept) > config.max_columns:
         kept = [kept[int(i)] for i in np.linspace(0, len(kept) - 1, config.max_columns).round()]
-    returns = np.abs(np.diff(np.log(dataset.candles.close), prepend=np.nan))
-    values = np.column_stack([returns, _surprise(dataset), table.values[:, kept]]).astype(np.float32)
+    known_at = dataset.known_at
+    first = 0 if after is None else int(np.searchsorted(known_at, after, side="right"))
+    closes = np.log(dataset.candles.close[max(first - 1, 0) :])
+    returns = np.abs(np.diff(closes)) if first else np.abs(np.diff(closes, prepend=np.nan))
+    values = np.column_stack([returns, _surprise(dataset)[first:], table.values[first:, kept]]).astype(np.float32)
     names = (ABS_RETURN, SURPRISE, *(table.names[i] for i in kept))
-    return DriftTable(dataset.symbol, names, dataset.known_at, values)
+    return DriftTable(dataset.symbol, names, known_at[first:], values)
+
+
+def online_names(table: DriftTable, config: DriftConfig) -> tuple[str, ...]:
+    """Return the columns that are watched bar by bar."""
+    return tuple(name for name in table.names if any(fnmatch(name, rule) for rule in config.online_columns))
+
+
+def online_rows(dataset: Dataset, config: DriftConfig) -> int:
+    """Return how many base bars the online statistics look at."""
+    return max(_FEWEST_ONLINE, round(config.online_hours * 60 / dataset.base.minutes))
 
 
 def _surprise(dataset: Dataset) -> NDArray[np.float64]:

@@ -48,8 +48,23 @@ class DriftConfig(Config):
         default=5000, ge=200, le=200_000, description="Most rows of the training span that are kept as reference."
     )
     mmd_rows: int = Field(
-        default=400, ge=50, le=5000, description="Most rows on either side of the prediction MMD (cost is quadratic)."
+        default=400, ge=50, le=5000, description="Most rows on either side of an MMD (cost is quadratic)."
     )
     report_columns: int = Field(
         default=12, ge=1, le=200, description="Columns with the largest statistic that the drift report shows."
+    )
+    online_columns: tuple[str, ...] = Field(
+        default=("abs_return", "surprise", "close_close_*"),
+        min_length=1,
+        description="Name patterns of columns that are watched bar by bar.",
+    )
+    online_hours: float = Field(
+        default=24.0, gt=0, le=240, description="Trading hours of bars that the online statistics look at."
+    )
+    dead_feed_hours: float = Field(
+        default=12.0,
+        gt=0,
+        le=240,
+        description="Trading hours without a bar that moved from which a feed counts as dead, unless the training span "
+        "had longer ones.",
     )

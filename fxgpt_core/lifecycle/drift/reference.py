@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fxgpt_core.common.errors import DataError
-from fxgpt_core.lifecycle.drift.columns import DriftTable
+from fxgpt_core.lifecycle.drift.columns import DriftTable, online_names
 from fxgpt_core.lifecycle.drift.config import DriftConfig
+from fxgpt_core.lifecycle.drift.online import ONLINE, OnlinePart
 from fxgpt_core.lifecycle.drift.parts import KsPart, MmdPart, Part, facts_of, judged_columns, part_from
 from fxgpt_core.lifecycle.drift.windows import training_windows, weeks_of
 
@@ -30,15 +31,18 @@ _KINDS: Mapping[str, type[KsPart] | type[MmdPart]] = {
     RESIDUALS: MmdPart,
     PIT: KsPart,
 }
-_JSON, _ARRAYS = "reference.json", "reference.safetensors"
+_ARRAYS, _JSON = "reference.safetensors", "reference.json"
+FILES = (_ARRAYS, _JSON)
+"""What a stored reference consists of, in the order of writing: the last one holds the checksum of the first."""
 
 
 @dataclass(frozen=True)
 class DriftReference:
     """What a window is compared with: the training span (`start`, `end`] by parts, `features` among them.
 
-    `model`: the version whose span it is, "" before there is one. `notes`: what is not judged and why, and where the
-    predictions come from.
+    `online`: what the online statistics stand on, by name. `silence`: longest time (trading hours) without a bar that
+    moved, None where not known. `model`: the version whose span it is, "" before there is one. `notes`: what is not
+    judged and why, and where the predictions come from.
     """
 
     symbol: str
@@ -47,6 +51,18 @@ class DriftReference:
     parts: Mapping[str, Part]
     model: str = ""
     notes: tuple[str, ...] = field(default=())
+    online: Mapping[str, OnlinePart] = field(default_factory=dict)
+    silence: float | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of what the online statistics stand on."""
+        sha = hashlib.sha256()
+        for name, part in sorted(self.online.items()):
+            sha.update(json.dumps([name, part.facts()], sort_keys=True).encode())
+            for array in part.arrays().values():
+                sha.update(np.ascontiguousarray(array).tobytes())
+        return sha.hexdigest()[:16]
 
     @property
     def features(self) -> KsPart:
@@ -65,7 +81,7 @@ class DriftReference:
         folder.mkdir(parents=True, exist_ok=True)
         arrays = {
             f"{name}.{key}": np.ascontiguousarray(array)
-            for name, part in self.parts.items()
+            for name, part in (*self.parts.items(), *self.online.items())
             for key, array in part.arrays().items()
         }
         save_file(arrays, folder / _ARRAYS)
@@ -76,6 +92,8 @@ class DriftReference:
             "end": str(self.end),
             "notes": list(self.notes),
             "parts": {name: facts_of(part) for name, part in self.parts.items()},
+            "online": {name: part.facts() for name, part in self.online.items()},
+            "silence": self.silence,
             "sha256": _checksum(folder / _ARRAYS),
         }
         (folder / _JSON).write_text(json.dumps(facts, indent=1), encoding="utf-8")
@@ -93,8 +111,11 @@ class DriftReference:
                 raise ValueError(f"{_ARRAYS} differs from its checksum")
             arrays: dict[str, NDArray[Any]] = load_file(folder / _ARRAYS)
             parts = {name: part_from(values, _own(arrays, name)) for name, values in facts["parts"].items()}
+            online = {name: OnlinePart.read(values, _own(arrays, name)) for name, values in facts["online"].items()}
             start, end = (np.datetime64(facts[key], "ns") for key in ("start", "end"))
-            return cls(facts["symbol"], start, end, parts, facts["model"], tuple(facts["notes"]))
+            return cls(
+                facts["symbol"], start, end, parts, facts["model"], tuple(facts["notes"]), online, facts["silence"]
+            )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(f"The drift reference in {folder} is damaged ({error}): build it again.") from error
 
@@ -108,11 +129,14 @@ def build_reference(
     said: Mapping[str, DriftTable] | None = None,
     model: str = "",
     notes: tuple[str, ...] = (),
+    window: int = 0,
+    silence: float | None = None,
 ) -> DriftReference:
     """Return the reference of what was known in (start, end].
 
     `table`: features. `said`: further tables by part (`predictions`, `residuals`, `pit`), judged too where they cover
-    `min_windows` windows of the span. All parts share the false alarms equally.
+    `min_windows` windows of the span. `window`: bars that the online statistics look at, 0 for none of them. All parts
+    and online statistics share the false alarms equally. `silence` as in `DriftReference`.
     Raises DataError when the span holds fewer than `min_windows` windows of features.
     """
     rng = np.random.default_rng(seed)
@@ -131,9 +155,12 @@ def build_reference(
             spans[name] = own
         else:
             said_notes.append(f"{name} not judged: {covered} weeks of them, {config.min_windows} are needed")
-    rate = config.monthly_false_alarms / len(spans)
+    watched = ONLINE if window else ()
+    rate = config.monthly_false_alarms / (len(spans) + len(watched))
     parts = {name: _KINDS[name].build(span, config, rate, rng) for name, span in spans.items()}
-    return DriftReference(table.symbol, start, end, parts, model, tuple(said_notes))
+    stream = spans[FEATURES].select(online_names(table, config))
+    online = {kind: OnlinePart.build(kind, stream, window, config, rate, rng) for kind in watched}
+    return DriftReference(table.symbol, start, end, parts, model, tuple(said_notes), online, silence)
 
 
 def _weeks(span: DriftTable, config: DriftConfig) -> int:

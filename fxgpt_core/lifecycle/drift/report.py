@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fxgpt_core.common.errors import DataError
 from fxgpt_core.lifecycle.drift.columns import DriftTable
 from fxgpt_core.lifecycle.drift.config import DriftConfig
 from fxgpt_core.lifecycle.drift.reference import DriftReference
@@ -20,30 +19,34 @@ JSON_NAME, HTML_NAME = "drift.json", "drift.html"
 
 
 def write_drift_report(
-    reference: DriftReference, table: DriftTable, verdict: DriftVerdict, folder: Path, config: DriftConfig
+    reference: DriftReference | None, table: DriftTable, verdict: DriftVerdict, folder: Path, config: DriftConfig
 ) -> dict[str, Path]:
     """Write `drift.json`, and `drift.html` when the verdict is drifted; return the paths by kind (`json`, `html`).
 
     The JSON holds our verdict and evidently's figures for the columns that moved most. Evidently's own "drifted" marks
     come from p-values that assume independent rows and call calm markets drifted: the verdict is the `verdict` entry.
-    An HTML file of an earlier window is removed. Raises DataError when the window holds no bar.
+    An HTML file of an earlier window is removed. A window that was not judged has the verdict alone.
     """
-    names = _shown(reference, verdict, config)
-    window = table.between(_time(verdict.window_start), _time(verdict.window_end)).select(names)
-    if not len(window):
-        raise DataError(f"The drift window of {verdict.symbol} up to {verdict.window_end} holds no bar.")
-    features = reference.features
-    kept = features.values[:, [features.names.index(name) for name in names]]
-    snapshot = _evidently(_frame(kept, names), _frame(window.values, names))
     folder.mkdir(parents=True, exist_ok=True)
+    content: dict[str, Any] = {"verdict": verdict.to_dict(), "summary": verdict.summary}
+    snapshot = None if reference is None or verdict.note else _compared(reference, table, verdict, config)
+    if snapshot is not None:
+        content["evidently"] = json.loads(snapshot.json())
     paths = {"json": folder / JSON_NAME}
-    content = {"verdict": verdict.to_dict(), "summary": verdict.summary, "evidently": json.loads(snapshot.json())}
     paths["json"].write_text(json.dumps(content, indent=1), encoding="utf-8")
     (folder / HTML_NAME).unlink(missing_ok=True)
-    if verdict.drifted:
+    if verdict.drifted and snapshot is not None:
         paths["html"] = folder / HTML_NAME
         snapshot.save_html(str(paths["html"]))
     return paths
+
+
+def _compared(reference: DriftReference, table: DriftTable, verdict: DriftVerdict, config: DriftConfig) -> Any:
+    """Return evidently's comparison of the columns that moved most."""
+    names, features = _shown(reference, verdict, config), reference.features
+    window = table.between(_time(verdict.window_start), _time(verdict.window_end)).select(names)
+    kept = features.values[:, [features.names.index(name) for name in names]]
+    return _evidently(_frame(kept, names), _frame(window.values, names))
 
 
 def _shown(reference: DriftReference, verdict: DriftVerdict, config: DriftConfig) -> tuple[str, ...]:

@@ -12,9 +12,11 @@ from fxgpt_core.common.errors import DataError
 from fxgpt_core.lifecycle.drift.columns import DriftTable
 from fxgpt_core.lifecycle.drift.config import DriftConfig
 from fxgpt_core.lifecycle.drift.detectors import detector
+from fxgpt_core.lifecycle.drift.feed import Pulse
 from fxgpt_core.lifecycle.drift.parts import KsPart, Part
 from fxgpt_core.lifecycle.drift.reference import FEATURES, DriftReference
 from fxgpt_core.lifecycle.drift.statistics import ks_p_value
+from fxgpt_core.lifecycle.drift.watch import OnlineVerdict
 
 _LISTED = 10
 
@@ -56,6 +58,7 @@ class DriftVerdict:
     any of which raises the alarm. `onset`: the verdict before this one, of the same `model`, was calm, so this is a new
     cause. `bonferroni_p` treats rows as independent, is far too small on market data, and is shown, not used. `note`
     says why a window was not judged, else it is empty; `notes`: which parts are not judged, and what they stand on.
+    `dead_feed`: nothing has moved for longer than ever in training; that is not drift.
     """
 
     symbol: str
@@ -74,6 +77,7 @@ class DriftVerdict:
     model: str = ""
     parts: tuple[PartDrift, ...] = ()
     notes: tuple[str, ...] = ()
+    dead_feed: bool = False
 
     @property
     def summary(self) -> str:
@@ -120,8 +124,13 @@ def judge(
     config: DriftConfig,
     previous: DriftVerdict | None = None,
     said: Mapping[str, DriftTable] | None = None,
+    online: OnlineVerdict | None = None,
+    pulse: Pulse | None = None,
 ) -> DriftVerdict:
     """Judge the `window_days` before `now` against the reference: features in `table`, other parts in `said`.
+
+    `online`: what was seen bar by bar up to `now`; its peaks in the window count as a part each. `pulse`: which bars
+    moved; a dead feed is said and is no drift: there is nothing to judge, and nothing to learn from it.
 
     An alarm is an onset only when the previous verdict of the same model was calm (or there is none): one cause, one
     retraining. A window with less than half of the usual rows is not judged and carries on the previous state.
@@ -131,14 +140,18 @@ def judge(
         if symbol != reference.symbol:
             raise DataError(f"Drift reference of {reference.symbol} was given a {name} of {symbol}.")
     start = now - np.timedelta64(config.window_days, "D")
-    features, window = reference.features, table.between(start, now).select(reference.features.names)
     was = previous is not None and previous.drifted and previous.model == reference.model
+    hours, usual = (None, 0.0) if pulse is None else (pulse.silence(now), reference.silence or 0.0)
+    if hours is not None and hours > max(config.dead_feed_hours, usual):
+        note = f"the feed is dead: no bar that moved for {hours:.0f} trading hours, at most {usual:.0f} in training"
+        return _verdict(reference, config, start, now, 0, drifted=was, onset=False, note=note, dead_feed=True)
+    features, window = reference.features, table.between(start, now).select(reference.features.names)
     if len(window) < features.window_rows / 2:
         note = f"only {len(window)} bars where {features.window_rows} are usual"
         return _verdict(reference, config, start, now, len(window), drifted=was, onset=False, note=note)
     distances, scores = features.compare(window, detector(config.backend))
     found = PartDrift(FEATURES, float(scores.max()), features.threshold, len(window), features.weeks)
-    parts = (found, *_others(reference, said or {}, start, now, config))
+    parts = (found, *_others(reference, said or {}, start, now, config), *_streams(online))
     drifted = any(part.drifted for part in parts)
     p_value = ks_p_value(float(distances.max()), len(features.values), len(window))
     return _verdict(
@@ -148,6 +161,17 @@ def judge(
             ColumnDrift(features.names[i], float(distances[i]), float(scores[i]))
             for i in np.argsort(-scores)[:_LISTED]
         ),
+    )  # fmt: skip
+
+
+def unjudged(
+    symbol: str, model: str, now: np.datetime64, config: DriftConfig, note: str, previous: DriftVerdict | None
+) -> DriftVerdict:
+    """Return the verdict where there is no reference to judge against; the previous state of the model goes on."""
+    was = previous is not None and previous.drifted and previous.model == model
+    start, end = (f"{t.astype('datetime64[s]')}Z" for t in (now - np.timedelta64(config.window_days, "D"), now))
+    return DriftVerdict(
+        symbol, start, end, 0, 0.0, 0.0, was, False, (), 1.0, 0, config.backend, note=note, model=model
     )  # fmt: skip
 
 
@@ -173,6 +197,11 @@ def _others(
     return found
 
 
+def _streams(online: OnlineVerdict | None) -> list[PartDrift]:
+    streams = () if online is None else online.streams
+    return [PartDrift(stream.name, stream.peak, stream.threshold, 0, stream.weeks) for stream in streams]
+
+
 def _statistic(part: Part, window: DriftTable, config: DriftConfig) -> float:
     chosen = detector(config.backend)
     if isinstance(part, KsPart):
@@ -194,6 +223,7 @@ def _verdict(
     parts: tuple[PartDrift, ...] = (),
     top: tuple[ColumnDrift, ...] = (),
     note: str = "",
+    dead_feed: bool = False,
 ) -> DriftVerdict:
     return DriftVerdict(
         symbol=reference.symbol,
@@ -212,4 +242,5 @@ def _verdict(
         model=reference.model,
         parts=parts,
         notes=reference.notes,
+        dead_feed=dead_feed,
     )
