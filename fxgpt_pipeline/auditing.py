@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,6 +25,8 @@ from fxgpt_core.backtest.config import BacktestConfig
 from fxgpt_core.backtest.limits import PortfolioLimits
 from fxgpt_core.common.forecast import Forecast
 from fxgpt_core.evaluation.archive import CALIBRATED, read_span
+from fxgpt_core.lifecycle.replay.audit import out_of_turn
+from fxgpt_core.lifecycle.replay.segments import SegmentStore, joined
 from fxgpt_core.market.candles import Candles
 from fxgpt_core.market.instruments import instrument
 from fxgpt_core.store.clock import to_datetime64
@@ -32,12 +35,15 @@ from fxgpt_pipeline.brokers import broker_of
 from fxgpt_pipeline.evaluating import FILLS, ORDERS, TRADES, backtest_name
 from fxgpt_pipeline.lineage import Lineage
 from fxgpt_pipeline.portfolios import ALL, NAME
+from fxgpt_pipeline.replaying import RETRAINED, replay_name
 from fxgpt_pipeline.settings import load_settings
 from fxgpt_pipeline.stages import backtest
 from fxgpt_pipeline.workspace import Workspace
 
 KNEW, FLAT, CHARGED, RECONCILED = "forecasts_came_first", "flat_over_weekends", "costs_charged", "equity_reconciles"
 AUDITS = (KNEW, FLAT, CHARGED, RECONCILED)
+IN_TURN = "trained_before_forecasts"
+"""What a retraining backtest is held to besides."""
 
 
 def adherence_name(family: str) -> str:
@@ -47,9 +53,29 @@ def adherence_name(family: str) -> str:
 
 def audit_family(lineage: Lineage, family: str) -> dict[str, list[str]]:
     """Return the problems that each audit finds in a family's stored backtest; none where all is right."""
-    trades, orders, fills = (stored(lineage, family, name) for name in (TRADES, ORDERS, FILLS))
     forecast = read_span(lineage.workspace.lake, CALIBRATED, lineage.symbol, family)
-    summary = lineage.workspace.documents.read(backtest_name(family), lineage.symbol)
+    return _audit(lineage, family, forecast, lineage.workspace.documents.read(backtest_name(family), lineage.symbol))
+
+
+def audit_replay(lineage: Lineage, family: str) -> dict[str, list[str]] | None:
+    """Return the problems that each audit finds in a family's stored retraining backtest, and in its forecasts.
+
+    None where there is none, or where bars, costs or rules of trading are no longer those that it was made with: it is
+    audited when it is made.
+    """
+    document = lineage.workspace.documents.find(replay_name(family), lineage.symbol)
+    if document is None or document["folds"] != lineage.fingerprint(backtest(family)):
+        return None
+    store = SegmentStore(lineage.workspace.lake, lineage.symbol, family, document["configuration"])
+    segments = [store.read(record) for record in store.records()]
+    _, forecast = joined(segments, lineage.symbol, family)
+    found = _audit(lineage, replay_name(family), forecast, document["backtests"][RETRAINED])
+    return {**found, IN_TURN: out_of_turn(segments)}
+
+
+def _audit(lineage: Lineage, name: str, forecast: Forecast, summary: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Hold the tables stored under `name` to the forecasts that were traded and to what the market charged."""
+    trades, orders, fills = (stored(lineage, name, table) for table in (TRADES, ORDERS, FILLS))
     market = Market.of(lineage.candles(), lineage.asset.costs, summary["currency"], broker_of(lineage))
     return {
         KNEW: before_their_forecast(orders, fills, forecast)

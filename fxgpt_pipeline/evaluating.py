@@ -22,6 +22,7 @@ from fxgpt_core.features.outcomes import Outcomes
 from fxgpt_core.market.events.files import IMPACTS
 from fxgpt_core.market.instrument_config import load_instruments
 from fxgpt_core.market.instruments import instrument, rough_rate
+from fxgpt_core.market.lake import Lake
 from fxgpt_core.models.walk_forward import DATASET, read_in_sample, read_walk_forward
 from fxgpt_pipeline.brokers import broker_of
 from fxgpt_pipeline.lineage import Lineage
@@ -104,14 +105,19 @@ def backtest_family(lineage: Lineage, family: str) -> BacktestResult:
     lake, symbol = lineage.workspace.lake, lineage.symbol
     forecast = read_span(lake, CALIBRATED, symbol, family)
     result, note = traded(lineage, forecast)
-    keys = {"symbol": symbol, "family": family}
-    for name, frame in ((TRADES, result.trades), (ORDERS, result.orders), (FILLS, result.fills)):
-        lake.write(name, keys, "span=all", pa.Table.from_pandas(frame, preserve_index=False))
+    keep_tables(lake, symbol, family, result)
     fingerprint = lineage.fingerprint(backtest(family))
     document = {**result.summary(), "note": note, "curve": result.curve(_CURVE_POINTS)}
     document |= examine(lineage, family, result, forecast)
     lineage.workspace.documents.write(backtest_name(family), symbol, document, fingerprint)
     return result
+
+
+def keep_tables(lake: Lake, symbol: str, name: str, result: BacktestResult) -> None:
+    """Store trades, orders and fills of a backtest under a symbol and a name; those of an earlier one are replaced."""
+    keys = {"symbol": symbol, "family": name}
+    for dataset, frame in ((TRADES, result.trades), (ORDERS, result.orders), (FILLS, result.fills)):
+        lake.write(dataset, keys, "span=all", pa.Table.from_pandas(frame, preserve_index=False))
 
 
 def traded(lineage: Lineage, forecast: Forecast) -> tuple[BacktestResult, str]:

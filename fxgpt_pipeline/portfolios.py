@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 from fxgpt_core.backtest.adapter import Broker, prepare, simulated
 from fxgpt_core.backtest.book import make_book
 from fxgpt_core.backtest.config import BacktestConfig
@@ -27,7 +25,7 @@ from fxgpt_core.store.asset_config import Costs
 from fxgpt_core.store.documents import write_atomically
 from fxgpt_core.store.trials import count_trial, counted_trials
 from fxgpt_pipeline.brokers import broker_of
-from fxgpt_pipeline.evaluating import FILLS, ORDERS, TRADES
+from fxgpt_pipeline.evaluating import keep_tables
 from fxgpt_pipeline.settings import Settings, load_settings
 from fxgpt_pipeline.stages import calibrated
 from fxgpt_pipeline.workspace import Workspace
@@ -177,8 +175,6 @@ def _champion(workspace: Workspace, symbol: str) -> str:
 
 
 def _store(workspace: Workspace, portfolio: Portfolio) -> None:
-    result, keys = portfolio.result, {"symbol": ALL, "family": NAME}
-    for name, frame in ((TRADES, result.trades), (ORDERS, result.orders), (FILLS, result.fills)):
-        workspace.lake.write(name, keys, "span=all", pa.Table.from_pandas(frame, preserve_index=False))
-    document = {**portfolio.to_dict(), "curve": result.curve(_CURVE_POINTS)}
+    keep_tables(workspace.lake, ALL, NAME, portfolio.result)
+    document = {**portfolio.to_dict(), "curve": portfolio.result.curve(_CURVE_POINTS)}
     workspace.documents.write(NAME, ALL, document, stable_hash(portfolio.to_dict()))

@@ -27,16 +27,17 @@ from fxgpt_core.models.registry import FamilyEntry
 from fxgpt_core.models.registry import family as entry_of
 from fxgpt_core.models.walk_forward import read_walk_forward
 from fxgpt_core.training.plan import plan_training
-from fxgpt_pipeline.evaluating import traded
+from fxgpt_pipeline.evaluating import keep_tables, traded
 from fxgpt_pipeline.lineage import Lineage
 from fxgpt_pipeline.scrutiny import count_backtest
+from fxgpt_pipeline.stages import backtest as backtest_stage
 from fxgpt_pipeline.stages import calibrated as calibrated_stage
 
 FIXED, RETRAINED = "fixed folds", "retrained"
 
 
 def replay_name(family: str) -> str:
-    """Name of the document that holds a family's retraining backtest."""
+    """Name of the document that holds a family's retraining backtest, and of its trades, orders and fills."""
     return f"retrained_{family}"
 
 
@@ -45,8 +46,9 @@ def replay_family(lineage: Lineage, family: str, progress: Progress) -> dict[str
 
     The replay begins where the fixed folds begin, trains no fold twice and carries on where an earlier one stopped.
     Returns the document: versions, decisions, scores and backtests, both against the fixed folds on the decisions that
-    they share. Raises BadInputError for a family that the symbol does not have, DataError where its walk-forward
-    forecasts are missing.
+    they share. `folds` in it is the fingerprint of the backtest on the fixed folds: while that stays, bars, costs and
+    rules of trading are those of the replay. Raises BadInputError for a family that the symbol does not have, DataError
+    where its walk-forward forecasts are missing.
     """
     if family not in lineage.families:
         raise BadInputError(f"{lineage.symbol} has no model {family!r}: it has {', '.join(lineage.families)}.")
@@ -56,6 +58,7 @@ def replay_family(lineage: Lineage, family: str, progress: Progress) -> dict[str
     document = {
         "family": family,
         "configuration": configuration,
+        "folds": lineage.fingerprint(backtest_stage(family)),
         "versions": [_version(segment) for segment in segments],
         "decisions": _decisions(segments),
         "looks": dict(Counter(decision.what for segment in segments for decision in segment.decisions)),
@@ -154,10 +157,13 @@ def _compared(
 
 
 def _trade(lineage: Lineage, forecast: Forecast, recipe: str | None) -> dict[str, Any]:
-    """Trade forecasts; those of a replay count as a trial under its `recipe`, those of the folds did already."""
+    """Trade forecasts; those of a replay are kept and count as a trial under its `recipe`, as those of the folds did
+    already.
+    """
     result, note = traded(lineage, forecast)
     if recipe is not None:
         count_backtest(lineage, result, recipe)
+        keep_tables(lineage.workspace.lake, lineage.symbol, replay_name(forecast.family), result)
     return {**result.summary(), "note": note}
 
 

@@ -12,11 +12,13 @@ if TYPE_CHECKING:
 
 def show_retrained(lineage: Lineage, family: str, as_json: bool) -> None:
     """Replay what is not replayed yet, then show versions, what called for each, scores and trades."""
+    from fxgpt_pipeline.auditing import audit_replay
     from fxgpt_pipeline.cli.running import alone
     from fxgpt_pipeline.replaying import replay_family
 
     with reporter() as progress, alone(lineage.workspace, lineage.symbol):
         document = replay_family(lineage, family, progress)
+        found = audit_replay(lineage, family) or {}
     if as_json:
         print_json(document)
         return
@@ -28,6 +30,8 @@ def show_retrained(lineage: Lineage, family: str, as_json: bool) -> None:
         out.print(f"  {postponed['at'][:16]} postponed: {' '.join(postponed['reasons'])}", markup=False)
     out.print(_scores(document))
     out.print(_trades(document))
+    problems = [f"{name}: {said}" for name, several in found.items() for said in several]
+    out.print("\n".join(problems) or f"Audits: {', '.join(found)}: all is right.", markup=False)
 
 
 def _timeline(symbol: str, document: dict[str, Any]) -> Any:

@@ -7,7 +7,7 @@ import dagster as dg
 
 from fxgpt_core.models.registry import FAMILIES, FamilyEntry
 from fxgpt_pipeline.defs.common import Parts
-from fxgpt_pipeline.stages import PORTFOLIO, backtest
+from fxgpt_pipeline.stages import PORTFOLIO, RETRAINED, backtest
 from fxgpt_pipeline.workspace import Workspace
 
 _DESCRIPTIONS = {
@@ -19,12 +19,16 @@ _DESCRIPTIONS = {
     "equity_reconciles": "Trades equal their fills and earn gross less costs; final equity equals cash and trades.",
     "fills_adhere": "Slippage, rejections and costs of the fills are within `adherence`; no limit was breached.",
 }
+_REPLAYED = {
+    "trained_before_forecasts": "Every forecast is by the version that served then, trained before that time on labels "
+    "that had ended before it."
+}
 _WARNS = ("flat_over_weekends", "fills_adhere")
 
 
 def build(parts: Parts) -> list[Any]:
-    """Return the checks of every family's backtest, one step a family, and of the portfolio."""
-    return [*(_checks(parts, entry) for entry in FAMILIES.values()), _portfolio_checks()]
+    """Return the checks of every family's backtest, one step a family, of retraining backtests and the portfolio."""
+    return [*(_checks(parts, entry) for entry in FAMILIES.values()), _replay_checks(parts), _portfolio_checks()]
 
 
 def _checks(parts: Parts, entry: FamilyEntry) -> dg.AssetChecksDefinition:
@@ -47,6 +51,30 @@ def _checks(parts: Parts, entry: FamilyEntry) -> dg.AssetChecksDefinition:
         found["fills_adhere"] = adherence(lineage, entry.name)["decision"]["evidence"]["alerts"] if on else []
         for name in _DESCRIPTIONS:
             yield _told(key, name, found.get(name, []), "All is right." if on else f"{entry.name} is switched off.")
+
+    made: dg.AssetChecksDefinition = audit
+    return made
+
+
+def _replay_checks(parts: Parts) -> dg.AssetChecksDefinition:
+    """Return the audits of a symbol's retraining backtests; nothing waits for them."""
+    key = dg.AssetKey(RETRAINED)
+    told = {name: said for name, said in _DESCRIPTIONS.items() if name != "fills_adhere"} | _REPLAYED
+    specs = [dg.AssetCheckSpec(name, asset=key, description=said, partitions_def=parts.symbols) for name, said in
+             told.items()]  # fmt: skip
+
+    @dg.multi_asset_check(name="backtests__retrained_audit", specs=specs)
+    def audit(
+        context: dg.AssetCheckExecutionContext, workspace: dg.ResourceParam[Workspace]
+    ) -> Iterator[dg.AssetCheckResult]:
+        from fxgpt_pipeline.auditing import audit_replay
+
+        lineage = workspace.lineage(context.partition_key)
+        found = {name: audits for name in lineage.families if (audits := audit_replay(lineage, name)) is not None}
+        right = f"All is right: {', '.join(found)}." if found else "No replay of these bars and settings is stored."
+        for name in told:
+            problems = [f"{family}: {said}" for family, audits in found.items() for said in audits[name]]
+            yield _told(key, name, problems, right)
 
     made: dg.AssetChecksDefinition = audit
     return made

@@ -27,6 +27,7 @@ from fxgpt_core.features.assemble import build_dataset
 from fxgpt_core.features.dataset import Dataset
 from fxgpt_core.features.spec import FeatureSpec
 from fxgpt_core.lifecycle.drift.config import DriftConfig
+from fxgpt_core.lifecycle.replay.audit import out_of_turn
 from fxgpt_core.lifecycle.replay.history import History, ReplaySettings, configuration_hash
 from fxgpt_core.lifecycle.replay.replay import replay_retraining
 from fxgpt_core.lifecycle.replay.segments import CALIBRATED, DECISIONS, RAW, Segment, SegmentStore, joined
@@ -106,6 +107,24 @@ def test_every_row_was_trained_before_it_was_decided(lived: list[Segment]) -> No
         assert (segment.raw.model_version == segment.record.version).all()
     np.testing.assert_array_equal(raw.decided_at, whole().known_at[lived[0].record.first_bar + 1 :])
     assert (calibrated.calibration_version != "").all()
+
+
+def test_rows_that_another_version_should_have_made_are_found(lived: list[Segment]) -> None:
+    assert out_of_turn(lived) == []
+    first, second, *_ = lived
+    assert first.raw is not None
+    assert second.raw is not None
+    knowing = replace(second, raw=replace(second.raw, trained_until=second.raw.decided_at))
+    assert f"of version {second.record.version} rest on labels of their own time" in out_of_turn([first, knowing])[0]
+    at = second.raw.decided_at - 9 * DAY
+    early = replace(second, raw=replace(second.raw, decided_at=at, trained_until=at - DAY))
+    assert f"of version {second.record.version} are older than its training" in " ".join(out_of_turn([first, early]))
+    late = replace(first, raw=replace(first.raw, decided_at=first.raw.decided_at + 9 * DAY))
+    assert f"of version {first.record.version} were made after the next" in out_of_turn([late, second])[0]
+    named = np.full(len(first.raw), "ewma@another", dtype=object)
+    assert out_of_turn([replace(first, raw=replace(first.raw, model_version=named)), second])[0].startswith(
+        f"{len(first.raw)} forecasts among those of version {first.record.version} name another"
+    )
 
 
 def test_the_schedule_asks_again_and_every_decision_has_its_reason(lived: list[Segment]) -> None:
