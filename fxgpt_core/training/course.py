@@ -44,6 +44,8 @@ class Course(LightningModule):
         self.notes: list[str] = []
         self._loss: Callable[[Tensor, Tensor], Tensor] | None = None
         self._sum = torch.zeros((), dtype=torch.float64)  # of this epoch's losses, this rank's part
+        self._renewed = -1  # epoch that the lesson has renewed itself for
+        self._begun: tuple[int, dict[str, Tensor]] = (-1, {})  # an epoch and the weights it began with, if they matter
 
     def setup(self, stage: str) -> None:
         """Put the data where the network is; runs in every process."""
@@ -74,6 +76,7 @@ class Course(LightningModule):
 
     def training_step(self, items: Tensor, index: int) -> None:
         """Do one optimiser step over the whole batch `items` (items,), of which this rank takes every n-th."""
+        self._renew(self.global_step // self.batches)
         keys = self._keys(len(items))
         weights = self.lesson.weights(items).to(torch.float32)
         shares = weights / weights.sum().clamp(min=1e-8)
@@ -84,6 +87,21 @@ class Course(LightningModule):
         optimiser.step()  # type: ignore[union-attr, call-arg]
         scheduler.step()  # type: ignore[union-attr, call-arg]
         self._sum += loss
+
+    @torch.no_grad()
+    def _renew(self, epoch: int) -> None:
+        """Let the lesson renew what it keeps of the weights, with those that the epoch began with."""
+        if self._renewed == epoch:
+            return
+        self._renewed, now = epoch, {name: p.detach().clone() for name, p in self.network.named_parameters()}
+        begun = self._begun[1] if self._begun[0] == epoch else {}
+        for name, parameter in self.network.named_parameters():
+            parameter.copy_(begun.get(name, parameter))
+        with torch.autocast(self.device.type, enabled=False):
+            renewed = self.lesson.renew()
+        self._begun = (epoch, begun or now) if renewed else (-1, {})
+        for name, parameter in self.network.named_parameters():
+            parameter.copy_(now[name])
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         # Here, since gradients of mixed precision are unscaled only now.
@@ -194,6 +212,7 @@ class Course(LightningModule):
             "compiling": self.compiling,
             "parts": self.parts,
             "threads": torch.get_num_threads(),
+            "begun": self._begun,
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -201,6 +220,7 @@ class Course(LightningModule):
         self.history = {name: list(values) for name, values in kept["history"].items()}
         self.notes = list(kept["notes"])
         self._sum = kept["sum"].to(self._sum.device)
+        self._begun = (int(kept["begun"][0]), dict(kept["begun"][1]))
         # Cut as the interrupted run did, so that its continuation has the same bits.
         torch.set_num_threads(kept["threads"])
         self.pass_items, self.parts = kept["pass_items"], kept["parts"]

@@ -38,6 +38,14 @@ class Lesson(Protocol):
         """
         ...
 
+    def renew(self) -> bool:
+        """Bring up to date what is kept of the weights for a whole epoch; called before its first step.
+
+        Returns False where nothing is, which is usual. Equal weights must give equal results: a run that is continued
+        within an epoch calls it with the weights that the epoch began with.
+        """
+        ...
+
     def weights(self, items: Tensor) -> Tensor:
         """Return how much weight the labels of each item carry in `loss`, (items,); ones where all carry the same."""
         ...

@@ -31,14 +31,13 @@ def sssd(preset: str, seconds: float, threads: int | None, bars: int, as_json: b
     """Train SSSD on dense segments and window by window, and compare.
 
     The same network with its own loss, on synthetic bars of 5m, 15m, 1h and 4h. Windows are 500, 166, 41 and 10 of
-    them for every target. `carried` are dense segments that begin from a state carried along instead of a burn-in.
-    Each way runs in a process of its own, one after the other.
+    them for every target. Each way runs in a process of its own, one after the other.
     """
     from fxgpt_core.models.sssd.config import read_preset
 
     read_preset(preset)  # an unknown one is refused before anything is measured
     threads = threads or _cores()
-    ways = {name: _measured(name, preset, seconds, threads, bars) for name in ("dense", "carried", "windows")}
+    ways = {name: _measured(name, preset, seconds, threads, bars) for name in ("dense", "windows")}
     slow = ways["windows"]
     for found in ways.values():
         found["times"] = found["targets_per_cpu_second"] / slow["targets_per_cpu_second"]

@@ -22,15 +22,15 @@ LIGHT = {"encoder": {"channels": 4, "state": 4, "layers": 1, "heads": 2, "contex
 def test_ways_are_compared_with_windows(fxgpt: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     def measured(way: str, preset: str, seconds: float, threads: int, bars: int) -> dict[str, float]:
         assert (preset, seconds, threads, bars) == ("default", 5.0, 1, 3000)
-        speed = {"dense": 600.0, "carried": 900.0, "windows": 6.0}[way]
+        speed = {"dense": 900.0, "windows": 6.0}[way]
         return {"targets_per_second": speed / 2, "targets_per_cpu_second": speed, "peak_mb": 10.0, "seconds": 5.0}
 
     monkeypatch.setattr(verb, "_measured", measured)
     asked = ("bench", "sssd", "--preset", "default", "--seconds", "5", "--bars", "3000", "--threads", "1")
     found = json.loads(fxgpt(*asked, "--json").out)
     assert (found["preset"], found["bars"], found["threads"], found["goal"]) == ("default", 3000, 1, 100.0)
-    assert {name: way["times"] for name, way in found["ways"].items()} == {"dense": 100, "carried": 150, "windows": 1}
-    assert found["ways"]["dense"]["times_wall"] == 100
+    assert {name: way["times"] for name, way in found["ways"].items()} == {"dense": 150, "windows": 1}
+    assert found["ways"]["dense"]["times_wall"] == 150
     assert "150" in fxgpt(*asked).out
 
 

@@ -273,6 +273,26 @@ def test_after_training_the_first_supervised_bar_has_the_context_of_the_whole_hi
     assert deviation(None) > 0.1  # burn-in alone
 
 
+def test_no_segment_sees_what_was_before_history_began_anew() -> None:
+    inputs, network = history(1200, seed=4), encoder(layers=2, dt_min=1e-3).eval()
+    begins = inputs.begins((600,))
+    assert begins.tolist() == [[0, 0, 0], [600, 150, 25]]
+    stretches, starts = inputs.stretch_lengths(64, burn_in=64), torch.tensor([300, 600, 660, 900])
+    own = begins[torch.searchsorted(torch.tensor([600]), starts, right=True)]
+    other = Inputs({code: values.clone() for code, values in inputs.features.items()}, inputs.last_known)
+    for code, first in zip(other.features, begins[1].tolist(), strict=True):
+        other.features[code][:first] += 1.0
+    for every in (None, 16):
+        seen = []
+        for data in (inputs, other):
+            carried = None if every is None else network.carry(data, every, begins)
+            with torch.no_grad():
+                seen.append(network.segments(data, starts, 64, stretches, None, carried, own))
+        assert torch.equal(seen[0][1:], seen[1][1:])
+        assert not torch.equal(seen[0][0], seen[1][0])
+    assert torch.isfinite(seen[0]).all()
+
+
 def average(values: Tensor) -> Tensor:
     out, level = torch.empty_like(values), 0.0
     for i, value in enumerate(values.tolist()):

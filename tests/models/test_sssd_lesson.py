@@ -8,27 +8,28 @@ import torch
 from sssd_data import planted
 
 from fxgpt_core.features.dataset import Dataset
-from fxgpt_core.models.sssd.config import SSSDConfig
+from fxgpt_core.models.sssd.config import SSSDConfig, merge
+from fxgpt_core.models.sssd.encoder import Carried
 from fxgpt_core.models.sssd.forecaster import SSSD
-from fxgpt_core.models.sssd.lesson import validation_scores
+from fxgpt_core.models.sssd.inputs import Inputs
+from fxgpt_core.models.sssd.lesson import Lesson, validation_scores
 from fxgpt_core.training.hardware import GIB, Hardware
 from fxgpt_core.training.plan import plan_training
 
 PLAN = plan_training(7, hardware=Hardware(1, 4 * GIB))
+SMALL = {
+    "preset": "small",
+    "encoder": {"channels": 8, "state": 8, "layers": 1, "heads": 2, "context": 12},
+    "diffusion": {"latent": 16, "layers": 1, "embedding": 4, "samples": 40, "sampling_steps": 8, "subsets": 0.0},
+    "training": {"epochs": 2, "segment": 128, "burn_in": 64, "batch": 3, "validation_rows": 60},
+}
 
 
 def trained(
     data: Dataset, dropout: float = 0.0, augmentation: dict[str, float] | None = None, **hardware: object
 ) -> SSSD:
-    training = {"epochs": 2, "segment": 128, "burn_in": 64, "batch": 3, "validation_rows": 60}
-    values = {
-        "preset": "small",
-        "encoder": {"channels": 8, "state": 8, "layers": 1, "heads": 2, "context": 12, "dropout": dropout},
-        "diffusion": {"latent": 16, "layers": 1, "embedding": 4, "samples": 40, "sampling_steps": 8, "subsets": 0.0},
-        "training": {**training, "hardware": hardware},
-        "augmentation": augmentation or {},
-    }
-    model = SSSD(SSSDConfig.model_validate(values))
+    change = {"encoder": {"dropout": dropout}, "training": {"hardware": hardware}, "augmentation": augmentation or {}}
+    model = SSSD(SSSDConfig.model_validate(merge(SMALL, change)))
     model.fit(data, PLAN)
     return model
 
@@ -84,3 +85,31 @@ def test_scores_are_those_of_the_field() -> None:
     assert scores["mae"] == pytest.approx(np.sqrt(2 / np.pi), rel=0.05)
     assert scores["direction"] == pytest.approx(0.69, abs=0.03)  # P(normal > -0.5)
     assert validation_scores(samples * 0, outcome, counted)["direction"] == 0.5
+
+
+def test_segments_begin_from_the_state_that_streaming_has_there(data: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory starts at up to 2000 own bars, far more than the burn-in of 64."""
+    used: list[Carried | None] = []
+    renew = Lesson.renew
+
+    def spy(lesson: Lesson) -> bool:
+        done = renew(lesson)
+        used.append(lesson.carried)
+        return done
+
+    monkeypatch.setattr(Lesson, "renew", spy)
+    values = merge(SMALL, {"encoder": {"dt_min": 0.001}, "training": {"epochs": 6, "carry": True, "carry_every": 100}})
+    model = SSSD(SSSDConfig.model_validate(values))
+    model.fit(data, PLAN)
+    assert len(used) == 6
+    inputs, starts = Inputs.build(data, model.scaling, "cpu"), torch.arange(300, 900, 60)
+    stretches, encoder = inputs.stretch_lengths(64, 64), model.network.encoder
+    live = encoder.history(inputs, starts, 10**6, by_recurrence=True)
+
+    def deviation(carried: Carried | None) -> float:
+        with torch.no_grad():
+            own = encoder.segments(inputs, starts, 64, stretches, carried=carried)[:, 0]
+        return float(((own - live).norm(dim=1) / live.norm(dim=1)).max())
+
+    assert deviation(used[-1]) < 0.02  # as old as the last epoch used them
+    assert deviation(None) > 0.05

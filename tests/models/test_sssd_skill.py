@@ -7,11 +7,12 @@ import torch
 from scipy import stats
 from sssd_data import deviation, planted
 
-from fxgpt_core.common.forecast import Forecast
+from fxgpt_core.common.forecast import LEVELS, Forecast
 from fxgpt_core.evaluation.scores import crps
 from fxgpt_core.features.dataset import Dataset
 from fxgpt_core.models.forecaster import Provenance
 from fxgpt_core.models.sssd.adjustment import Adjustment, sample_crps
+from fxgpt_core.models.sssd.bulk import standing_law
 from fxgpt_core.models.sssd.config import AdjustmentConfig, SSSDConfig
 from fxgpt_core.models.sssd.evidence import Judged, Rows, shape_gain, trust
 from fxgpt_core.models.sssd.forecaster import SSSD
@@ -249,3 +250,20 @@ def test_a_hundred_draws_keep_mean_and_deviation_of_a_skewed_law_with_fat_tails(
     middles = np.quantile(law, (np.arange(100) + 0.5) / 100)
     assert middles.std() < 0.97 * law.std()  # what was lost before
     np.testing.assert_allclose(drawn[5:-5], middles[5:-5], atol=0.015)
+
+
+def test_quantiles_of_one_law_for_all_rows_are_its_own_and_no_draw_moves_them() -> None:
+    torch.manual_seed(0)
+    net = Network({"1h": 3}, 2, SMALL).eval()
+    net.informed.fill_(0.0)
+    net.lean.fill_(0.5)
+    torch.nn.init.normal_(net.location.weight)
+    context = torch.randn(3, SMALL.encoder.context)
+    std, quantiles = standing_law(net, context, Adjustment(np.ones(2), np.array([1.0, 2.0])))
+    mean = (0.5 * torch.tanh(net.location(context))).detach().numpy()
+    for h, width in enumerate((1.0, 2.0)):
+        np.testing.assert_allclose(std[:, h], width, rtol=0.01)
+        exact = mean[:, h, None] + width * stats.norm.ppf(LEVELS)
+        np.testing.assert_allclose(quantiles[:, h], exact, atol=0.01)
+    net.informed.fill_(1.0)
+    assert standing_law(net, context, Adjustment.none(2)) is None

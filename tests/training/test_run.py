@@ -224,9 +224,11 @@ def test_checkpoints_are_last_best_and_every_n_and_each_of_them_continues_bit_fo
     assert list(work.iterdir()) == []
 
 
-@pytest.mark.parametrize("step", [1, 4, 6])
-def test_a_checkpoint_asked_for_within_an_epoch_continues_bit_for_bit(tmp_path: Path, step: int) -> None:
-    straight = train(PLAN, Regression(dropout=0.2))
+@pytest.mark.parametrize(("step", "remembers"), [(1, False), (4, False), (4, True), (6, True)])
+def test_a_checkpoint_asked_for_within_an_epoch_continues_bit_for_bit(
+    tmp_path: Path, step: int, remembers: bool
+) -> None:
+    straight = train(PLAN, Regression(dropout=0.2, remembers=remembers))
     plan = replace(PLAN, checkpoints=tmp_path)
     at = 3 + 6 + step  # three passes measure, an epoch has six steps
 
@@ -237,11 +239,21 @@ def test_a_checkpoint_asked_for_within_an_epoch_continues_bit_for_bit(tmp_path: 
             raise Killed
 
     with pytest.raises(Killed):
-        train(plan, Regression(dropout=0.2, trouble=trouble))
+        train(plan, Regression(dropout=0.2, trouble=trouble, remembers=remembers))
     assert not (tmp_path / CONTROL).exists()
-    lesson = Regression(seed=5, dropout=0.2)
+    lesson = Regression(seed=5, dropout=0.2, remembers=remembers)
     assert same(train(plan, lesson), straight)
     assert len(lesson.sizes) == 3 + 24 - 6 - step  # not one step is done twice
+
+
+def test_what_is_kept_of_the_weights_is_renewed_before_every_epoch(tmp_path: Path) -> None:
+    assert not same(train(PLAN, Regression(remembers=True)), train(PLAN, Regression()))
+    lesson, seen = Regression(remembers=True), []
+    lesson.trouble = lambda lesson, items: seen.append(lesson.memory.tolist())
+    train(PLAN, lesson)
+    steps = [seen[3 + at : 9 + at] for at in range(0, 24, 6)]  # three passes measure, an epoch has six steps
+    assert all(all(one == epoch[0] for one in epoch) for epoch in steps)
+    assert len({tuple(epoch[0]) for epoch in steps}) == 4
 
 
 def test_a_pause_saves_waits_and_goes_on_when_the_file_is_removed(tmp_path: Path) -> None:

@@ -141,14 +141,20 @@ class TrainingConfig(Config):
     min_delta: float = Field(1e-4, ge=0, le=0.1, description="Smallest CRPS gain that counts.")
     lr: float = Field(1e-4, gt=0, le=0.1, description="Learning rate of encoder and scale.")
     head_lr: float = Field(1e-4, gt=0, le=0.1, description="Learning rate of the diffusion head.")
-    dynamics_lr: float = Field(1e-3, gt=0, le=0.1, description="Learning rate of A and dt (never decayed).")
+    dynamics_lr: float = Field(1e-4, gt=0, le=0.1, description="Learning rate of A and dt (never decayed).")
     lr_min: float = Field(1e-6, ge=0, le=0.1, description="End of the cosine annealing.")
     weight_decay: float = Field(0.01, ge=0, le=10, description="AdamW weight decay of matrices.")
     betas: tuple[float, float] = Field((0.9, 0.999), description="AdamW betas.")
     gradient_clip: float = Field(1.0, gt=0, le=100, description="Largest gradient norm.")
     average_decay: float = Field(0.999, ge=0, lt=1, description="Decay of the averaged weights.")
     segment: int = Field(1024, ge=16, le=65536, description="Supervised base bars per segment.")
-    burn_in: int = Field(512, ge=0, le=65536, description="Own bars of each timeframe before a segment.")
+    burn_in: int = Field(64, ge=0, le=65536, description="Own bars of each timeframe before a segment.")
+    carry: bool = Field(
+        True,
+        description="Begin segments, burn-in included, from the state carried along the whole history since the last "
+        "restart instead of from nothing; it is worked out anew before each epoch.",
+    )
+    carry_every: int = Field(256, ge=1, le=65536, description="Own bars between kept states; memory falls with them.")
     batch: int = Field(4, ge=1, le=256, description="Segments per step.")
     horizon_weights: tuple[float, ...] | None = Field(None, description="Loss weights; default n, n-1, ..., 1.")
     blind: float = Field(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import cast
 
 import torch
@@ -26,9 +27,13 @@ def usable(features: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Carried:
-    """States of each timeframe's layers before its bars 0, `every`, 2 `every` ..: (count, channels, pairs, 2) each."""
+    """States of each timeframe's layers before its bars `marks` (count,): (count, channels, pairs, 2) each.
+
+    Marks increase and are at most `every` bars apart.
+    """
 
     every: int
+    marks: dict[str, Tensor]
     states: dict[str, list[Tensor]]
 
 
@@ -67,51 +72,63 @@ class Encoder(nn.Module):
         stretches: Mapping[str, int],
         disturb: Callable[[Tensor], Tensor] | None = None,
         carried: Carried | None = None,
+        begins: Tensor | None = None,
     ) -> Tensor:
         """Return contexts (segments, length, context) of the segments that begin at base bars `starts` (segments,).
 
         Each timeframe runs once over its own stretch, `stretches[code]` own bars that end with the last one known at
         the segment's end; the bars before the segment are its burn-in. `disturb` is laid on the inputs (augmentation).
         With `carried` a stretch does not begin from nothing but from the state carried up to its first bar, and begins
-        up to `carried.every` - 1 bars earlier, where one is at hand.
+        up to `carried.every` - 1 bars earlier, where one is at hand. `begins` (segments, timeframes) are the own bars
+        with which history begins for each segment, 0 where None: nothing before them is seen.
         """
         bars = starts[:, None] + torch.arange(length, device=starts.device)  # (segments, length)
         known = inputs.last_known[bars]  # (segments, length, timeframes)
+        begins = torch.zeros_like(known[:, 0]) if begins is None else begins
         tokens = []
         for i, (code, features) in enumerate(inputs.features.items()):
             if not len(features):  # a timeframe without a single bar is absent everywhere
                 tokens.append(features.new_zeros((*bars.shape, cast(Stack, self.stacks[code]).channels)))
                 continue
-            first, count = (known[:, -1, i] + 1 - stretches[code]).clamp(min=0), stretches[code]
+            first, count = torch.maximum(known[:, -1, i] + 1 - stretches[code], begins[:, i]), stretches[code]
+            first = first.clamp(max=len(features) - 1)
             states = None
             if carried is not None:
-                mark, count = first // carried.every, count + carried.every - 1
-                first, states = mark * carried.every, [layer[mark] for layer in carried.states[code]]
+                mark = torch.searchsorted(carried.marks[code], first, right=True) - 1
+                count = count + carried.every - 1
+                first, states = carried.marks[code][mark], [layer[mark] for layer in carried.states[code]]
             # What lies beyond the last bar known is read by nobody: encodings do not see later bars.
             index = (first[:, None] + torch.arange(count, device=starts.device)).clamp(max=len(features) - 1)
             seen = features[index] if disturb is None else disturb(features[index])
             encoded = self.stacks[code](torch.nan_to_num(seen), states)
             local = (known[..., i] - first[:, None]).clamp(min=0)
             tokens.append(encoded.gather(1, local[..., None].expand(-1, -1, encoded.shape[-1])))
-        joined, present = torch.stack(tokens, dim=2), _present(inputs, known)
+        joined, present = torch.stack(tokens, dim=2), _present(inputs, known) & (known >= begins[:, None])
         contexts: Tensor = self.fusion(joined.flatten(0, 1), present.flatten(0, 1))
         return contexts.reshape(*bars.shape, -1)
 
     @torch.no_grad()
-    def carry(self, inputs: Inputs, every: int) -> Carried:
+    def carry(self, inputs: Inputs, every: int, begins: Tensor | None = None) -> Carried:
         """Return the states of all stacks along the whole history, without dropout, for `segments`.
 
-        They hold for the weights of this moment; while training goes on they age, so a trainer renews them.
+        `begins` (times, timeframes): own bars with which history begins anew, from nothing. States hold for the weights
+        of this moment; while training goes on they age, so a trainer renews them.
         """
         training = self.training
         self.eval()
-        states = {
-            code: cast(Stack, self.stacks[code]).landmarks(torch.nan_to_num(features), every)
-            for code, features in inputs.features.items()
-            if len(features)
-        }
+        marks: dict[str, Tensor] = {}
+        states: dict[str, list[Tensor]] = {}
+        for i, (code, features) in enumerate(inputs.features.items()):
+            if not len(features):
+                continue
+            edges = {0, len(features)} | (set() if begins is None else set(begins[:, i].tolist()))
+            rooms = [(a, b) for a, b in pairwise(sorted(edges)) if a < len(features)]
+            stack, seen = cast(Stack, self.stacks[code]), torch.nan_to_num(features)
+            marks[code] = torch.cat([torch.arange(a, b, every, device=seen.device) for a, b in rooms])
+            parts = [stack.landmarks(seen[a:b], every) for a, b in rooms]
+            states[code] = [torch.cat(layer) for layer in zip(*parts, strict=True)]
         self.train(training)
-        return Carried(every, states)
+        return Carried(every, marks, states)
 
     @torch.no_grad()
     def history(self, inputs: Inputs, rows: Tensor, piece: int, by_recurrence: bool = False) -> Tensor:

@@ -148,30 +148,35 @@ class SSSD:
 
         Raises ModelError when unfitted, or when horizons or feature names are not those of the fit.
         """
-        _, scaling = self.fitted()
+        network, scaling = self.fitted()
         if dataset.horizons != self.horizons:
             raise ModelError(
                 f"SSSD was trained for horizons {self.horizons} minutes, the dataset of {dataset.symbol} has "
                 f"{dataset.horizons}: build it with the model's horizons or train again."
             )
         self._missing.tell(f"sssd of {dataset.symbol}", scaling.unknown(dataset, rows))
-        inputs = Inputs.build(dataset, scaling, self.device)
-        return self.stamped(dataset, rows, self._draw(dataset, inputs, rows, seed, self.by_student), provenance)
+        contexts = self._history(Inputs.build(dataset, scaling, self.device), rows)
+        samples = bulk.draw_all(network, contexts, dataset.known_at[rows], seed, self.by_student)
+        return self.stamped(dataset, rows, contexts, samples, provenance)
 
     def stamped(
         self,
         dataset: Dataset,
         rows: NDArray[np.int64],
+        contexts: torch.Tensor,
         samples: NDArray[np.float32],
         provenance: Provenance,
         columns: Sequence[int] | None = None,
     ) -> Forecast:
-        """Return the forecast that unadjusted samples (rows, draws, horizons) of base bars `rows` make.
+        """Return the forecast that contexts (rows, context) and unadjusted samples (rows, draws, horizons) of base bars
+        `rows` make.
 
         `columns`: the horizons to speak of, all where None. The samples given are overwritten.
         """
         at = list(range(len(self.horizons)) if columns is None else columns)
         made = bulk.summarise(samples, self.adjustment.apply, self.config.rows_per_pass)
+        law = bulk.standing_law(self.fitted()[0], contexts, self.adjustment)
+        std, quantiles = (made.std, made.quantiles) if law is None else law
         return from_standardised(
             symbol=dataset.symbol,
             family=self.family,
@@ -182,8 +187,8 @@ class SSSD:
             model_version=provenance.model_version,
             yardstick=dataset.yardstick[rows][:, at],
             mean=made.mean[:, at],
-            std=made.std[:, at],
-            quantiles=made.quantiles[:, at],
+            std=std[:, at],
+            quantiles=quantiles[:, at],
             samples=made.samples[:, :, at],
             origin=provenance.origin,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -175,6 +176,13 @@ class Inputs:
             raise DataError(f"Dataset {dataset.symbol}: a base bar has no row in its own feature table.")
         features = {code: torch.from_numpy(values).to(device) for code, values in scaling.apply(dataset).items()}
         return cls(features, torch.from_numpy(dataset.last_known).to(device))
+
+    def begins(self, restarts: Sequence[int]) -> Tensor:
+        """Return with which own bar history begins in each stretch between base bars `restarts`: (1 + restarts,
+        timeframes). After a restart it is the first one that closes no earlier than it.
+        """
+        before = self.last_known[[restart - 1 for restart in restarts]] + 1
+        return torch.cat([torch.zeros_like(self.last_known[:1]), before])
 
     def stretch_lengths(self, segment: int, burn_in: int) -> dict[str, int]:
         """Return how many own bars each timeframe needs for any segment: those inside it plus `burn_in` own bars.

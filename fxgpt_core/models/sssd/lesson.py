@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from fxgpt_core.features.dataset import Dataset
 from fxgpt_core.models.sssd.adjustment import Adjustment, label_overlap, sample_crps, shrinkage
 from fxgpt_core.models.sssd.config import SSSDConfig
+from fxgpt_core.models.sssd.encoder import Carried
 from fxgpt_core.models.sssd.evidence import Judged, Rows, shape_gain, trust
 from fxgpt_core.models.sssd.inputs import Inputs
 from fxgpt_core.models.sssd.network import MARGIN_LEVELS, Network, blindness, default_weights, level_noise
@@ -85,6 +86,8 @@ class Lesson:
         self.counted = (split.train & known)[taught], (split.validation & known)[rows]
         stride = float(np.median(np.diff(rows))) if len(rows) > 1 else 1.0
         self.overlap = np.maximum(label_overlap(dataset) / stride, 1.0)
+        self.restarts, self.begins = torch.tensor(split.restarts, dtype=torch.int64), inputs.begins(split.restarts)
+        self.carried: Carried | None = None
 
     def loss(self, items: Tensor, keys: Tensor) -> Tensor:
         """Return the loss over every supervised bar of the segments that begin at `items`; shapes never change."""
@@ -92,7 +95,10 @@ class Lesson:
         generators = [torch.Generator().manual_seed(int(key)) for key in keys]
         seen, disturb = self._augmented(items, keys)
         encoder = self.network.encoder
-        context = encoder.segments(self.inputs, seen, self.length, self.stretches, disturb).flatten(0, 1)
+        begins = self.begins[torch.searchsorted(self.restarts, items, right=True)]
+        context = encoder.segments(
+            self.inputs, seen, self.length, self.stretches, disturb, self.carried, begins
+        ).flatten(0, 1)
         bars = self._bars(items).flatten()
         mask, target = self.labels.train[bars], self.labels.target[bars]
         shape = (config.diffusion.noises, self.length)
@@ -104,6 +110,14 @@ class Lesson:
             context, target, mask, weights, noise.to(target), level.to(target), blind.to(target)
         )
         return config.training.scale_weight * scale_loss + diffusion_loss
+
+    def renew(self) -> bool:
+        """Carry the encoder's states along the history anew, where segments begin from them."""
+        training = self.network.config.training
+        if not training.carry:
+            return False
+        self.carried = self.network.encoder.carry(self.inputs, training.carry_every, self.begins)
+        return True
 
     def weights(self, items: Tensor) -> Tensor:
         """Return the weight of all labels of each segment, (items,)."""
@@ -195,6 +209,7 @@ class Lesson:
         """Move features and labels."""
         features = {code: values.to(device) for code, values in self.inputs.features.items()}
         self.inputs = replace(self.inputs, features=features, last_known=self.inputs.last_known.to(device))
+        self.restarts, self.begins, self.carried = self.restarts.to(device), self.begins.to(device), None
         labels = self.labels
         self.labels = replace(
             labels,

@@ -80,7 +80,7 @@ class LiveSession:
             mask[list(columns)] = 1
         moments = dataset.known_at[row : row + 1]
         samples = bulk.draw_rows(self.network, self._context, moments, seed, mask=mask)
-        return self.model.stamped(dataset, np.array([row]), samples, provenance, columns)
+        return self.model.stamped(dataset, np.array([row]), self._context, samples, provenance, columns)
 
     @property
     def context(self) -> Tensor:

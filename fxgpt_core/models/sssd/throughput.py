@@ -25,7 +25,6 @@ WINDOWS = {"5m": 500, "15m": 166, "1h": 41, "4h": 10}
 _EVERY = (1, 3, 12, 48)  # base bars in a bar of each timeframe
 _OLDEST = WINDOWS["5m"]  # base bars before the first target: then every window is full
 _TOGETHER = 64  # windows per step: more are not faster on a processor and take more memory
-_EVERY_BARS = 128  # own bars between states that are carried along
 
 
 @dataclass(frozen=True)
@@ -67,23 +66,12 @@ Contexts = Iterator[tuple[Tensor, Tensor]]
 
 
 def dense(network: Network, history: History) -> Contexts:
-    """Yield contexts of whole segments after their burn-in, as training does."""
+    """Yield contexts of whole segments after their burn-in, as training does, states carried anew each epoch."""
     training, inputs = network.config.training, history.inputs
     generator = torch.Generator().manual_seed(1)
     stretches = inputs.stretch_lengths(training.segment, training.burn_in)
     while True:
-        starts = history.starts(training.batch, training.segment, generator)
-        bars = (starts[:, None] + torch.arange(training.segment)).flatten()
-        yield network.encoder.segments(inputs, starts, training.segment, stretches).flatten(0, 1), bars
-
-
-def carried(network: Network, history: History) -> Contexts:
-    """Yield as `dense`, but begin from states carried over all history, renewed each epoch, instead of a burn-in."""
-    training, inputs = network.config.training, history.inputs
-    generator = torch.Generator().manual_seed(1)
-    stretches = inputs.stretch_lengths(training.segment, burn_in=0)
-    while True:
-        states = network.encoder.carry(inputs, _EVERY_BARS)
+        states = network.encoder.carry(inputs, training.carry_every) if training.carry else None
         for _ in range(max(len(history.target) // (training.segment * training.batch), 1)):
             starts = history.starts(training.batch, training.segment, generator)
             bars = (starts[:, None] + torch.arange(training.segment)).flatten()
@@ -105,14 +93,14 @@ def windows(network: Network, history: History) -> Contexts:
         yield encoder.fusion(torch.stack(tokens, dim=1), present), bars
 
 
-WAYS: Mapping[str, Callable[[Network, History], Contexts]] = {"dense": dense, "carried": carried, "windows": windows}
+WAYS: Mapping[str, Callable[[Network, History], Contexts]] = {"dense": dense, "windows": windows}
 
 
 def measure(way: str, config: SSSDConfig, seconds: float, bars: int, columns: int, horizons: int) -> Throughput:
     """Train a new network on `bars` synthetic base bars for about `seconds`, with its own loss and optimiser.
 
-    Everything counts: the first step, the diffusion head, the states that `carried` renews once an epoch (of which it
-    trains at least a whole one). Peak memory is that of the process, so a process should measure once.
+    Everything counts: the first step, the diffusion head, the states that are carried anew once an epoch (of which the
+    dense way then trains at least a whole one). Peak memory is that of the process, so a process should measure once.
     """
     torch.manual_seed(0)
     history = History.random(bars, columns, horizons)
@@ -122,7 +110,7 @@ def measure(way: str, config: SSSDConfig, seconds: float, bars: int, columns: in
     optimiser, batches = torch.optim.AdamW(groups, fused=True), WAYS[way](network, history)
     before, generator = _resident_kib(), torch.Generator().manual_seed(2)
     done, began, cpu = 0, time.perf_counter(), time.process_time()
-    least = bars if way == "carried" else 1
+    least = bars if way == "dense" and training.carry else 1
     while time.perf_counter() - began < seconds or done < least:
         context, rows = next(batches)
         loss = _loss(network, context, history.target[rows], generator)
