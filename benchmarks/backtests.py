@@ -14,9 +14,11 @@ import argparse
 import itertools
 import resource
 import sys
+import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,9 @@ from fxgpt_core.backtest.sweep import sweep
 from fxgpt_core.market.calendar import bar_opens
 from fxgpt_core.market.candles import Candles
 from fxgpt_core.store.asset_config import Costs
+from fxgpt_core.store.clock import SystemClock
+from fxgpt_core.store.database import Database
+from fxgpt_core.store.migrate import upgrade
 from tests.backtest.cases import candles_of, forecast_with
 
 PLAIN_COSTS = Costs(spread_pips=1.0, spread="constant", swap=False)
@@ -108,6 +113,17 @@ def bare(book: Book) -> Callable[[], Any]:
     return lambda: Backtest(frame, Smallest, cash=10_000, margin=1 / 30).run()
 
 
+@contextmanager
+def counting() -> Iterator[Database]:
+    """Give a database of its own in which trials are counted."""
+    with tempfile.TemporaryDirectory() as folder:
+        url = f"sqlite:///{folder}/fxgpt.db"
+        upgrade(url)
+        database = Database(url)
+        yield database
+        database.close()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--years", type=int, default=5)
@@ -143,7 +159,9 @@ def main() -> None:
     for part in np.array_split(np.arange(options.configurations), 2):  # twice, to see whether memory grows on
         chosen = [configurations[number] for number in part]
         began, worked = time.perf_counter(), time.process_time()
-        sweep(candles, forecast, chosen, Costs(), broker=broker, threads=options.threads)
+        with counting() as database:
+            sweep(candles, forecast, chosen, Costs(), database=database, clock=SystemClock(), broker=broker,
+                  threads=options.threads)  # fmt: skip
         seconds, own = time.perf_counter() - began, time.process_time() - worked
         grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
         print(

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fxgpt_core.backtest.config import BacktestConfig
 from fxgpt_core.backtest.metrics import TRADING_DAYS, day_ends
@@ -21,6 +22,8 @@ from fxgpt_core.evaluation.overfitting import BLOCKS, probability_of_overfitting
 from fxgpt_core.evaluation.sharpe import SharpeRatio, expected_maximum, sharpe_ratio
 from fxgpt_core.store.trials import Trial
 
+Floats = NDArray[np.float64]
+Times = NDArray[np.datetime64]
 _NO_CHOICE = {
     "account_currency", "initial_cash", "engine", "bootstrap_draws", "bootstrap_block_days", "confidence_level",
 }  # fmt: skip
@@ -46,18 +49,26 @@ def forecast_hash(forecast: Forecast) -> str:
 
 def trial_of(result: BacktestResult, forecasts: str, config: BacktestConfig) -> Trial:
     """Return a backtest as the trial to count; `forecasts`: the hash of how its forecasts were made."""
-    daily = result.daily
+    who, days = (result.symbol, result.family, forecasts), day_ends(result.known_at)[1]
+    return trial_from(who, config, result.known_at, days, result.daily, len(result.trades))
+
+
+def trial_from(
+    who: tuple[str, str, str], config: BacktestConfig, known_at: Times, days: Times, daily: Floats, trades: int
+) -> Trial:
+    """Return the trial of a symbol, a family and the hash of how its forecasts were made.
+
+    `known_at`: (bars,) closes; `days`, `daily`: (days,) dates and returns of its trading days.
+    """
     ratio = _ratio(daily)
     return Trial(
-        symbol=result.symbol,
-        family=result.family,
-        forecasts=forecasts,
+        *who,
         configuration=configuration_hash(config),
-        start=result.known_at[0],
-        end=result.known_at[-1],
-        bars=len(result.equity),
-        trades=len(result.trades),
-        days=day_ends(result.known_at)[1],
+        start=known_at[0],
+        end=known_at[-1],
+        bars=len(known_at),
+        trades=trades,
+        days=days,
         daily=daily,
         sharpe=None if ratio is None else ratio.value,
         skewness=None if ratio is None else ratio.skewness,

@@ -6,13 +6,15 @@ again counts once, also from another process and on more bars; its figures are t
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import select
+from sqlalchemy import Executable, select
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
 
 from fxgpt_core.common.errors import StoreError
 from fxgpt_core.store.clock import to_datetime64
@@ -50,6 +52,18 @@ class Trial:
 
 def count_trial(database: Database, trial: Trial, at: datetime) -> None:
     """Count a strategy once, whoever else does so at the same time; its figures become those of this run."""
+    count_trials(database, [trial], at)
+
+
+def count_trials(database: Database, trials: Iterable[Trial], at: datetime) -> None:
+    """Count several strategies in one transaction, each as `count_trial` does."""
+    with database.session() as session:
+        for trial in trials:
+            session.execute(_counting(session, trial, at))
+
+
+def _counting(session: Session, trial: Trial, at: datetime) -> Executable:
+    """Return the statement that counts a strategy, or puts the figures of this run where it is counted already."""
     figures = {
         "at": aware(at),
         "starts_at": aware(trial.start),
@@ -63,12 +77,12 @@ def count_trial(database: Database, trial: Trial, at: datetime) -> None:
         "daily": _packed(trial.days, trial.daily),
     }
     key = {name: getattr(trial, name) for name in ("symbol", "family", "forecasts", "configuration")}
-    with database.session() as session:
-        dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
-        adding = dialect.insert(TrialRow).values(**key, **figures, first_at=aware(at), runs=1)
-        session.execute(
-            adding.on_conflict_do_update(index_elements=list(key), set_={**figures, "runs": TrialRow.runs + 1})
-        )
+    dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
+    adding = dialect.insert(TrialRow).values(**key, **figures, first_at=aware(at), runs=1)
+    counting: Executable = adding.on_conflict_do_update(
+        index_elements=list(key), set_={**figures, "runs": TrialRow.runs + 1}
+    )
+    return counting
 
 
 def counted_trials(
