@@ -18,6 +18,7 @@ from fxgpt_core.lifecycle.alerts.news import audited_news
 from fxgpt_core.store.alerts import Alert, record_alert
 from fxgpt_pipeline.drifting import DOCUMENT as DRIFT_DOCUMENT
 from fxgpt_pipeline.freshness import judge_freshness
+from fxgpt_pipeline.performing import performance_alerts
 from fxgpt_pipeline.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -99,6 +100,7 @@ def _about(workspace: Workspace, symbol: str, now: datetime) -> Iterator[Alert]:
         cause, title = verdict["window_end"], f"{symbol}: drift begins"
         yield Alert("drift", symbol, cause, "warning", title, stored["summary"], now)
     lineage = workspace.lineage(symbol)
+    yield from performance_alerts(lineage)
     if not workspace.lake.parts("candles", {"symbol": symbol, "timeframe": lineage.timeframes[0].code}):
         return  # a pair without bars is being set up
     fresh = judge_freshness(lineage)

@@ -24,6 +24,7 @@ from fxgpt_pipeline.defs import (
     market,
     models,
     monitoring,
+    performance,
     portfolio,
     reports,
     retrained,
@@ -46,8 +47,8 @@ def build_definitions(workspace: Workspace | None = None, resources: Mapping[str
     enabled = sorted(symbol for symbol, asset in space.assets.items() if asset.enabled)
     parts = Parts(dg.StaticPartitionsDefinition(enabled), build_stages(FAMILIES), space)
     concerns = (
-        market, features, models, calibration, evaluation, backtests, backtest_checks, retrained, monitoring, lifecycle,
-        portfolio, reports,
+        market, features, models, calibration, evaluation, backtests, backtest_checks, retrained, monitoring,
+        performance, lifecycle, portfolio, reports,
     )  # fmt: skip
     assets: list[Any] = []
     checks: list[Any] = []
@@ -59,6 +60,7 @@ def build_definitions(workspace: Workspace | None = None, resources: Mapping[str
         ingestion.build(parts),
         alerting.build(parts),
         live.build(parts),
+        performance.automate(parts),
         upkeep.build(parts),
         champions.build(),
     )

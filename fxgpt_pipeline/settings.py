@@ -41,11 +41,12 @@ class AutomationConfig(Config):
     freshness_cron: str = Field("35 * * * *", description="When the age of every pair's bars is judged, cron in UTC.")
     archive_cron: str = Field("15 3 * * *", description="When old live forecasts move to the lake, cron in UTC.")
     live_cron: str = Field("*/5 * * * *", description="When the schedule `live` forecasts new bars, cron in UTC.")
+    performance_cron: str = Field("25 * * * *", description="When live forecasts are judged, cron in UTC.")
     forecast_days: float = Field(
         30.0, ge=8, le=3650, description="Days that live forecasts stay in the operational database; judging needs 8."
     )
 
-    @field_validator("refresh_cron", "freshness_cron", "archive_cron", "live_cron")
+    @field_validator("refresh_cron", "freshness_cron", "archive_cron", "live_cron", "performance_cron")
     @classmethod
     def _cron(cls, value: str) -> str:
         return cron(value)

@@ -21,6 +21,8 @@ REPORT: Key = ("reports", "overview")
 LEADERBOARD: Key = ("reports", "leaderboard")
 PORTFOLIO: Key = ("portfolio", "backtest")
 """These two stand over all symbols; they belong to no symbol's lineage and have no partitions."""
+PERFORMANCE: Key = ("monitoring", "performance")
+"""How live forecasts did: it changes with every outcome, so no symbol's lineage waits for it."""
 RETRAINED: Key = ("backtests", "retrained")
 """The retraining backtest, made when somebody asks for it: no symbol's lineage waits for dozens of trainings."""
 

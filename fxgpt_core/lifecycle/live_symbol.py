@@ -19,10 +19,10 @@ from fxgpt_core.policy.serving import expired, shadow_answers
 from fxgpt_core.store.clock import Clock, to_datetime64
 from fxgpt_core.store.database import Database
 from fxgpt_core.store.live_log import Realised, awaited, last_logged, record_failure, record_outcomes
-from fxgpt_core.store.records import LoggedForecast, save_forecasts
+from fxgpt_core.store.records import LoggedForecast, aware, save_forecasts
 
 _JOINED_WITHIN = timedelta(days=45)
-"""How long an outcome is waited for; forecasts leave the database after 30 days by default."""
+"""How long an outcome is waited for, counted in bars; forecasts leave the database after 30 days by default."""
 _SAVE_EVERY = 50
 """Bars from one snapshot of the sessions to the next."""
 
@@ -202,8 +202,10 @@ class LiveSymbol:
 
     def _join(self) -> int:
         """Record the outcomes that are known by now of decisions that were logged."""
-        moment = self._clock.now()
-        waiting = awaited(self._database, self.symbol, moment - _JOINED_WITHIN) if self._followers else []
+        if not self._followers:
+            return 0
+        newest = max(follower.position for follower in self._followers.values())
+        waiting = awaited(self._database, self.symbol, aware(newest) - _JOINED_WITHIN)
         found: dict[tuple[np.datetime64, int], Realised] = {}
         for follower in self._followers.values():
             dataset = follower.feed.dataset

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from fxgpt_core.common.config import Config
+from fxgpt_core.policy.floors import FloorsConfig
 
 
 class DegradationConfig(Config):
@@ -38,6 +39,7 @@ class DegradationConfig(Config):
     coverage_points: float = Field(
         default=0.03, ge=0, le=0.5, description="The coverage must be off nominal by more than this."
     )
+    floors: FloorsConfig = FloorsConfig()
 
 
 class ReplayConfig(Config):
@@ -61,6 +63,9 @@ class RetrainingConfig(Config):
     on_drift: bool = Field(default=True, description="Whether the onset of drift starts a retraining.")
     on_degradation: bool = Field(
         default=True, description="Whether forecasts that became worse than the model's reference start a retraining."
+    )
+    at_once: int = Field(
+        default=2, ge=1, le=1000, description="Retrainings over all pairs that may run at the same time."
     )
     min_new_labels: int = Field(
         default=1, ge=0, le=100_000, description="Labels that ended since the last training, without which it waits."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from math import hypot
 from typing import Any, Literal
@@ -11,6 +12,7 @@ import numpy as np
 from fxgpt_core.common.dependence import MeanEstimate, share_interval
 from fxgpt_core.common.timeframes import horizon_name
 from fxgpt_core.policy.config import DegradationConfig
+from fxgpt_core.policy.floors import Figure, below_floors
 
 Measure = Literal["crps", "accuracy", "coverage"]
 
@@ -31,11 +33,17 @@ class Comparison:
 
 @dataclass(frozen=True)
 class PerformanceNews:
-    """How one version's realised forecasts did up to `judged_at` (datetime64[ns] UTC)."""
+    """How one version's realised forecasts did up to `judged_at` (datetime64[ns] UTC).
+
+    `figures` are what absolute floors are held against. `since`: when this version was first found degraded, None
+    where it is not or nobody keeps count; a training begun after that has answered it.
+    """
 
     version: str
     judged_at: np.datetime64
     comparisons: tuple[Comparison, ...]
+    figures: tuple[Figure, ...] = ()
+    since: np.datetime64 | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-able values."""
@@ -43,11 +51,35 @@ class PerformanceNews:
             "version": self.version,
             "judged_at": str(self.judged_at),
             "comparisons": [asdict(entry) for entry in self.comparisons],
+            "figures": [asdict(entry) for entry in self.figures],
+            "since": None if self.since is None else str(self.since),
         }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> PerformanceNews:
+        """Rebuild from `to_dict`."""
+
+        def estimate(found: Mapping[str, Any] | None) -> MeanEstimate | None:
+            return None if found is None else MeanEstimate(**found)
+
+        comparisons = tuple(
+            Comparison(one["measure"], one["horizon"], MeanEstimate(**one["recent"]), estimate(one["reference"]))
+            for one in values["comparisons"]
+        )
+        since = values.get("since")
+        return cls(
+            values["version"],
+            np.datetime64(values["judged_at"], "ns"),
+            comparisons,
+            tuple(Figure(**one) for one in values.get("figures", ())),
+            None if since is None else np.datetime64(since, "ns"),
+        )
 
 
 def degradations(news: PerformanceNews, config: DegradationConfig) -> tuple[str, ...]:
-    """Return a sentence for every measure that is significantly worse; none where there is too little evidence.
+    """Return a sentence for every measure that is significantly worse, or below a floor that somebody set.
+
+    None where there is too little evidence.
 
     Bounds are one-sided, with the effective number of outcomes, at `false_alarm` divided by the comparisons that have
     enough of them (Bonferroni).
@@ -55,7 +87,8 @@ def degradations(news: PerformanceNews, config: DegradationConfig) -> tuple[str,
     enough = [entry for entry in news.comparisons if _enough(entry, config)]
     level = config.false_alarm / max(1, len(enough))
     found = (_worse(entry, level, config) for entry in enough)
-    return tuple(sentence for sentence in found if sentence)
+    below = below_floors(news.figures, config.floors, config.min_effective)
+    return (*(sentence for sentence in found if sentence), *below)
 
 
 def _enough(entry: Comparison, config: DegradationConfig) -> bool:

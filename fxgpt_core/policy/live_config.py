@@ -26,6 +26,12 @@ class LiveConfig(Config):
         le=1000,
         description="Base bars of open market after which a forecast is late: logged as `backfill`, serves nobody.",
     )
+    max_latency_ms: float = Field(
+        default=200.0, gt=0, le=60_000, description="95th percentile of the last day's latencies, above it an alert."
+    )
+    max_error_rate: float = Field(
+        default=0.01, gt=0, lt=1, description="Share of the last day's decisions without forecast, above it an alert."
+    )
     expires_days: float = Field(
         default=60.0,
         gt=0,

@@ -43,7 +43,8 @@ class RetrainingState:
     """What the rule looks at: times are datetime64[ns] UTC; `last_trained_at` is None before the first training.
 
     `performance`: how the serving model's realised forecasts did, None where nobody measured it. `new_labels`: fewest
-    labels of any horizon that ended since the last training's, None where nobody counted.
+    labels of any horizon that ended since the last training's, None where nobody counted. `running_elsewhere`: other
+    symbols that are being retrained.
     """
 
     symbol: str
@@ -54,6 +55,7 @@ class RetrainingState:
     manual: bool = False
     performance: PerformanceNews | None = None
     new_labels: int | None = None
+    running_elsewhere: int = 0
 
 
 def decide_retraining(state: RetrainingState, config: RetrainingConfig) -> Decision:
@@ -61,8 +63,9 @@ def decide_retraining(state: RetrainingState, config: RetrainingConfig) -> Decis
 
     A manual request, a drift onset judged since the last training, or realised forecasts that are significantly worse
     than the model's own reference call for retraining at once, age after `every_days`. Nothing starts while a
-    retraining runs, and none but a manual one within `cooldown_hours` of the last training or before
-    `min_new_labels` labels have ended since. A symbol that was never trained is left to its first full run.
+    retraining of the symbol or `at_once` others run, and none but a manual one within `cooldown_hours` of the last
+    training or before `min_new_labels` labels have ended since. A symbol that was never trained is left to its first
+    full run.
     """
     worse = _degraded(state, config)
     calls = _calls(state, config, worse)
@@ -73,8 +76,10 @@ def decide_retraining(state: RetrainingState, config: RetrainingConfig) -> Decis
         "degraded": list(worse),
         "new_labels": state.new_labels,
         "running": state.running,
+        "running_elsewhere": state.running_elsewhere,
         "every_days": config.every_days,
         "cooldown_hours": config.cooldown_hours,
+        "at_once": config.at_once,
     }
 
     def decision(what: str, *reasons: str) -> Decision:
@@ -84,6 +89,11 @@ def decide_retraining(state: RetrainingState, config: RetrainingConfig) -> Decis
         return decision("wait", _calm(state, config))
     if state.running:
         return decision("postpone", *calls, "A retraining is running already.")
+    if state.running_elsewhere >= config.at_once:
+        return decision(
+            "postpone", *calls, f"{state.running_elsewhere} other pairs are being retrained, at most {config.at_once} "
+            "at once."
+        )  # fmt: skip
     age = _age(state)
     if age is None and not state.manual:
         return decision("wait", *calls, "There is no model yet; materialise the lineage once.")
@@ -114,16 +124,17 @@ def _calls(state: RetrainingState, config: RetrainingConfig, worse: tuple[str, .
 
 
 def _degraded(state: RetrainingState, config: RetrainingConfig) -> tuple[str, ...]:
-    """Return what got worse; a measurement older than the last training speaks of another model."""
+    """Return what got worse; what was known before the last training began has been answered by it."""
     news = state.performance
     if news is None or not config.on_degradation or state.last_trained_at is None:
         return ()
-    return degradations(news, config.degradation) if news.judged_at > state.last_trained_at else ()
+    known = news.judged_at if news.since is None else news.since
+    return degradations(news, config.degradation) if known > state.last_trained_at else ()
 
 
 def _cause(state: RetrainingState, worse: tuple[str, ...]) -> str:
     """Name what began: a drift onset, else a version's degradation; "" for age and for what a person asks for."""
-    if state.news is not None and _is_onset(state.news):
+    if state.news is not None and _is_onset(state.news) and not _answered(state):
         return f"drift:{state.news.cause}"
     return f"degradation:{state.performance.version}" if worse and state.performance is not None else ""
 

@@ -52,5 +52,19 @@ def _explained(decision: Decision) -> str:
         f"  last training: {f'{trained[:16]} UTC' if trained else 'none'}; every {decision.evidence['every_days']:g} "
         f"days, cooldown {decision.evidence['cooldown_hours']:g} h",
         f"  last drift verdict: {drift['summary'] if drift else 'none'}",
+        f"  live performance: {_performance(decision)}",
+        f"  running: {'this pair' if decision.evidence['running'] else 'not this pair'}, "
+        f"{decision.evidence['running_elsewhere']} others of at most {decision.evidence['at_once']}",
     ]
     return "\n".join(lines)
+
+
+def _performance(decision: Decision) -> str:
+    """Say how the champion's live forecasts compare with its reference."""
+    news, worse = decision.evidence["performance"], decision.evidence["degraded"]
+    if news is None:
+        return "not judged yet; it needs outcomes of `fxgpt live`"
+    if not worse and news["since"] is not None:
+        return f"{news['version']} was degraded since {news['since'][:16]} UTC, which a training has answered"
+    compared = f"{len(news['comparisons'])} comparisons of {news['version']} at {news['judged_at'][:16]} UTC"
+    return f"{'; '.join(worse)} ({compared})" if worse else f"as good as its reference in {compared}"

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
+import numpy as np
 
 from fxgpt_core.policy.decision import Decision
 from fxgpt_core.policy.retraining import DriftNews, RetrainingState, decide_retraining
@@ -15,16 +16,18 @@ from fxgpt_pipeline.defs.verdicts import verdict_of
 from fxgpt_pipeline.lineage import Lineage
 from fxgpt_pipeline.runs import CAUSE_TAG, LINEAGE_JOB
 from fxgpt_pipeline.settings import load_settings
-from fxgpt_pipeline.stages import DRIFT, LEADERBOARD, PORTFOLIO, RETRAINED, TABLES, TARGETS
+from fxgpt_pipeline.stages import DRIFT, LEADERBOARD, PERFORMANCE, PORTFOLIO, RETRAINED, TABLES, TARGETS
 from fxgpt_pipeline.workspace import Workspace
 
 RETRAIN_JOB = "retrain"
 _PAGE = 100
+_LEFT_DAYS = 2.0
+"""Days that age is left to the schedule: what it had to postpone it asks again the next day."""
 
 
 def build(parts: Parts) -> Automation:
     """Return the jobs, schedules and sensors."""
-    outside = (dg.AssetKey(LEADERBOARD), dg.AssetKey(PORTFOLIO), dg.AssetKey(RETRAINED))
+    outside = [dg.AssetKey(key) for key in (LEADERBOARD, PORTFOLIO, RETRAINED, PERFORMANCE)]
     everything = dg.AssetSelection.all() - dg.AssetSelection.assets(*outside)
     retrained = everything - dg.AssetSelection.assets(dg.AssetKey(DRIFT))
     jobs = [
@@ -98,16 +101,20 @@ def _drift_sensor(workspace: Workspace) -> dg.SensorDefinition:
         job_name=RETRAIN_JOB,
         minimum_interval_seconds=load_settings(workspace.config_dir).automation.verdict_interval_seconds,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Reads new drift verdicts and starts one retraining for each that calls for it.",
+        description="Reads verdicts on drift and on live performance and starts one retraining for each cause; picks "
+        "up what the schedule had to postpone.",
     )
     def drift_retraining(context: dg.SensorEvaluationContext, workspace: dg.ResourceParam[Workspace]) -> Any:
         cursor, verdicts = _new_verdicts(context)
-        requests, reasons, keep = [], [], {}
+        requests: list[dg.RunRequest] = []
+        reasons, keep = [], {}
         for symbol, news in sorted(verdicts.items()):
             asset = workspace.assets.get(symbol)
             if asset is None or not asset.enabled or not (news.drifted and news.onset):
                 continue  # age alone is the schedule's business
-            decision = decide(workspace.lineage(symbol), context.instance, workspace.clock.now(), news)
+            decision = decide(
+                workspace.lineage(symbol), context.instance, workspace.clock.now(), news, requested=len(requests)
+            )
             reasons.append(f"{symbol}: {'; '.join(decision.reasons)}")
             key = next_run_key(context.instance, RETRAIN_JOB, f"drift:{symbol}:{news.cause}")
             if decision.what == "wait" or key is None:
@@ -122,10 +129,42 @@ def _drift_sensor(workspace: Workspace) -> dg.SensorDefinition:
             else:
                 keep[symbol] = asked
         cursor["requested"] = keep
+        busy = {request.partition_key for request in requests}
+        for symbol, asset in sorted(workspace.assets.items()):
+            if asset.enabled and symbol not in busy and symbol not in keep:
+                asked, said = _other_causes(workspace, symbol, context.instance, len(requests))
+                requests += [asked] if asked is not None else []
+                reasons += [f"{symbol}: {said}"] if said else []
         skip = None if requests else dg.SkipReason(" | ".join(reasons) or "No new drift verdicts.")
         return dg.SensorResult(run_requests=requests, skip_reason=skip, cursor=json.dumps(cursor))
 
     return drift_retraining
+
+
+def _other_causes(
+    workspace: Workspace, symbol: str, instance: dg.DagsterInstance, requested: int
+) -> tuple[dg.RunRequest | None, str]:
+    """Ask about degradation, and about age where the schedule had to leave it; return a request, and what to say.
+
+    The run key names the cause: of the requests for one Dagster drops all but the first, and a failed run is tried
+    again as after drift.
+    """
+    lineage = workspace.lineage(symbol)
+    decision = decide(lineage, instance, workspace.clock.now(), None, requested=requested)
+    trained = decision.evidence["last_trained_at"]
+    if decision.cause:
+        cause = decision.cause.replace("degradation:", f"degradation:{symbol}:", 1)
+    elif trained is not None and decision.what != "wait":
+        age = to_datetime64(workspace.clock.now()) - np.datetime64(trained)
+        if age < np.timedelta64(round((lineage.settings.retraining.every_days + _LEFT_DAYS) * 86_400), "s"):
+            return None, ""  # the schedule's business
+        cause = f"overdue:{symbol}:{trained[:10]}"
+    else:
+        return None, ""
+    said = "; ".join(decision.reasons)
+    key = next_run_key(instance, RETRAIN_JOB, cause) if decision.what == "retrain" else None
+    known = key is not None and instance.get_runs(dg.RunsFilter(job_name=RETRAIN_JOB, tags={CAUSE_TAG: key}), limit=1)
+    return (None if key is None or known else request(decision, key)), said
 
 
 def _new_verdicts(context: dg.SensorEvaluationContext) -> tuple[dict[str, Any], dict[str, DriftNews]]:
@@ -152,23 +191,33 @@ def _new_verdicts(context: dg.SensorEvaluationContext) -> tuple[dict[str, Any], 
 
 
 def decide(
-    lineage: Lineage, instance: dg.DagsterInstance, now: datetime, news: DriftNews | None, manual: bool = False
+    lineage: Lineage,
+    instance: dg.DagsterInstance,
+    now: datetime,
+    news: DriftNews | None,
+    manual: bool = False,
+    requested: int = 0,
 ) -> Decision:
-    """Ask `policy` whether to retrain, with what the stores know about the symbol at `now`."""
+    """Ask `policy` whether to retrain, with what the stores know about the symbol at `now`.
+
+    `requested`: retrainings of other symbols that were asked for a moment ago and are no runs yet.
+    """
     from fxgpt_core.store.records import last_retraining
+    from fxgpt_pipeline.performing import stored_news
 
     # A training counts when its candidates were settled: one that died half-way has answered nothing.
     last = last_retraining(lineage.workspace.database, lineage.symbol)
-    running = instance.get_runs(
-        dg.RunsFilter(job_name=RETRAIN_JOB, statuses=ACTIVE, tags={"dagster/partition": lineage.symbol}), limit=1
-    )
+    active = instance.get_runs(dg.RunsFilter(job_name=RETRAIN_JOB, statuses=ACTIVE))
+    running = {run.tags.get("dagster/partition", "") for run in active}
     state = RetrainingState(
         symbol=lineage.symbol,
         now=to_datetime64(now),
         last_trained_at=to_datetime64(last.at) if last else None,
         news=news,
-        running=bool(running),
+        running=lineage.symbol in running,
         manual=manual,
+        performance=stored_news(lineage),
+        running_elsewhere=len(running - {lineage.symbol}) + requested,
     )
     return decide_retraining(state, lineage.settings.retraining)
 
