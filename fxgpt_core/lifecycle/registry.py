@@ -92,7 +92,12 @@ class ModelRegistry:
 
         client = self._client()
         tags = {"symbol": symbol, "family": family, **record.tags}
-        with mlflow.start_run(experiment_id=self._experiment(client, symbol), run_name=f"{symbol} {family}", tags=tags):
+        experiment = self._experiment(client, symbol)
+        # Whoever registers this training holds its lock, so a run of it that seems to go on is a dead process's.
+        left = f"attributes.status = 'RUNNING' and tags.fingerprint = '{record.tags['fingerprint']}'"
+        for run in client.search_runs([experiment], left):
+            client.set_terminated(run.info.run_id, "KILLED")
+        with mlflow.start_run(experiment_id=experiment, run_name=f"{symbol} {family}", tags=tags):
             mlflow.log_params(dict(record.params))
             mlflow.log_metrics({name: float(value) for name, value in record.metrics.items()})
             for name, values in record.curves.items():

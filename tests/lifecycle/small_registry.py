@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from multiprocessing.context import ForkServerContext
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import numpy as np
 
 from fxgpt_core.common.timeframes import timeframe
@@ -19,19 +23,22 @@ from fxgpt_core.evaluation.splits import final_split
 from fxgpt_core.features.assemble import build_dataset
 from fxgpt_core.features.dataset import Dataset
 from fxgpt_core.features.spec import FeatureSpec
-from fxgpt_core.lifecycle import alias_moves
+from fxgpt_core.lifecycle import alias_moves, forecast_archive
 from fxgpt_core.lifecycle.bundle import Bundle, Card, save_bundle
 from fxgpt_core.lifecycle.live import forecast_latest
 from fxgpt_core.lifecycle.promotion import promote
 from fxgpt_core.lifecycle.registry import CHAMPION, ModelRegistry, ModelVersion, TrainingRecord
+from fxgpt_core.market.lake import Lake
 from fxgpt_core.market.providers.simulator import simulate
 from fxgpt_core.models.forecaster import Provenance
 from fxgpt_core.models.registry import family
 from fxgpt_core.policy.decision import Decision
+from fxgpt_core.store import records
 from fxgpt_core.store.clock import to_datetime64
 from fxgpt_core.store.database import Database
 from fxgpt_core.store.migrate import upgrade
 from fxgpt_core.training.plan import TrainingPlan
+from fxgpt_pipeline import training
 
 SYMBOL, FAMILY, HORIZONS = "EURUSD", "ewma", (60,)
 NOON = datetime(2024, 3, 8, 12, tzinfo=UTC)
@@ -53,7 +60,10 @@ class SmallRegistry:
     """The stores under one folder; opened anew by every process."""
 
     root: Path
-    database_url: str = ""
+
+    @property
+    def url(self) -> str:
+        return f"sqlite:///{self.root / 'fxgpt.db'}"
 
     @property
     def registry(self) -> ModelRegistry:
@@ -61,11 +71,11 @@ class SmallRegistry:
 
     @property
     def database(self) -> Database:
-        return Database(self.database_url or f"sqlite:///{self.root / 'fxgpt.db'}")
+        return Database(self.url)
 
     def prepare(self, versions: int) -> SmallRegistry:
         """Create the stores and register so many versions of one fitted model."""
-        upgrade(self.database_url or f"sqlite:///{self.root / 'fxgpt.db'}")
+        upgrade(self.url)
         self.registry.initialise()
         self.save(self.root / "bundle")
         for number in range(versions):
@@ -112,7 +122,16 @@ def killed_at(point: str, number: int = 1) -> None:
     """Let this process die when `point` is reached for the `number`-th time: `Owner.method`, before or after it."""
     moment, _, name = point.partition(" ")
     owner, _, method = name.rpartition(".")
-    places: dict[str, Any] = {"registry": ModelRegistry, "moves": alias_moves}
+    places: dict[str, Any] = {
+        "registry": ModelRegistry,
+        "moves": alias_moves,
+        "client": mlflow.MlflowClient,
+        "pyfunc": mlflow.pyfunc,
+        "records": records,
+        "archive": forecast_archive,
+        "lake": Lake,
+        "training": training,
+    }
     real, left = getattr(places[owner], method), number
 
     def watched(*args: Any, **options: Any) -> Any:
@@ -126,6 +145,12 @@ def killed_at(point: str, number: int = 1) -> None:
         return made
 
     setattr(places[owner], method, watched)
+
+
+def register_and_die(root: Path, point: str, number: int) -> None:
+    """Register a training and die on the way: a target for another process."""
+    killed_at(point, number)
+    SmallRegistry(root).register("killed")
 
 
 def promote_and_die(root: Path, point: str, number: int) -> None:
@@ -151,3 +176,18 @@ def promote_together(root: Path, start: Barrier, version: str, times: int) -> No
     start.wait(300)
     for hours in range(times):
         home.promote(version, hours)
+
+
+def processes() -> ForkServerContext:
+    """Return how to start processes that begin with everything imported and nothing opened."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["mlflow", "mlflow.pyfunc", "tests.lifecycle.small_registry"])
+    return context
+
+
+def dies(target: Callable[..., None], *args: Any) -> None:
+    """Run a target in another process and see it killed."""
+    child = processes().Process(target=target, args=args)
+    child.start()
+    child.join(300)
+    assert child.exitcode == -signal.SIGKILL

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
 from collections.abc import Callable
 from datetime import timedelta
-from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +21,8 @@ from tests.lifecycle.small_registry import (
     NOON,
     SYMBOL,
     SmallRegistry,
+    dies,
+    processes,
     promote_and_die,
     promote_together,
     register_together,
@@ -168,13 +167,6 @@ _MORE_DEATHS = [
 ]
 
 
-def processes() -> ForkServerContext:
-    """Return how to start processes that begin with everything imported and nothing opened."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["mlflow", "tests.lifecycle.small_registry"])
-    return context
-
-
 def run_together(target: Any, root: Path, others: list[tuple[Any, ...]]) -> None:
     """Run one process for each of `others`, which start their work at the same moment."""
     context = processes()
@@ -187,16 +179,9 @@ def run_together(target: Any, root: Path, others: list[tuple[Any, ...]]) -> None
     assert [child.exitcode for child in children] == [0] * len(children)
 
 
-def die(home: SmallRegistry, point: str, number: int) -> None:
-    child = processes().Process(target=promote_and_die, args=(home.root, point, number))
-    child.start()
-    child.join(300)
-    assert child.exitcode == -signal.SIGKILL
-
-
 def kill_and_carry_on(home: SmallRegistry, point: str, number: int, before: int) -> None:
     """Kill a promotion of version 2 where 1 serves; whatever it left, doing it again ends well."""
-    die(home, point, number)
+    dies(promote_and_die, home.root, point, number)
     recorded = moves(home)[before:]
     assert recorded in ([], [("1", "2")])
     assert home.champion() == ("2" if point == "after registry.end_move" else "1"), "a promotion is seen when complete"
