@@ -95,6 +95,30 @@ def shape_gain(plain: Floats, informed: Floats, counted: Bools, overlap: Floats)
     return (float(gain.mean()), t_value(gain, float(overlap.max()))) if len(gain) else (0.0, 0.0)
 
 
+def pairing(samples: Floats, outcome: Floats, counted: Bools, seed: int = 0) -> float:
+    """Return the energy score of samples (rows, draws, horizons) as a share of that with their draws paired at random.
+
+    Below 1 where draws of the horizons that belong together say more than each horizon alone; 1 with one horizon. Only
+    rows with all outcomes count (rows, horizons). Gneiting & Raftery (2007), eq. 22.
+    """
+    rows = counted.all(axis=1)
+    if samples.shape[2] < 2 or not rows.any():
+        return 1.0
+    drawn, truth = samples[rows], outcome[rows]
+    mixed = drawn.copy()
+    rng = np.random.default_rng(seed)
+    for h in range(1, drawn.shape[2]):
+        mixed[..., h] = drawn[:, rng.permutation(drawn.shape[1]), h]
+    return _energy_score(drawn, truth) / _energy_score(mixed, truth)
+
+
+def _energy_score(samples: Floats, outcome: Floats) -> float:
+    draws = samples.shape[1]
+    near = np.linalg.norm(samples - outcome[:, None], axis=-1).mean()
+    apart = [np.linalg.norm(samples - np.roll(samples, by, axis=1), axis=-1).mean() for by in range(1, draws)]
+    return float(near - 0.5 * np.mean(apart))
+
+
 def t_value(gain: Floats, overlap: float) -> float:
     """Return mean gain (rows,) by its standard error, where `overlap` rows share one observation."""
     error = float(gain.std()) / np.sqrt(max(len(gain) / max(overlap, 1.0), 1.0))

@@ -31,6 +31,7 @@ from fxgpt_core.models.sssd.network import Network
 from fxgpt_core.models.sssd.tuning import Rows, Tuned, tune
 from fxgpt_core.training.plan import TrainingPlan
 
+_TOLD = ("crps", "pairing")  # of the best epoch
 _JUDGED = 2000  # validation rows that a student is compared with the full sampler on
 
 
@@ -125,7 +126,7 @@ class SSSD:
         told = self._distil(dataset, split, lesson.inputs, plan.seed)
         self._adjust(dataset, split, lesson.inputs, plan.seed)
         metrics = {
-            "validation_crps": trained.best_score,
+            **{f"validation_{name}": trained.history[f"validation_{name}"][trained.best_epoch] for name in _TOLD},
             "best_epoch": float(trained.best_epoch + 1),
             "epochs": float(len(trained.history["train_loss"])),
             **{f"shrink_{h}m": float(v) for h, v in zip(self.horizons, self.adjustment.shrink, strict=True)},

@@ -179,12 +179,6 @@ class Network(nn.Module):
         z = self.mean(context)[:, None] + u * torch.exp(self.log_scale(context))[:, None]
         return z if mask is None else z.masked_fill(mask.to(z) == 0, torch.nan)
 
-    @torch.no_grad()
-    def standing(self, context: Tensor, draws: int) -> Tensor:
-        """Return what `draw` returns where uninformed, but for which draws of the horizons go together."""
-        mean, scale = (self.lean * self.learned_mean(context))[:, None], torch.exp(self.log_scale(context))[:, None]
-        return mean + scale * spread_out(self.margins, draws).to(context)
-
     def _placed(self, u: Tensor) -> Tensor:
         """Return draws (rows, draws, horizons) in the order they have, placed on `margins` if uninformed.
 
