@@ -34,7 +34,7 @@ from fxgpt_pipeline.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[1]
 
-FAMILIES = ("har", "lightgbm", "sssd")
+FAMILIES = ("har", "ridge", "lightgbm", "sssd")
 PIPS = {"EURUSD": 1.0, "GBPUSD": 1.4, "USDJPY": 1.2, "AUDUSD": 1.4, "USDCAD": 1.8, "EURGBP": 1.5, "EURJPY": 1.8}
 """Retail spreads in the liveliest session; where bars carry bid and ask, theirs is charged."""
 GROUPS = ["time", "volatility", "returns", "seasonal", "volume"]
