@@ -20,9 +20,12 @@ CHAMPION: Key = ("lifecycle", "champion")
 REPORT: Key = ("reports", "overview")
 LEADERBOARD: Key = ("reports", "leaderboard")
 PORTFOLIO: Key = ("portfolio", "backtest")
-"""These two stand over all symbols; they belong to no symbol's lineage and have no partitions."""
+DASHBOARD: Key = ("reports", "dashboard")
+"""These three stand over all symbols; they belong to no symbol's lineage and have no partitions."""
 PERFORMANCE: Key = ("monitoring", "performance")
 """How live forecasts did: it changes with every outcome, so no symbol's lineage waits for it."""
+SHADOW: Key = ("lifecycle", "shadow")
+"""What becomes of a shadow, judged on live outcomes as they come."""
 RETRAINED: Key = ("backtests", "retrained")
 """The retraining backtest, made when somebody asks for it: no symbol's lineage waits for dozens of trainings."""
 

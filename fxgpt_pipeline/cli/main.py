@@ -35,6 +35,7 @@ VERBS = {
     "live": Verb(f"{_HERE}.live:live", "Forecast every bar as it closes."),
     "evaluate": Verb(f"{_HERE}.evaluate:evaluate", "Show scores against the best baseline."),
     "splits": Verb(f"{_HERE}.splits:splits", "Show what trains, what validates and what is tested."),
+    "dashboard": Verb(f"{_HERE}.dashboard:dashboard", "Show every pair at a glance."),
     "leaderboard": Verb(f"{_HERE}.leaderboard:leaderboard", "Rank the models over all pairs."),
     "backtest": Verb(f"{_HERE}.backtest:backtest", "Show the backtest after costs."),
     "adherence": Verb(f"{_HERE}.adherence:adherence", "Show whether fills are what orders meant."),

@@ -16,7 +16,17 @@ from fxgpt_pipeline.defs.verdicts import verdict_of
 from fxgpt_pipeline.lineage import Lineage
 from fxgpt_pipeline.runs import CAUSE_TAG, LINEAGE_JOB
 from fxgpt_pipeline.settings import load_settings
-from fxgpt_pipeline.stages import DRIFT, LEADERBOARD, PERFORMANCE, PORTFOLIO, RETRAINED, TABLES, TARGETS
+from fxgpt_pipeline.stages import (
+    DASHBOARD,
+    DRIFT,
+    LEADERBOARD,
+    PERFORMANCE,
+    PORTFOLIO,
+    RETRAINED,
+    SHADOW,
+    TABLES,
+    TARGETS,
+)
 from fxgpt_pipeline.workspace import Workspace
 
 RETRAIN_JOB = "retrain"
@@ -27,7 +37,7 @@ _LEFT_DAYS = 2.0
 
 def build(parts: Parts) -> Automation:
     """Return the jobs, schedules and sensors."""
-    outside = [dg.AssetKey(key) for key in (LEADERBOARD, PORTFOLIO, RETRAINED, PERFORMANCE)]
+    outside = [dg.AssetKey(key) for key in (LEADERBOARD, DASHBOARD, PORTFOLIO, RETRAINED, PERFORMANCE, SHADOW)]
     everything = dg.AssetSelection.all() - dg.AssetSelection.assets(*outside)
     retrained = everything - dg.AssetSelection.assets(dg.AssetKey(DRIFT))
     jobs = [
@@ -63,6 +73,14 @@ def build(parts: Parts) -> Automation:
             target=dg.AssetSelection.assets(dg.AssetKey(LEADERBOARD)),
             default_status=dg.DefaultSensorStatus.RUNNING,
             description="A new evaluation of any pair brings a new leaderboard.",
+        )
+    )
+    sensors.append(
+        dg.AutomationConditionSensorDefinition(
+            "fresh_dashboard",
+            target=dg.AssetSelection.assets(dg.AssetKey(DASHBOARD)),
+            default_status=dg.DefaultSensorStatus.RUNNING,
+            description="A new champion, drift verdict or performance of any pair brings a new dashboard.",
         )
     )
     sensors.append(

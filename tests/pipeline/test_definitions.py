@@ -23,10 +23,12 @@ from fxgpt_pipeline.runs import LINEAGE_JOB
 from fxgpt_pipeline.stages import (
     CANDLES,
     CHAMPION,
+    DASHBOARD,
     LEADERBOARD,
     PERFORMANCE,
     PORTFOLIO,
     RETRAINED,
+    SHADOW,
     TABLES,
     build_stages,
     candidate,
@@ -94,7 +96,7 @@ def test_every_asset_says_what_it_is(nodes: list[Any]) -> None:
         assert node.kinds, where
         assert len(node.description) > 40, where
         assert node.code_version, where
-        if tuple(node.key.path) in (LEADERBOARD, PORTFOLIO):  # over all symbols
+        if tuple(node.key.path) in (LEADERBOARD, DASHBOARD, PORTFOLIO):  # over all symbols
             assert node.partitions_def is None
         else:
             assert node.partitions_def.get_partition_keys() == [SYMBOL, "USDJPY"], where
@@ -122,7 +124,7 @@ def test_stages_name_exactly_the_blocking_checks(definitions: dg.Definitions) ->
     assert blocking == {(stage.name, gate) for stage in build_stages(FAMILIES).values() for gate in stage.gates}
 
 
-OUTSIDE = {LEADERBOARD, PORTFOLIO, RETRAINED, PERFORMANCE}
+OUTSIDE = {LEADERBOARD, DASHBOARD, PORTFOLIO, RETRAINED, PERFORMANCE, SHADOW}
 
 
 def test_assets_are_the_stages(graph: Any) -> None:
@@ -138,7 +140,7 @@ def test_assets_are_the_stages(graph: Any) -> None:
 
 def test_training_and_promotion_happen_in_pools(nodes: list[Any]) -> None:
     pools = {key: TRAINING_POOL for family in FAMILIES for key in (walk_forward(family), candidate(family))}
-    pools |= {RETRAINED: TRAINING_POOL, CHAMPION: PROMOTION_POOL}
+    pools |= {RETRAINED: TRAINING_POOL, CHAMPION: PROMOTION_POOL, SHADOW: PROMOTION_POOL}
     for node in nodes:
         found = pools.get(tuple(node.key.path))
         assert node.pools == ({found} if found else set()), node.key
