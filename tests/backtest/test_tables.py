@@ -177,18 +177,20 @@ def test_what_is_open_after_the_last_bar_is_closed_at_its_close(engine: str) -> 
     assert result.equity[-1] == pytest.approx(10_024)
 
 
-def test_yen_profits_become_dollars_at_the_price_of_the_exit() -> None:
-    """USDJPY from 145.00 to 145.60, 0.1 lot: 6000 JPY, less a spread of 1.2 pips (120 JPY), at 145.60."""
+@pytest.mark.parametrize(("side", "leaves", "pip_value"), [(1, 145.60, 0.68681), (-1, 144.40, 0.69252)])
+def test_yen_profits_become_dollars_at_the_price_of_the_exit(side: int, leaves: float, pip_value: float) -> None:
+    """USDJPY from 145.00 by 60 pips, 0.1 lot: 6000 JPY, less a spread of 1.2 pips (120 JPY), at the price then."""
     table = flat_price(8, 145.0, 0.02)
-    table[4] = [145.60, 145.65, 145.55, 145.60]
-    result = run(table, [0.7, 0.8, 0.5, 0.5], costs(spread_pips=1.2, commission_per_million=30), "USDJPY")
+    table[4] = [leaves, leaves + 0.05, leaves - 0.05, leaves]
+    up = [0.7, 0.8 if side > 0 else 0.2, 0.5, 0.5]
+    result = run(table, up, costs(spread_pips=1.2, commission_per_million=30), "USDJPY")
     trade = result.trades.iloc[0]
-    assert trade.gross_pnl == pytest.approx(6000 / 145.60)
-    assert trade.spread_cost == pytest.approx(120 / 145.60)
+    assert (trade.direction, trade.gross_pnl) == (side, pytest.approx(6000 / leaves))
+    assert trade.spread_cost == pytest.approx(120 / leaves)
     assert trade.commission == pytest.approx(2 * 10_000 * 30e-6)  # 10 000 USD either way
-    assert (trade.entry_rate, trade.exit_rate) == (pytest.approx(1 / 145), pytest.approx(1 / 145.6))
-    pip_value = 0.01 * trade.units * trade.exit_rate
-    assert pip_value == pytest.approx(0.68681, abs=1e-5)  # USD a pip and tenth of a lot
+    assert (trade.entry_rate, trade.exit_rate) == (pytest.approx(1 / 145), pytest.approx(1 / leaves))
+    # USD a pip and tenth of a lot.
+    assert 0.01 * trade.units * trade.exit_rate == pytest.approx(pip_value, abs=1e-5)
     # Marked at the close before: nothing won, half the spread paid.
     assert result.equity[2] == pytest.approx(10_000 - 60 / 145 - 0.3)
 
@@ -199,19 +201,20 @@ def pounds(level: Any) -> Any:
     return candles_of(np.stack([closes, closes, closes, closes], axis=1), "GBPUSD", "2024-01-08T23:00")
 
 
-def test_pounds_become_dollars_at_the_rate_known_at_the_time() -> None:
-    """EURGBP from 0.8600 down to 0.8580, short 0.1 lot: 20 GBP; GBPUSD is 1.27 at the entry and 1.30 at the exit."""
-    table = flat_price(9, 0.86)
-    table[4] = [0.8580, 0.8582, 0.8578, 0.8580]
+@pytest.mark.parametrize(("side", "leaves"), [(-1, 0.8580), (1, 0.8620)])
+def test_pounds_become_dollars_at_the_rate_known_at_the_time(side: int, leaves: float) -> None:
+    """EURGBP from 0.8600 by 20 pips, 0.1 lot: 20 GBP; GBPUSD is 1.27 at the entry and 1.30 at the exit."""
+    table, up = flat_price(9, 0.86), [0.7, 0.8 if side > 0 else 0.2, 0.5, 0.5]
+    table[4] = [leaves, leaves + 0.0002, leaves - 0.0002, leaves]
     # Row r of GBPUSD closes when row r of EURGBP opens.
     rate = pounds([1.27, 1.27, 1.27, 1.28, 1.30, 9.0, 9.0, 9.0, 9.0])
-    result = run(table, [0.7, 0.2, 0.5, 0.5], costs(commission_per_million=30), "EURGBP", {"GBPUSD": rate})
+    result = run(table, up, costs(commission_per_million=30), "EURGBP", {"GBPUSD": rate})
     trade = result.trades.iloc[0]
-    assert (trade.entry_rate, trade.exit_rate) == (1.27, 1.30)
+    assert (trade.direction, trade.entry_rate, trade.exit_rate) == (side, 1.27, 1.30)
     assert trade.gross_pnl == pytest.approx(20 * 1.30)
-    assert trade.commission == pytest.approx(10_000 * 30e-6 * (0.86 * 1.27 + 0.858 * 1.30))
+    assert trade.commission == pytest.approx(10_000 * 30e-6 * (0.86 * 1.27 + leaves * 1.30))
     inverse = candles_of([[1 / p] * 4 for p in rate.close], "USDGBP", "2024-01-08T23:00")
-    again = run(table, [0.7, 0.2, 0.5, 0.5], costs(commission_per_million=30), "EURGBP", {"USDGBP": inverse})
+    again = run(table, up, costs(commission_per_million=30), "EURGBP", {"USDGBP": inverse})
     pd.testing.assert_frame_equal(result.trades, again.trades)
 
 
