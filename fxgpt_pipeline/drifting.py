@@ -134,6 +134,7 @@ def _build(lineage: Lineage, served: Served) -> DriftReference:
         (note,),
         online_rows(dataset, config),
         Pulse.of(dataset.candles).longest(start, end),
+        levels=True,
     )
 
 
@@ -156,7 +157,7 @@ def _without_model(lineage: Lineage, dataset: Dataset) -> DriftReference:
     start, table = dataset.known_at[int(usable[0])], drift_table(dataset, config)
     notes, silence = ("no champion yet: features alone are judged, against all history",), Pulse.of(dataset.candles)
     return build_reference(
-        table, start, end, config, lineage.settings.seed, notes=notes, silence=silence.longest(start, end)
+        table, start, end, config, lineage.settings.seed, notes=notes, silence=silence.longest(start, end), levels=True
     )
 
 

@@ -1,4 +1,4 @@
-"""Drift of a symbol, and the check that shows it."""
+"""Drift of a symbol, and the checks that show it."""
 
 from typing import Any
 
@@ -10,12 +10,13 @@ from fxgpt_pipeline.workspace import Workspace
 
 
 def build(parts: Parts) -> list[Any]:
-    """Return the drift asset and its check."""
+    """Return the drift asset and its checks."""
 
     @parts.asset(
         DRIFT,
-        description="Do the last 7 days look unlike the span that the champion was trained on? The threshold comes "
-        "from the training span's own weeks; an alarm is the onset of drift, not every window after it.",
+        description="Do the last 7 days look unlike the span that the champion was trained on? Features, predictions, "
+        "residuals and PIT, and what was seen bar by bar, each against a threshold from the training span's own weeks; "
+        "an alarm is the onset of drift, not every window after it.",
         kinds={"numpy"},
         automation_condition=FRESH,
     )
@@ -31,9 +32,12 @@ def build(parts: Parts) -> list[Any]:
                 "drifted": verdict.drifted,
                 "onset": verdict.onset,
                 "window_end": verdict.window_end,
+                "model": verdict.model,
+                "dead_feed": verdict.dead_feed,
                 "statistic": verdict.statistic,
                 "threshold": verdict.threshold,
                 "summary": verdict.summary,
+                "parts": dg.MetadataValue.json(verdict.to_dict()["parts"]),
                 "columns": dg.MetadataValue.json([column.__dict__ for column in verdict.top]),
             },
         )
@@ -47,4 +51,15 @@ def build(parts: Parts) -> list[Any]:
             description=stored["summary"],
         )
 
-    return [drift, no_drift]
+    @parts.check(DRIFT, "feed_alive", description="The price has moved as lately as it always did in training.")
+    def feed_alive(
+        context: dg.AssetCheckExecutionContext, workspace: dg.ResourceParam[Workspace]
+    ) -> dg.AssetCheckResult:
+        stored = workspace.documents.read("drift", context.partition_key)
+        return dg.AssetCheckResult(
+            passed=not stored["verdict"].get("dead_feed", False),
+            severity=dg.AssetCheckSeverity.WARN,
+            description=stored["summary"],
+        )
+
+    return [drift, no_drift, feed_alive]

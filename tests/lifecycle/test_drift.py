@@ -222,7 +222,10 @@ def test_report_is_json_and_in_an_alarm_html(tmp_path: Path) -> None:
         assert (tmp_path / "drift.html").exists() == ("html" in kinds)
         content = json.loads(paths["json"].read_text())
         assert content["verdict"]["drifted"] == (days > 0)
-        assert len(content["evidently"]["metrics"]) == 3
+        share, *columns = content["evidently"]["metrics"]
+        assert len(columns) == 2
+        assert (share["value"]["count"] > 0) == (days > 0), "evidently marks what we mark, not what p-values would"
+        assert columns[0]["value"] == pytest.approx(content["verdict"]["statistic"])
 
 
 def test_real_bars_tripled_in_the_last_week_are_an_alarm() -> None:
@@ -299,3 +302,43 @@ def test_an_onset_is_relative_to_the_model() -> None:
     assert begun.onset
     assert not judge(first, table, now, CONFIG, begun).onset
     assert judge(replace(first, model="EURUSD/2"), table, now, CONFIG, begun).onset
+
+
+@pytest.mark.parametrize("times", [10.0, -1.0])
+def test_a_slow_column_in_another_unit_is_drift(times: float) -> None:
+    """Its whole week lies beyond the span, as that of a volatile week does: only how far tells the two apart."""
+    dataset = market(1)
+    table, now = drift_table(dataset, CONFIG), dataset.known_at[-1]
+    reference = build_reference(table, *span(dataset), CONFIG, 0, levels=True)
+    assert not judge(reference, table, now, CONFIG).drifted
+    values = table.values.copy()
+    values[table.known_at > now - 7 * DAY, table.names.index("atr_1h_14")] *= times
+    verdict = judge(reference, replace(table, values=values), now, CONFIG)
+    found = verdict.part("levels")
+    assert found is not None
+    assert found.drifted
+    assert found.lead == "atr_1h_14"
+    assert "atr_1h_14" in {column.name for column in verdict.top}
+    assert "(most in atr_1h_14)" in verdict.summary
+
+
+def test_a_window_over_a_holiday_is_judged_or_said_not_to_be() -> None:
+    """Two days without bars leave enough to judge and are no drift; four do not."""
+    dataset = market(1)
+    table, now = drift_table(dataset, CONFIG), dataset.known_at[-1]
+    reference = build_reference(table, *span(dataset), CONFIG, 0, levels=True)
+    for days, judged in ((2, True), (4, False)):
+        at = now - 4 * DAY
+        kept = (table.known_at <= at) | (table.known_at > at + days * DAY)
+        verdict = judge(reference, table.rows(kept), now, CONFIG)
+        assert not verdict.drifted
+        assert (verdict.note == "") == judged
+
+
+def test_redefined_features_are_named() -> None:
+    dataset = market(1)
+    table = drift_table(dataset, CONFIG)
+    reference = build_reference(table, *span(dataset), CONFIG, 0)
+    other = replace(table, names=tuple(name.replace("rsi_1h_14", "rsi_1h_15") for name in table.names))
+    with pytest.raises(DataError, match=r"rsi_1h_14 of EURUSD are missing"):
+        judge(reference, other, dataset.known_at[-1], CONFIG)

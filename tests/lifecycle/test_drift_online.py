@@ -149,6 +149,6 @@ def test_thresholds_are_shared_out_among_all_that_is_judged() -> None:
     assert reference().features.threshold > alone.features.threshold
 
 
-def test_the_window_is_a_trading_day() -> None:
-    assert online_rows(market(3), CONFIG) == 24
-    assert online_rows(market(3), DriftConfig(online_hours=48.0)) == 48
+def test_the_window_is_told_in_trading_hours() -> None:
+    assert online_rows(market(3), CONFIG) == 48
+    assert online_rows(market(3), DriftConfig(online_hours=72.0)) == 72

@@ -59,7 +59,7 @@ class DriftConfig(Config):
         description="Name patterns of columns that are watched bar by bar.",
     )
     online_hours: float = Field(
-        default=24.0, gt=0, le=240, description="Trading hours of bars that the online statistics look at."
+        default=48.0, gt=0, le=240, description="Trading hours of bars that the online statistics look at."
     )
     dead_feed_hours: float = Field(
         default=12.0,

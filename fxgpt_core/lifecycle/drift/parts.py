@@ -1,7 +1,7 @@
 """What one group of columns of the training span is remembered by, and how a window is compared with it.
 
-Two kinds: `KsPart` compares column by column, `MmdPart` all columns at once. Features and PIT values are compared by
-the first, predictions and residuals by the second.
+Three kinds: `KsPart` and `LevelPart` compare column by column, `MmdPart` all columns at once. Features are compared by
+the first two, PIT values by the first, predictions and residuals by the last.
 
 Why standardised: slow columns (a 288-bar volatility) differ from the whole span in every single week, fast ones
 (absolute returns) never. Each column's KS is therefore counted in standard deviations of its own training windows, and
@@ -37,6 +37,8 @@ Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
 
 _LEAST_SPREAD = 0.01  # of a KS distance; a column that hardly varies must not be divided by nearly nothing
+_FAR = 20.0  # standard deviations; one wild value must not decide about a window
+_LEVELS = 100
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,62 @@ class KsPart:
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return what is stored as arrays."""
         return {"values": self.values, "centre": self.centre, "spread": self.spread}
+
+
+@dataclass(frozen=True)
+class LevelPart:
+    """How far off a column is, where `KsPart` says how surely it differs: one in the wrong unit, with a flipped sign.
+
+    KS cannot show that of slow columns: whole calm weeks of theirs lie beyond the rest of the span, and no distance is
+    greater than 1. `quantiles`: (levels, columns) of the span's rows, standardised by `location` and `scale` (columns,)
+    and clipped; `centre`, `spread`, `threshold`, `weeks`, `window_rows` as in `KsPart`, of the Wasserstein distance.
+    """
+
+    kind: ClassVar[str] = "w1"
+    names: tuple[str, ...]
+    quantiles: Floats
+    location: Floats
+    scale: Floats
+    centre: Floats
+    spread: Floats
+    threshold: float
+    weeks: int
+    window_rows: int
+
+    @classmethod
+    def build(cls, span: DriftTable, config: DriftConfig, monthly: float, rng: np.random.Generator) -> LevelPart:
+        """Return the part of a span; columns are chosen as in `KsPart`."""
+        span = _from_first_complete(span.select(judged_columns(span)))
+        windows, rows = training_windows(span.known_at, config), sampled(len(span), config.reference_rows, rng)
+        location, scale = np.nanmedian(span.values, axis=0), np.nanstd(span.values, axis=0, dtype=np.float64)
+        location, scale = location.astype(np.float64), np.maximum(scale, 1e-12)
+        values = _in_scale(span.values, location, scale)
+        quantiles = _quantiles(values[rows])
+        # The span is a mixture of the window and the rest: differences to the rest are those to the span, enlarged.
+        rest = np.array([1 - (b - a) / len(span) for _, a, b in windows])
+        apart = [np.abs(_quantiles(values[a:b]) - quantiles).mean(axis=0) for _, a, b in windows]
+        distances = np.array(apart) / rest[:, None]
+        return cls(
+            names=span.names,
+            quantiles=quantiles,
+            location=location,
+            scale=scale,
+            centre=distances.mean(axis=0),
+            spread=np.maximum(distances.std(axis=0, ddof=1), _LEAST_SPREAD),
+            threshold=threshold_of(_standardised_maxima(distances, windows, config), windows, config, monthly),
+            weeks=weeks_of(windows, config),
+            window_rows=usual_rows(windows),
+        )
+
+    def compare(self, window: DriftTable) -> tuple[Floats, Floats]:
+        """Return each column's Wasserstein distance and the same in standard deviations: (columns,) each."""
+        values = _in_scale(window.values, self.location, self.scale)
+        distances = np.abs(_quantiles(values) - self.quantiles).mean(axis=0)
+        return distances, (distances - self.centre) / self.spread
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return what is stored as arrays."""
+        return {name: getattr(self, name) for name in ("quantiles", "location", "scale", "centre", "spread")}
 
 
 @dataclass(frozen=True)
@@ -133,7 +191,8 @@ class MmdPart:
         return {"values": self.values, "location": self.location, "scale": self.scale}
 
 
-Part = KsPart | MmdPart
+Part = KsPart | LevelPart | MmdPart
+KINDS: Mapping[str, type[Part]] = {part.kind: part for part in (KsPart, LevelPart, MmdPart)}
 
 
 def facts_of(part: Part) -> dict[str, Any]:
@@ -146,8 +205,7 @@ def facts_of(part: Part) -> dict[str, Any]:
 def part_from(facts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Part:
     """Rebuild a part from `facts_of` and its arrays."""
     values = {**facts, "names": tuple(facts["names"]), **arrays}
-    made: type[KsPart] | type[MmdPart] = KsPart if values.pop("kind") == KsPart.kind else MmdPart
-    return made(**values)
+    return KINDS[values.pop("kind")](**values)
 
 
 def judged_columns(span: DriftTable) -> tuple[str, ...]:
@@ -162,6 +220,20 @@ def _from_first_complete(span: DriftTable) -> DriftTable:
     """Leave out the warm-up: missing values there are not those of a column that fails."""
     whole = np.flatnonzero(np.isfinite(span.values).all(axis=1))
     return span.rows(slice(int(whole[0]) if len(whole) else len(span), None))
+
+
+def _in_scale(values: Singles, location: Floats, scale: Floats) -> Floats:
+    """Return values in standard deviations, none beyond `_FAR`, where missing ones lie."""
+    return np.asarray(np.clip(np.nan_to_num((values - location) / scale, nan=_FAR), -_FAR, _FAR))
+
+
+def _quantiles(values: Floats) -> Floats:
+    """Return evenly spaced quantiles of each column: (levels, columns)."""
+    at = (np.arange(_LEVELS) + 0.5) / _LEVELS * len(values) - 0.5
+    low = np.clip(np.floor(at).astype(np.int64), 0, len(values) - 1)
+    high, share = np.minimum(low + 1, len(values) - 1), np.clip(at - low, 0, 1)[:, None]
+    ordered = np.sort(values, axis=0)
+    return np.asarray(ordered[low] * (1 - share) + ordered[high] * share)
 
 
 def _with_missing(values: Singles) -> Singles:

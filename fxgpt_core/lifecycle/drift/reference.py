@@ -21,12 +21,13 @@ from fxgpt_core.common.errors import DataError
 from fxgpt_core.lifecycle.drift.columns import DriftTable, online_names
 from fxgpt_core.lifecycle.drift.config import DriftConfig
 from fxgpt_core.lifecycle.drift.online import ONLINE, OnlinePart
-from fxgpt_core.lifecycle.drift.parts import KsPart, MmdPart, Part, facts_of, judged_columns, part_from
+from fxgpt_core.lifecycle.drift.parts import KsPart, LevelPart, MmdPart, Part, facts_of, judged_columns, part_from
 from fxgpt_core.lifecycle.drift.windows import training_windows, weeks_of
 
-FEATURES, PREDICTIONS, RESIDUALS, PIT = "features", "predictions", "residuals", "pit"
-_KINDS: Mapping[str, type[KsPart] | type[MmdPart]] = {
+FEATURES, LEVELS, PREDICTIONS, RESIDUALS, PIT = "features", "levels", "predictions", "residuals", "pit"
+_KINDS: Mapping[str, type[Part]] = {
     FEATURES: KsPart,
+    LEVELS: LevelPart,
     PREDICTIONS: MmdPart,
     RESIDUALS: MmdPart,
     PIT: KsPart,
@@ -131,12 +132,14 @@ def build_reference(
     notes: tuple[str, ...] = (),
     window: int = 0,
     silence: float | None = None,
+    levels: bool = False,
 ) -> DriftReference:
     """Return the reference of what was known in (start, end].
 
     `table`: features. `said`: further tables by part (`predictions`, `residuals`, `pit`), judged too where they cover
-    `min_windows` windows of the span. `window`: bars that the online statistics look at, 0 for none of them. All parts
-    and online statistics share the false alarms equally. `silence` as in `DriftReference`.
+    `min_windows` windows of the span. `window`: bars that the online statistics look at, 0 for none of them. `levels`:
+    how far off features are is judged, too. All parts and online statistics share the false alarms equally. `silence`
+    as in `DriftReference`.
     Raises DataError when the span holds fewer than `min_windows` windows of features.
     """
     rng = np.random.default_rng(seed)
@@ -147,6 +150,8 @@ def build_reference(
             f"The drift reference of {table.symbol} from {start} to {end} holds {weeks} windows of "
             f"{config.window_days} days, {config.min_windows} are needed: train on a longer span."
         )
+    if levels:
+        spans[LEVELS] = spans[FEATURES]
     said_notes = list(notes)
     for name, other in (said or {}).items():
         own = other.between(start, end)

@@ -13,8 +13,8 @@ from fxgpt_core.lifecycle.drift.columns import DriftTable
 from fxgpt_core.lifecycle.drift.config import DriftConfig
 from fxgpt_core.lifecycle.drift.detectors import detector
 from fxgpt_core.lifecycle.drift.feed import Pulse
-from fxgpt_core.lifecycle.drift.parts import KsPart, Part
-from fxgpt_core.lifecycle.drift.reference import FEATURES, DriftReference
+from fxgpt_core.lifecycle.drift.parts import LevelPart, MmdPart, Part
+from fxgpt_core.lifecycle.drift.reference import FEATURES, LEVELS, DriftReference
 from fxgpt_core.lifecycle.drift.statistics import ks_p_value
 from fxgpt_core.lifecycle.drift.watch import OnlineVerdict
 
@@ -34,8 +34,9 @@ class ColumnDrift:
 class PartDrift:
     """One part of the reference against the window: `features`, `predictions`, `residuals`, `pit`, online detectors.
 
-    `statistic`: largest standardised KS over columns, or squared MMD, alarm above `threshold`; None where the window
-    has too few rows of it. `rows`: of the window; `weeks`: training windows behind the threshold.
+    `statistic`: largest standardised distance over columns, or squared MMD, alarm above `threshold`; None where the
+    window has too few rows of it. `rows`: of the window; `weeks`: training windows behind the threshold; `lead`: the
+    column that moved most, "" where columns are compared together.
     """
 
     name: str
@@ -43,6 +44,7 @@ class PartDrift:
     threshold: float
     rows: int
     weeks: int
+    lead: str = ""
 
     @property
     def drifted(self) -> bool:
@@ -89,6 +91,7 @@ class DriftVerdict:
         lead = f" (most in {self.top[0].name}, KS {self.top[0].ks:.2f})" if self.top else ""
         others = "".join(
             f"; {part.name} {part.statistic:.3g} against {part.threshold:.3g}"
+            + (f" (most in {part.lead})" if part.drifted and part.lead else "")
             for part in self.parts
             if part.statistic is not None and part.name != FEATURES
         )
@@ -150,17 +153,20 @@ def judge(
         note = f"only {len(window)} bars where {features.window_rows} are usual"
         return _verdict(reference, config, start, now, len(window), drifted=was, onset=False, note=note)
     distances, scores = features.compare(window, detector(config.backend))
-    found = PartDrift(FEATURES, float(scores.max()), features.threshold, len(window), features.weeks)
-    parts = (found, *_others(reference, said or {}, start, now, config), *_streams(online))
+    names, order = features.names, np.argsort(-scores)
+    found = PartDrift(
+        FEATURES, float(scores.max()), features.threshold, len(window), features.weeks, names[order[0]]
+    )  # fmt: skip
+    others = _others(reference, {LEVELS: table, **(said or {})}, start, now, config)
+    parts = (found, *others, *_streams(online))
     drifted = any(part.drifted for part in parts)
     p_value = ks_p_value(float(distances.max()), len(features.values), len(window))
+    leads = [names.index(part.lead) for part in others if part.drifted and part.lead in names]
+    shown = dict.fromkeys([*order[: _LISTED - len(leads)].tolist(), *leads])
     return _verdict(
         reference, config, start, now, len(window), drifted=drifted, onset=drifted and not was,
         statistic=float(scores.max()), bonferroni_p=min(1.0, p_value * len(distances)), parts=parts,
-        top=tuple(
-            ColumnDrift(features.names[i], float(distances[i]), float(scores[i]))
-            for i in np.argsort(-scores)[:_LISTED]
-        ),
+        top=tuple(ColumnDrift(names[i], float(distances[i]), float(scores[i])) for i in shown),
     )  # fmt: skip
 
 
@@ -187,13 +193,14 @@ def _others(
     for name, part in reference.parts.items():
         if name == FEATURES:
             continue
-        statistic, rows = None, 0
+        statistic, rows, lead = None, 0, ""
         if name in said:
-            window = said[name].between(start, now).select(part.names).complete()
+            window = said[name].between(start, now).select(part.names)
+            window = window.complete() if isinstance(part, MmdPart) else window
             rows = len(window)
             if rows >= part.window_rows / 2:
-                statistic = _statistic(part, window, config)
-        found.append(PartDrift(name, statistic, part.threshold, rows, part.weeks))
+                statistic, lead = _statistic(part, window, config)
+        found.append(PartDrift(name, statistic, part.threshold, rows, part.weeks, lead))
     return found
 
 
@@ -202,11 +209,12 @@ def _streams(online: OnlineVerdict | None) -> list[PartDrift]:
     return [PartDrift(stream.name, stream.peak, stream.threshold, 0, stream.weeks) for stream in streams]
 
 
-def _statistic(part: Part, window: DriftTable, config: DriftConfig) -> float:
+def _statistic(part: Part, window: DriftTable, config: DriftConfig) -> tuple[float, str]:
     chosen = detector(config.backend)
-    if isinstance(part, KsPart):
-        return float(part.compare(window, chosen)[1].max())
-    return part.compare(window, chosen, config.mmd_rows)
+    if isinstance(part, MmdPart):
+        return part.compare(window, chosen, config.mmd_rows), ""
+    _, scores = part.compare(window) if isinstance(part, LevelPart) else part.compare(window, chosen)
+    return float(scores.max()), part.names[int(scores.argmax())]
 
 
 def _verdict(
