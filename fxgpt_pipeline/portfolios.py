@@ -129,7 +129,7 @@ def pairs_of(result: BacktestResult) -> dict[str, dict[str, Any]]:
             "net": float(mine["pnl"].sum()),
             "cut": int(((limited["status"] == "sent") & (limited["units"] < limited["wanted"])).sum()),
             "refused": int((limited["status"] != "sent").sum()),
-            "causes": dict(Counter(limited["limited_by"].str.partition(" ")[0])),
+            "causes": dict(Counter(cause.partition(" ")[0] for cause in limited["limited_by"])),
         }
     return out
 
