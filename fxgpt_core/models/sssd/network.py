@@ -141,15 +141,16 @@ class Network(nn.Module):
         asked = torch.ones(self.horizons, device=context.device) if mask is None else mask.to(context)
         return self._around(context, self._placed(self.student(start, asked, self.seen(context))), mask)
 
-    def extend(self, like: int) -> nn.Parameter:
-        """Add a horizon after the others that starts as a copy of horizon `like`; return the embedding to train.
+    def extend(self, like: int, at: int | None = None) -> nn.Parameter:
+        """Add a horizon before horizon `at`, or after all, as a copy of horizon `like`; return the embedding to train.
 
         Forecasts of the other horizons stay as they are (see `diffusion.extension.extend`); nothing else asks for
         gradients. A student is dropped, since it has not seen the new horizon.
         """
         self.requires_grad_(False)
-        embedding = extend(self.denoiser.head, like)
-        rows = [*range(self.horizons), like]
+        embedding = extend(self.denoiser.head, like, at)
+        rows = list(range(self.horizons))
+        rows.insert(len(rows) if at is None else at, like)
         for read in (self.scale, self.location):
             read.weight = nn.Parameter(read.weight[rows].detach().clone(), requires_grad=False)
             read.bias = nn.Parameter(read.bias[rows].detach().clone(), requires_grad=False)
