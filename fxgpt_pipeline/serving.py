@@ -20,7 +20,7 @@ from fxgpt_core.lifecycle.bundle import Bundle, load_bundle
 from fxgpt_core.lifecycle.live import forecast_latest
 from fxgpt_core.lifecycle.online_calibration import calibrator_states, caught_up
 from fxgpt_core.lifecycle.promotion import settle
-from fxgpt_core.lifecycle.registry import CHAMPION, SHADOW, ModelVersion
+from fxgpt_core.lifecycle.registry import ALIASES, CHAMPION, SHADOW, ModelVersion
 from fxgpt_core.models.forecaster import Drawing, Exportable, Provenance
 from fxgpt_core.models.session import chosen, select
 from fxgpt_core.store.clock import to_datetime64
@@ -38,6 +38,8 @@ def resolve(lineage: Lineage, model: str) -> ModelVersion:
     Raises BadInputError when there is none, StoreError when the symbol has no version at all yet.
     """
     registry, symbol = lineage.workspace.registry, lineage.symbol
+    if model in ALIASES and (held := lineage.workspace.served.holders(symbol).get(model)) is not None:
+        return held
     versions = registry.versions(symbol)
     if not versions:
         raise StoreError(f"{symbol} has no model yet: run `fxgpt materialize --symbol {symbol}`.")
@@ -70,7 +72,7 @@ def predict(
     lineage = workspace.lineage(asset)
     version = resolve(lineage, model)
     wanted = None if horizons is None else [horizon_minutes(horizon) for horizon in horizons]
-    bundle = load_bundle(workspace.registry.folder(version))
+    bundle = workspace.served.bundle(version)
     if samples is not None:
         if not isinstance(bundle.forecaster, Drawing):
             raise BadInputError(f"{version.label} ({version.family}) draws no samples: leave `samples` out.")
@@ -85,7 +87,7 @@ def forecast_now(lineage: Lineage, version: ModelVersion) -> tuple[Forecast, flo
     An adaptive calibrator first learns what became known since it was last asked. The latency counts the forecast
     alone, neither that nor loading the model and the bars.
     """
-    bundle = load_bundle(lineage.workspace.registry.folder(version))
+    bundle = lineage.workspace.served.bundle(version)
     return _latest(lineage, version, bundle, lineage.settings.seed)
 
 

@@ -18,6 +18,7 @@ from fxgpt_core.store.paths import Home, config_dir
 
 if TYPE_CHECKING:
     from fxgpt_core.lifecycle.registry import ModelRegistry
+    from fxgpt_core.lifecycle.served_models import ServedModels
     from fxgpt_core.market.lake import Lake
     from fxgpt_core.store.database import Database
     from fxgpt_pipeline.lineage import Lineage
@@ -58,6 +59,12 @@ class Workspace:
         from fxgpt_core.lifecycle.registry import ModelRegistry
 
         return ModelRegistry(self.home.mlflow_uri, self.home.artifacts)
+
+    @cached_property
+    def served(self) -> ServedModels:
+        from fxgpt_core.lifecycle.served_models import ServedModels
+
+        return ServedModels(self.registry, self.database, self.clock)
 
     @property
     def assets(self) -> Mapping[str, AssetConfig]:

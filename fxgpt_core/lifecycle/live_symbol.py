@@ -11,9 +11,9 @@ import numpy as np
 
 from fxgpt_core.common.errors import FxgptError, StoreError
 from fxgpt_core.features.outcomes import Outcomes
-from fxgpt_core.lifecycle.bundle import load_bundle
 from fxgpt_core.lifecycle.following import Answer, Follower, LiveBars, Times, missed, origin_of
 from fxgpt_core.lifecycle.registry import CHAMPION, SHADOW, ModelRegistry, ModelVersion
+from fxgpt_core.lifecycle.served_models import ServedModels
 from fxgpt_core.policy.live_config import LiveConfig
 from fxgpt_core.policy.serving import expired, shadow_answers
 from fxgpt_core.store.clock import Clock, to_datetime64
@@ -65,7 +65,8 @@ class LiveSymbol:
         seed: int,
         snapshots: Path | None,
     ) -> None:
-        self.symbol, self._bars, self._registry, self._database = symbol, bars, registry, database
+        self.symbol, self._bars, self._database = symbol, bars, database
+        self._served = ServedModels(registry, database, clock)
         self._config, self._clock, self._seed = config, clock, seed
         self._snapshots = None if snapshots is None else snapshots / symbol
         self._followers: dict[str, Follower] = {}
@@ -108,7 +109,7 @@ class LiveSymbol:
     def _versions(self, done: SymbolStep) -> dict[str, ModelVersion]:
         """Return who holds which alias; where the registry is out of reach, who held it before."""
         try:
-            held = {alias: v for v in self._registry.versions(self.symbol) for alias in v.aliases}
+            held = dict(self._served.holders(self.symbol, done.complain))
         except StoreError as error:
             done.complain(str(error))
             held = {alias: follower.version for alias, follower in self._followers.items()}
@@ -180,7 +181,7 @@ class LiveSymbol:
         """Return the version's session, opened with the history before `moment` where it is not open."""
         follower = self._followers.get(alias)
         if follower is None or follower.version.version != version.version:
-            bundle = load_bundle(self._registry.folder(version))
+            bundle = self._served.bundle(version)
             feed = self._bars.feed(bundle, moment - np.timedelta64(1, "ns"))
             folder = None if self._snapshots is None else self._snapshots / version.version
             follower = Follower(version, bundle, feed, self._database, folder, self._seed)

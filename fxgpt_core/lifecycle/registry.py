@@ -223,6 +223,11 @@ class ModelRegistry:
     def _client(self) -> MlflowClient:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+        # By default a server that is down is asked for four minutes; whoever waits can be told after some seconds.
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "1")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+        logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
         logging.getLogger("mlflow").setLevel(logging.WARNING)
         logging.getLogger("alembic").setLevel(logging.WARNING)
         import mlflow
@@ -246,10 +251,19 @@ def _errors(action: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, SQLAlchemyError, OSError) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise StoreError(
-            f"Cannot {action} the model registry: {first} Check MLFLOW_TRACKING_URI or FXGPT_HOME with `fxgpt doctor`."
+            f"Cannot {action} the model registry: {_first_sentence(error)}. Check MLFLOW_TRACKING_URI or FXGPT_HOME "
+            "with `fxgpt doctor`."
         ) from error
+
+
+def _first_sentence(error: Exception) -> str:
+    """Return what an error says first, without the SQL and the nested reasons behind it."""
+    said = str(error).splitlines()[0] if str(error) else type(error).__name__
+    said = said.split(" (Background on this error")[0]
+    if "HTTPConnectionPool" in said:
+        said = f"{said.split(' failed with exception')[0]} failed: nothing answers there"
+    return said.rstrip(". ")
 
 
 def _version(symbol: str, made: Any, aliases: tuple[str, ...] = ()) -> ModelVersion:

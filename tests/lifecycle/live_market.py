@@ -104,6 +104,10 @@ class Folders:
     held: dict[str, list[ModelVersion]] = field(default_factory=dict)
     down: bool = False
 
+    @property
+    def artifacts(self) -> Path:
+        return self.root / "mlartifacts"
+
     def add(self, symbol: str, name: str, alias: str, entered: datetime | None = None) -> ModelVersion:
         bundle = trained(symbol, name)
         number = str(len(self.held.get(symbol, ())) + 1)

@@ -227,6 +227,9 @@ def test_without_the_registry_the_champion_goes_on(desk: Desk) -> None:
         step = loop.step()
     assert "out of reach" in step.problems[0]
     assert step.forecasts == 1
+    with desk.loop() as again:  # a process that never saw the registry
+        desk.at(TRAINED + 22)
+        assert again.step().forecasts == 1
 
 
 def test_what_could_not_be_logged_is_logged_later(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
