@@ -99,6 +99,9 @@ def _about(workspace: Workspace, symbol: str, now: datetime) -> Iterator[Alert]:
     if stored is not None and verdict["drifted"] and verdict["onset"]:
         cause, title = verdict["window_end"], f"{symbol}: drift begins"
         yield Alert("drift", symbol, cause, "warning", title, stored["summary"], now)
+    if stored is not None and verdict.get("dead_feed"):
+        cause, title = f"stuck since {stored['last_moved']}", f"{symbol}: the feed repeats its last price"
+        yield Alert("stale_data", symbol, cause, "error", title, stored["summary"], now)
     lineage = workspace.lineage(symbol)
     yield from performance_alerts(lineage)
     if not workspace.lake.parts("candles", {"symbol": symbol, "timeframe": lineage.timeframes[0].code}):

@@ -63,7 +63,7 @@ def judge_drift(lineage: Lineage) -> DriftVerdict:
     model, now = "" if served is None else served.version.label, dataset.known_at[-1]
     before = _before(documents.find(DOCUMENT, symbol), now, model)
     previous = None if before is None else DriftVerdict.from_dict(before)
-    table, online = drift_table(dataset, config), None
+    table, online, pulse = drift_table(dataset, config), None, Pulse.of(dataset.candles)
     reference: DriftReference | None = None
     try:
         reference = _without_model(lineage, dataset) if served is None else reference_for(lineage, served)
@@ -73,7 +73,7 @@ def judge_drift(lineage: Lineage) -> DriftVerdict:
         forecast = None if served is None else _window_forecast(lineage, served, now)
         said = said_tables(forecast, Outcomes.from_dataset(dataset))
         online = None if served is None else _watch(lineage, reference).observe(dataset)
-        verdict = judge(reference, table, now, config, previous, said, online, Pulse.of(dataset.candles))
+        verdict = judge(reference, table, now, config, previous, said, online, pulse)
     write_drift_report(reference, table, verdict, report_path(lineage).parent, config)
     value = {
         "verdict": verdict.to_dict(),
@@ -82,6 +82,7 @@ def judge_drift(lineage: Lineage) -> DriftVerdict:
         "model": model,
         "family": None if served is None else served.version.family,
         "online": None if online is None else asdict(online),
+        "last_moved": str(pulse.last(now)),
         "judged_against": None if reference is None else f"{reference.start} to {reference.end}",
     }
     documents.write(DOCUMENT, symbol, value, lineage.fingerprint(DRIFT))

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from fxgpt_core.features.dataset import Dataset
 from fxgpt_core.lifecycle.drift.stored import StoredReferences
 from fxgpt_core.lifecycle.registry import CHAMPION
 from fxgpt_pipeline import drifting
+from fxgpt_pipeline.alerting import _about
+from fxgpt_pipeline.cli.drift import drift
 from fxgpt_pipeline.drifting import judge_drift
 from fxgpt_pipeline.outputs import report_path
 from tests.pipeline.small_home import SYMBOL, SmallHome
@@ -104,6 +108,20 @@ def test_the_same_window_judged_twice_is_one_onset(clone: SmallHome, monkeypatch
     assert judge_drift(clone.lineage()).onset
 
 
+def test_a_feed_that_sticks_is_an_alert_and_no_drift(clone: SmallHome, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Said once, however often the window is judged, and nothing is retrained on bars that are none."""
+    lineage = clone.lineage()
+    moved = lineage.dataset().known_at[:-30]
+    monkeypatch.setattr(drifting.Pulse, "of", lambda _candles: drifting.Pulse(moved))
+    for _ in range(2):
+        verdict = judge_drift(lineage)
+        assert verdict.dead_feed
+        assert not verdict.onset
+    told = [alert for alert in _about(lineage.workspace, SYMBOL, datetime(2024, 7, 1, tzinfo=UTC))]
+    assert [alert.kind for alert in told if "repeats" in alert.title] == ["stale_data"]
+    assert str(moved[-1]) in next(alert.cause for alert in told if "repeats" in alert.title)
+
+
 def _tripled_from(dataset: Dataset, days: int) -> Any:
     """Return `drift_table` with volatile last days; rows before them are what they are."""
     whole = drifting.drift_table
@@ -116,3 +134,23 @@ def _tripled_from(dataset: Dataset, days: int) -> Any:
         return type(made)(made.symbol, made.names, made.known_at, changed)
 
     return table
+
+
+def test_the_verb_shows_parts_bars_and_columns(clone: SmallHome) -> None:
+    clone.configure("pipeline.yaml", {"drift": {"min_windows": 4}})
+    judge_drift(clone.lineage())
+    shown = CliRunner().invoke(drift, [SYMBOL])
+    assert shown.exit_code == 0, shown.output
+    for words in (
+        "features",
+        "levels",
+        "predictions",
+        "residuals",
+        "pit",
+        "online_mmd",
+        "out of sample",
+        "KS distance",
+    ):
+        assert words in " ".join(shown.output.split())
+    told = json.loads(CliRunner().invoke(drift, [SYMBOL, "--json"]).output)
+    assert {stream["name"] for stream in told["online"]["streams"]} == {"online_mmd", "online_cvm"}

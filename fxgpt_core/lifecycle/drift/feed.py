@@ -26,12 +26,15 @@ class Pulse:
         prices = np.column_stack([candles.open, candles.high, candles.low, candles.close])
         return cls(candles.known_at[(prices != before[:, None]).any(axis=1)])
 
+    def last(self, now: np.datetime64) -> np.datetime64 | None:
+        """Return when the last bar that moved was known at `now`; None where there is none."""
+        place = int(np.searchsorted(self.moved, now, side="right")) - 1
+        return None if place < 0 else np.datetime64(self.moved[place])
+
     def silence(self, now: np.datetime64) -> float | None:
         """Return the trading hours since the last bar that moved and was known at `now`; None where there is none."""
-        last = int(np.searchsorted(self.moved, now, side="right")) - 1
-        if last < 0:
-            return None
-        return float(calendar.trading_minutes_between(self.moved[last], now)) / 60
+        last = self.last(now)
+        return None if last is None else float(calendar.trading_minutes_between(last, now)) / 60
 
     def longest(self, start: np.datetime64, end: np.datetime64) -> float:
         """Return the longest silence (trading hours) between bars that moved in (start, end]."""
