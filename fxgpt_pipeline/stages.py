@@ -98,7 +98,7 @@ def build_stages(families: Iterable[str]) -> Mapping[Key, Stage]:
             ("evaluation", "releases", "seed", "acknowledged_alarms"),
             code_version="4",
         ),
-        Stage(DRIFT, (TABLES, TARGETS), ("drift", "seed")),
+        Stage(DRIFT, (TABLES, TARGETS), ("drift", "seed"), code_version="2"),
     ]
     stages += [Stage(candidate(n), (calibrated(n),), ("walk_forward", "seed"), n) for n in names]
     evidence = tuple(key(n) for n in names for key in (candidate, backtest))
