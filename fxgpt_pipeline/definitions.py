@@ -28,6 +28,7 @@ from fxgpt_pipeline.defs import (
     portfolio,
     reports,
     retrained,
+    shadows,
     upkeep,
 )
 from fxgpt_pipeline.defs.common import Parts
@@ -48,7 +49,7 @@ def build_definitions(workspace: Workspace | None = None, resources: Mapping[str
     parts = Parts(dg.StaticPartitionsDefinition(enabled), build_stages(FAMILIES), space)
     concerns = (
         market, features, models, calibration, evaluation, backtests, backtest_checks, retrained, monitoring,
-        performance, lifecycle, portfolio, reports,
+        performance, lifecycle, shadows, portfolio, reports,
     )  # fmt: skip
     assets: list[Any] = []
     checks: list[Any] = []
@@ -61,6 +62,7 @@ def build_definitions(workspace: Workspace | None = None, resources: Mapping[str
         alerting.build(parts),
         live.build(parts),
         performance.automate(parts),
+        shadows.automate(parts),
         upkeep.build(parts),
         champions.build(),
     )

@@ -18,6 +18,7 @@ from fxgpt_core.lifecycle.drift.config import DriftConfig
 from fxgpt_core.market.config import QualityConfig, load_market_hours
 from fxgpt_core.policy.config import GateConfig, RetrainingConfig
 from fxgpt_core.policy.live_config import LiveConfig
+from fxgpt_core.policy.shadow import ShadowConfig
 from fxgpt_core.store.asset_config import AssetConfig, cron
 from fxgpt_core.store.config import load_yaml, merge, validate
 
@@ -42,11 +43,12 @@ class AutomationConfig(Config):
     archive_cron: str = Field("15 3 * * *", description="When old live forecasts move to the lake, cron in UTC.")
     live_cron: str = Field("*/5 * * * *", description="When the schedule `live` forecasts new bars, cron in UTC.")
     performance_cron: str = Field("25 * * * *", description="When live forecasts are judged, cron in UTC.")
+    shadow_cron: str = Field("40 * * * *", description="When shadows are judged, cron in UTC.")
     forecast_days: float = Field(
         30.0, ge=8, le=3650, description="Days that live forecasts stay in the operational database; judging needs 8."
     )
 
-    @field_validator("refresh_cron", "freshness_cron", "archive_cron", "live_cron", "performance_cron")
+    @field_validator("refresh_cron", "freshness_cron", "archive_cron", "live_cron", "performance_cron", "shadow_cron")
     @classmethod
     def _cron(cls, value: str) -> str:
         return cron(value)
@@ -98,6 +100,7 @@ class Settings(Config):
     retraining: RetrainingConfig = RetrainingConfig()
     gate: GateConfig = GateConfig()
     live: LiveConfig = LiveConfig()
+    shadow: ShadowConfig = ShadowConfig()
     automation: AutomationConfig = AutomationConfig()
 
     @model_validator(mode="after")

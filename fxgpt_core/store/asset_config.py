@@ -19,7 +19,7 @@ from fxgpt_core.common.timeframes import Timeframe, horizon_minutes, horizon_nam
 from fxgpt_core.store.config import load_yaml, suggestion, validate
 
 SECTIONS = (
-    "quality", "freshness", "walk_forward", "calibration", "backtest", "drift", "retraining", "gate", "live",
+    "quality", "freshness", "walk_forward", "calibration", "backtest", "drift", "retraining", "gate", "live", "shadow",
 )  # fmt: skip
 """Parts of the pipeline whose configuration an asset may override."""
 

@@ -1,0 +1,40 @@
+"""Taking a shadow that did not prove itself off the stage."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from fxgpt_core.lifecycle.alias_moves import moving
+from fxgpt_core.lifecycle.registry import SHADOW, ModelRegistry, ModelVersion
+from fxgpt_core.policy.decision import Decision
+from fxgpt_core.store.database import Database
+from fxgpt_core.store.records import record_decision
+
+_EVIDENCE = 4000  # characters that MLflow takes in a tag, with room to spare
+
+
+def archive_shadow(
+    registry: ModelRegistry, database: Database, version: ModelVersion, decision: Decision, at: datetime
+) -> bool:
+    """Take the alias `shadow` from `version` and say why in its tags; the version stays. False where it lost it before.
+
+    The decision is recorded first and the alias goes last, so that a process that dies in between is repeated whole.
+    """
+    with moving(registry, database, version.symbol):
+        held = registry.holder(version.symbol, SHADOW)
+        if held is None or held.version != version.version:
+            return False
+        record_decision(
+            database,
+            kind=SHADOW,
+            symbol=version.symbol,
+            what=decision.what,
+            reasons=decision.reasons,
+            at=at,
+            cause=decision.cause,
+            evidence=decision.evidence,
+        )
+        why = " ".join(decision.reasons)[:_EVIDENCE]
+        registry.tag(version, {"archived": "true", "archived_at": at.isoformat(), "archived_reason": why})
+        registry.delete_alias(version.symbol, SHADOW)
+    return True
