@@ -16,13 +16,8 @@ from fxgpt_core.backtest.charges import as_mid, charges
 from fxgpt_core.backtest.config import BacktestConfig
 from fxgpt_core.backtest.conversion import RateSource
 from fxgpt_core.backtest.engine import Simulation, engine
-from fxgpt_core.backtest.metrics import (
-    bootstrap_intervals,
-    curve_metrics,
-    daily_returns,
-    random_direction_p,
-    trade_metrics,
-)
+from fxgpt_core.backtest.intervals import bootstrap_intervals
+from fxgpt_core.backtest.metrics import curve_metrics, random_direction_p, trade_metrics
 from fxgpt_core.backtest.orders import limited_entries, orders_and_fills
 from fxgpt_core.backtest.result import BacktestResult, Status
 from fxgpt_core.backtest.signals import make_signals
@@ -117,7 +112,16 @@ def simulated(
         path=simulation.path,
         initial_cash=book.cash,
         metrics=_metrics(simulation, trades, book, config, seed),
-        intervals=_intervals(simulation, book, config, seed),
+        intervals=bootstrap_intervals(
+            book.closes,
+            simulation.equity,
+            book.cash,
+            trades,
+            config.bootstrap_draws,
+            config.bootstrap_block_days,
+            config.confidence_level,
+            seed,
+        ),
         costs=_costs(trades, book, costs),
         refused={
             "margin": simulation.refused,
@@ -165,17 +169,6 @@ def _metrics(
         "buy_and_hold": float(np.mean(hold)),
         "random_direction_p": random_direction_p(gross, config.bootstrap_draws, seed),
     }
-
-
-def _intervals(
-    simulation: Simulation, book: Book, config: BacktestConfig, seed: int
-) -> dict[str, tuple[float, float] | None]:
-    if not len(simulation.trades):
-        return {"return": None, "sharpe": None}
-    daily = daily_returns(book.closes, simulation.equity, book.cash)
-    return bootstrap_intervals(
-        daily, config.bootstrap_draws, config.bootstrap_block_days, config.confidence_level, seed
-    )
 
 
 def chart(candles: Candles, forecast: Forecast, config: BacktestConfig, costs: Costs, page: Path) -> pd.Series[Any]:

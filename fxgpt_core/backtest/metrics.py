@@ -1,4 +1,4 @@
-"""Figures of an equity curve and its trades, with bootstrap intervals (SPEC 11)."""
+"""Figures of an equity curve and its trades (SPEC 11); `intervals` says how sure they are."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TRADING_DAYS = 365.25 / 7 * 5
 """Trading days per year: five from each week."""
 _DAY = np.timedelta64(86_400_000_000_000, "ns")
 _FLIPS_AT_ONCE = 100
-_YEAR = np.timedelta64(int(365.25 * 86_400), "s")
+YEAR = np.timedelta64(int(365.25 * 86_400), "s")
 
 
 def day_ends(known_at: Times) -> tuple[NDArray[np.int64], Times]:
@@ -65,7 +65,7 @@ def curve_metrics(
     """
     ends = day_ends(known_at)[0] if last is None else last
     daily, total = returns_between(np.r_[start, equity[ends]]), float(equity[-1] / start - 1)
-    years = float((known_at[-1] - known_at[0]) / _YEAR)
+    years = float((known_at[-1] - known_at[0]) / YEAR)
     cagr = float((1 + total) ** (1 / years) - 1) if years > 1 / 52 and total > -1 else None
     drawdown = maximum_drawdown(equity, start)
     return {
@@ -96,32 +96,6 @@ def trade_metrics(trades: pd.DataFrame, bars: int) -> dict[str, float | None]:
         "average_loss": mean(losses),
         "exposure": min(1.0, held / bars),
     }
-
-
-def bootstrap_intervals(
-    daily: Floats, draws: int, block: int, level: float, seed: int
-) -> dict[str, tuple[float, float] | None]:
-    """Return percentile intervals of total return and Sharpe by the circular block bootstrap.
-
-    Politis and Romano (1992): blocks of `block` consecutive days, wrapped around the end, so that dependence within a
-    block survives. None below four blocks, where the interval would only look like one.
-    """
-    days = len(daily)
-    if days < 4 * block:
-        return {"return": None, "sharpe": None}
-    rng = np.random.default_rng(seed)
-    starts = rng.integers(0, days, (draws, -(-days // block)))
-    rows = (starts[:, :, None] + np.arange(block)).reshape(draws, -1)[:, :days] % days  # (draws, days)
-    sample = daily[rows]
-    spread = sample.std(axis=1, ddof=1)
-    ratios = np.where(spread > 0, sample.mean(axis=1) / np.where(spread > 0, spread, 1.0), 0.0) * np.sqrt(TRADING_DAYS)
-    tails = [(1 - level) / 2, (1 + level) / 2]
-
-    def interval(values: Floats) -> tuple[float, float]:
-        low, high = np.quantile(values, tails)
-        return float(low), float(high)
-
-    return {"return": interval(np.prod(1 + sample, axis=1) - 1), "sharpe": interval(ratios)}
 
 
 def random_direction_p(gross: Floats, draws: int, seed: int) -> float | None:

@@ -23,7 +23,7 @@ class BacktestResult:
     `trades`: one row per round trip (`trades.trades_frame`); `orders`, `fills`: what was intended and what happened
     (`orders`). `known_at`, `equity`: (bars,) account value at each bar's close; `path`: (bars, 6) cash and what was
     earned and paid so far (`layout.PATH`), None from an engine that keeps none. Money is in `currency`.
-    `metrics`: name -> value, None where not defined. `intervals`: `return` and `sharpe` -> (low, high) or None.
+    `metrics`: name -> value, None where not defined. `intervals`: their names -> (low, high) or None.
     `costs`: what was paid by kind (`swap_paid` below zero was earned) and what was charged. `refused`: entries by
     cause that the broker would not have taken.
     """

@@ -16,6 +16,22 @@ from fxgpt_core.reports.pages import page_environment
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _KINDS = ("spread", "slippage", "commission", "swap")
+_FIGURES = {
+    "return": ("return after costs", "signed", 2),
+    "cagr": ("return a year", "signed", 2),
+    "sharpe": ("Sharpe ratio", "number", 2),
+    "sortino": ("Sortino ratio", "number", 2),
+    "calmar": ("Calmar ratio", "number", 2),
+    "max_drawdown": ("largest drawdown", "percent", 1),
+    "trades": ("trades", "number", 0),
+    "win_rate": ("share of trades won", "percent", 1),
+    "profit_factor": ("profit factor", "number", 2),
+    "expectancy": ("expectancy of a trade", "number", 2),
+    "average_win": ("average win", "number", 2),
+    "average_loss": ("average loss", "number", 2),
+    "exposure": ("share of the time in the market", "percent", 0),
+}
+"""What is shown of `metrics`: its name, the filter that writes it, and its digits."""
 _SHOWN_TRADES = 2
 _PALEST, _DARKEST = 0.08, 0.55
 
@@ -51,6 +67,7 @@ def render_backtest(inputs: BacktestInputs) -> str:
         traded=traded,
         horizon=horizon_name(document["horizon"]),
         equity=plots.equity_chart(document["curve"], document["initial_cash"]) if traded else "",
+        figures=_figures(document, environment.filters) if traded else [],
         waterfall=plots.cost_waterfall(_steps(document), document["currency"]) if traded else "",
         chance=chance,
         chance_chart=plots.chance_chart(chance, metrics["return"], metrics["sharpe"]) if chance else "",
@@ -61,6 +78,16 @@ def render_backtest(inputs: BacktestInputs) -> str:
         month_trades=document["month_trades"],
         shown=_shown(inputs) if traded else [],
     )
+
+
+def _figures(document: Mapping[str, Any], filters: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Return a row per figure: its name, its value and its interval, in words; blank where there is none."""
+    rows = []
+    for name, (said, kind, digits) in _FIGURES.items():
+        value, interval = document["metrics"][name], document["intervals"].get(name)
+        ends = "" if interval is None else " to ".join(filters[kind](end, digits) for end in interval)
+        rows.append((said, filters[kind](value, digits), ends))
+    return rows
 
 
 def _steps(document: Mapping[str, Any]) -> list[tuple[str, float]]:

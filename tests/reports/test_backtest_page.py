@@ -57,6 +57,8 @@ def test_the_page_shows_the_figures(made: tuple[BacktestInputs, str]) -> None:
     assert f"{given.document['random_entries']['p_return']:.3f}" in text
     for sentence in given.sentences:
         assert sentence in text.replace("&#39;", "'")
+    low, high = given.document["intervals"]["profit_factor"]
+    assert f"<td>{metrics['profit_factor']:.2f}</td><td>{low:.2f} to {high:.2f}</td>" in text
     worst = given.trades.sort_values("pnl").iloc[0]
     assert f"{worst['pnl']:,.2f} USD net" in text
     for month, value in given.document["months"].items():
