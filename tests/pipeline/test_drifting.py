@@ -154,3 +154,11 @@ def test_the_verb_shows_parts_bars_and_columns(clone: SmallHome) -> None:
         assert words in " ".join(shown.output.split())
     told = json.loads(CliRunner().invoke(drift, [SYMBOL, "--json"]).output)
     assert {stream["name"] for stream in told["online"]["streams"]} == {"online_mmd", "online_cvm"}
+
+
+def test_a_champion_is_judged_on_the_features_that_it_was_trained_on(clone: SmallHome) -> None:
+    """The pair's features may be others by now."""
+    before = judge_drift(clone.lineage())
+    clone.configure("features/default.yaml", {"groups": ["ohlc", "time"]})
+    assert clone.lineage().spec.groups == ("ohlc", "time")
+    assert judge_drift(clone.lineage()).parts == before.parts
