@@ -68,7 +68,7 @@ def _by_day(closings: Times, trades: pd.DataFrame) -> dict[str, Floats]:
     held = np.maximum(trades["bars_held"].to_numpy(dtype=np.float64), 1.0)
 
     def add(values: Floats) -> Floats:
-        return np.bincount(day, values, len(closings))
+        return np.asarray(np.bincount(day, values, len(closings)), dtype=np.float64)
 
     return {
         "count": add(np.ones(len(pnl))), "wins": add((pnl > 0) * 1.0), "losses": add((pnl < 0) * 1.0),
