@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -30,6 +31,8 @@ from fxgpt_pipeline.lineage import Lineage
 from fxgpt_pipeline.stages import CHAMPION as CHAMPION_STAGE
 from fxgpt_pipeline.stages import candidate
 from fxgpt_pipeline.workspace import Workspace
+
+log = logging.getLogger("fxgpt.serving")
 
 
 def resolve(lineage: Lineage, model: str) -> ModelVersion:
@@ -94,7 +97,10 @@ def forecast_now(lineage: Lineage, version: ModelVersion) -> tuple[Forecast, flo
 def _latest(lineage: Lineage, version: ModelVersion, bundle: Bundle, seed: int) -> tuple[Forecast, float]:
     dataset = dataset_of(lineage, bundle)
     states = calibrator_states(lineage.workspace.database, bundle, version.version)
-    bundle = caught_up(bundle, dataset, states, lineage.settings.seed)
+    try:
+        bundle = caught_up(bundle, dataset, states, lineage.settings.seed)
+    except StoreError as error:
+        log.warning("%s is calibrated as it was registered, without what it learned since: %s", version.label, error)
     provenance = Provenance(version.label, to_datetime64(lineage.workspace.clock.now()), "live")
     started = time.perf_counter()
     made = forecast_latest(bundle, dataset, provenance, seed)

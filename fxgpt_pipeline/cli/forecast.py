@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import click
 
+from fxgpt_core.common.errors import StoreError
 from fxgpt_pipeline.cli.output import console, json_option, table
 
 _SHOWN = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -28,10 +31,12 @@ def forecast(symbol: str, model: str, as_json: bool) -> None:
 
     workspace = Workspace.from_environment()
     lineage = workspace.lineage(symbol)
-    prepare(workspace)
+    with _warned():
+        prepare(workspace)
     version = resolve(lineage, model)
     made, latency = forecast_now(lineage, version)
-    save_forecast(workspace.database, made, latency)
+    with _warned("The forecast was not logged. "):
+        save_forecast(workspace.database, made, latency)
     close = float(lineage.candles().close[-1])
     up = made.probability_up()[0]
     if as_json:
@@ -55,3 +60,12 @@ def forecast(symbol: str, model: str, as_json: bool) -> None:
     console().print(f"made in {latency:.1f} ms; prices are quantiles of the calibrated distribution")
     note = calibration_note(calibration_summaries(lineage), version.family, str(made.calibration_version[0]))
     console().print(note, markup=False)
+
+
+@contextmanager
+def _warned(consequence: str = "") -> Iterator[None]:
+    """Turn an outage of a store into a warning: a model that is at hand forecasts without it."""
+    try:
+        yield
+    except StoreError as error:
+        click.echo(f"Warning: {consequence}{error}", err=True)

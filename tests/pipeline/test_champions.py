@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from fxgpt_core.lifecycle.registry import CHAMPION, PREVIOUS
@@ -48,3 +50,24 @@ def test_the_last_champion_comes_back_by_job_and_by_command(
     previous = registry.holder(SYMBOL, PREVIOUS)
     assert previous is not None
     assert previous.version == first.version
+
+
+def test_the_champion_forecasts_without_registry_and_without_database(
+    clone: SmallHome, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def forecast() -> tuple[list[dict[str, object]], str]:
+        assert run(["forecast", SYMBOL, "--json"]) == 0
+        said = capsys.readouterr()
+        return json.loads(said.out)["forecasts"], said.err
+
+    first, warning = forecast()
+    assert "Warning" not in warning
+    for name, url in (
+        ("MLFLOW_TRACKING_URI", f"sqlite:///{clone.configs}/pipeline.yaml/mlflow.db"),
+        ("FXGPT_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none"),
+    ):
+        monkeypatch.setenv(name, url)
+        again, warning = forecast()
+        assert [row["mean"] for row in again] == [row["mean"] for row in first]
+        assert "Warning: Cannot open the model registry" in warning or "Warning: Database" in warning
+        assert ("The forecast was not logged" in warning) == (name == "FXGPT_DATABASE_URL")
