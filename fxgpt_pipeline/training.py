@@ -20,6 +20,7 @@ from fxgpt_core.common.progress import Progress
 from fxgpt_core.evaluation.splits import final_split, walk_forward
 from fxgpt_core.features.dataset import Dataset
 from fxgpt_core.lifecycle.bundle import Bundle, Card, save_bundle
+from fxgpt_core.lifecycle.novelty import novelty_reference
 from fxgpt_core.lifecycle.registry import ModelVersion, TrainingRecord, model_name
 from fxgpt_core.lifecycle.training_run import TrainingRun
 from fxgpt_core.models.examples import example_rows
@@ -102,7 +103,8 @@ def train_candidate(
     card = _card(lineage, entry, dataset, fingerprint, split.trained_until, fit)
     folder = _scratch(lineage, entry, fingerprint) / "bundle"
     shutil.rmtree(folder, ignore_errors=True)
-    save_bundle(Bundle(card, forecaster, calibrator), folder)
+    novelty = novelty_reference(dataset, np.flatnonzero(split.train.any(axis=1) | split.validation.any(axis=1)))
+    save_bundle(Bundle(card, forecaster, calibrator, novelty), folder)
     record = _record(lineage, card, fit, run_id, started)
     made = workspace.registry.register(lineage.symbol, entry.name, folder, record)
     _index(lineage, entry, made)

@@ -17,12 +17,14 @@ from fxgpt_core.calibration.labels import decision_labels
 from fxgpt_core.common.errors import StoreError
 from fxgpt_core.common.forecast import Forecast
 from fxgpt_core.features.dataset import Dataset
+from fxgpt_core.lifecycle.novelty import NoveltyReference
 from fxgpt_core.models.forecaster import Forecaster, Provenance
 from fxgpt_core.models.registry import family
 
 CARD = "card.json"
 CHECKSUMS = "checksums.json"
 CALIBRATOR = "calibrator.json"
+NOVELTY = "novelty.json"
 FORECASTER = "forecaster"
 
 
@@ -49,11 +51,15 @@ class Card:
 
 @dataclass(frozen=True)
 class Bundle:
-    """A forecaster, its conformal calibrator (None where too little was known to fit one) and its card."""
+    """A forecaster, its conformal calibrator (None where too little was known to fit one) and its card.
+
+    `novelty` says which rows are unlike those that it was trained on; None for models stored before there was one.
+    """
 
     card: Card
     forecaster: Forecaster
     calibrator: ConformalCalibrator | None
+    novelty: NoveltyReference | None = None
 
     def forecast(self, dataset: Dataset, rows: NDArray[np.int64], provenance: Provenance, seed: int = 0) -> Forecast:
         """Forecast the chosen base bars and calibrate: what leaves the system is always calibrated (SPEC 10)."""
@@ -82,6 +88,8 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
     bundle.forecaster.save(folder / FORECASTER)
     if bundle.calibrator is not None:
         (folder / CALIBRATOR).write_text(json.dumps(bundle.calibrator.to_dict(), indent=1))
+    if bundle.novelty is not None:
+        (folder / NOVELTY).write_text(json.dumps(bundle.novelty.to_dict()))
     (folder / CARD).write_text(json.dumps(asdict(bundle.card), indent=1, sort_keys=True))
     (folder / CHECKSUMS).write_text(json.dumps(_checksums(folder), indent=1, sort_keys=True))
 
@@ -96,7 +104,9 @@ def load_bundle(folder: Path) -> Bundle:
     forecaster.load(folder / FORECASTER)
     saved = folder / CALIBRATOR
     calibrator = ConformalCalibrator.from_dict(json.loads(saved.read_text())) if saved.exists() else None
-    return Bundle(card, forecaster, calibrator)
+    strange = folder / NOVELTY
+    novelty = NoveltyReference.from_dict(json.loads(strange.read_text())) if strange.exists() else None
+    return Bundle(card, forecaster, calibrator, novelty)
 
 
 def verify(folder: Path) -> None:

@@ -105,13 +105,22 @@ class Follower:
                 f"The {self.feed.timeframes[0]} bar of {self.feed.symbol} that closed at {decided_at}Z is not to be "
                 f"had any more; the last one closed at {self.position}Z."
             )
+        novelty = self.novelty()
         taken = time.perf_counter() - started
         # What the calibrator learns from earlier outcomes is no part of how long the answer takes.
         self.bundle = caught_up(self.bundle, self.feed.dataset, self._states, self._seed)
         self.session.calibrator = self.bundle.calibrator
         started = time.perf_counter()
         made = self.session.forecast(Provenance(self.version.label, made_at, origin), seed=self._seed)
-        return Answer(made, (taken + time.perf_counter() - started) * 1000, None)
+        return Answer(made, (taken + time.perf_counter() - started) * 1000, novelty)
+
+    def novelty(self) -> float | None:
+        """Return how novel the row at `position` is, None where the model has no numbers to tell."""
+        dataset = self.feed.dataset
+        if self.bundle.novelty is None:
+            return None
+        found = self.bundle.novelty.score(dataset, np.array([len(dataset) - 1]))
+        return None if found is None else float(found[0])
 
     def save(self) -> None:
         """Keep what a restart needs, where there is a folder."""

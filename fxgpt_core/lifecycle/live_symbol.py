@@ -15,7 +15,7 @@ from fxgpt_core.lifecycle.following import Answer, Follower, LiveBars, Times, mi
 from fxgpt_core.lifecycle.registry import CHAMPION, SHADOW, ModelRegistry, ModelVersion
 from fxgpt_core.lifecycle.served_models import ServedModels
 from fxgpt_core.policy.live_config import LiveConfig
-from fxgpt_core.policy.serving import expired, shadow_answers
+from fxgpt_core.policy.serving import expired, shadow_answers, unusual
 from fxgpt_core.store.clock import Clock, to_datetime64
 from fxgpt_core.store.database import Database
 from fxgpt_core.store.live_log import Realised, awaited, last_logged, record_failure, record_outcomes
@@ -32,7 +32,8 @@ class SymbolStep:
     """What one pass did for a symbol.
 
     `live`, `backfilled`: forecasts logged; `skipped`: bars too old to be forecast later; `failed`: forecasts owed and
-    not made; `outcomes`: joined; `newest`: the last bar's close; `versions`: alias -> label; `problems`: sentences.
+    not made; `refused`: rows too far from what the model was trained on, where that is configured; `outcomes`: joined;
+    `newest`: the last bar's close; `versions`: alias -> label; `problems`: sentences.
     """
 
     symbol: str
@@ -40,6 +41,7 @@ class SymbolStep:
     backfilled: int = 0
     skipped: int = 0
     failed: int = 0
+    refused: int = 0
     outcomes: int = 0
     newest: np.datetime64 | None = None
     versions: dict[str, str] = field(default_factory=dict)
@@ -167,7 +169,14 @@ class LiveSymbol:
             bars = self._bars.since(follower.position, moment, follower.feed.timeframes)
             made_at = self._now()
             origin = origin_of(moment, made_at, follower.feed.timeframes[0], self._config)
-            return follower.answer(bars, moment, made_at, origin)
+            answer = follower.answer(bars, moment, made_at, origin)
+            strange = unusual(answer.novelty, self._config)
+            if strange:
+                done.complain(f"{version.label} at {moment.astype('datetime64[m]')}: {strange}.")
+            if strange and self._config.novelty == "refuse":
+                done.refused += 1
+                return None
+            return answer
         except StoreError:
             raise
         except Exception as error:  # whatever a model throws is its own failure

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, field_validator
 
 from fxgpt_core.common.config import Config
@@ -40,6 +42,11 @@ class LiveConfig(Config):
     )
     expires_days_of: dict[str, float] = Field(
         default={}, description="The same for single families, such as {ewma: 365}."
+    )
+
+    novelty: Literal["off", "flag", "refuse"] = Field(
+        default="flag",
+        description="What happens to rows far from the training distribution: nothing, a flag, or no forecast.",
     )
 
     @field_validator("expires_days_of")

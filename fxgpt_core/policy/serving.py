@@ -40,5 +40,15 @@ def expired(trained_until: np.datetime64, decided_at: np.datetime64, family: str
     )
 
 
+def unusual(novelty: float | None, config: LiveConfig) -> str:
+    """Return the sentence about a row that is unlike the training span, an empty one where it is not or nobody asks."""
+    if config.novelty == "off" or novelty is None or novelty <= 1:
+        return ""
+    return (
+        f"the row is {novelty:.1f} times as far from the training distribution as anything was then"
+        f"{' and is refused (live.novelty)' if config.novelty == 'refuse' else ''}"
+    )
+
+
 def _minute(moment: np.datetime64) -> str:
     return f"{str(moment.astype('datetime64[m]')).replace('T', ' ')} UTC"

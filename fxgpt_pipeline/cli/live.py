@@ -79,6 +79,7 @@ def _show(step: LiveStep, rejected: list[str], said: set[str], as_json: bool) ->
             "backfilled": one.backfilled,
             "skipped": one.skipped,
             "failed": one.failed,
+            "refused": one.refused,
             "outcomes": one.outcomes,
             "problems": list(one.problems),
         }

@@ -21,6 +21,7 @@ from fxgpt_core.features.spec import FeatureSpec
 from fxgpt_core.lifecycle.bundle import Bundle, Card, save_bundle
 from fxgpt_core.lifecycle.following import Times
 from fxgpt_core.lifecycle.live_loop import LiveLoop, SymbolSource
+from fxgpt_core.lifecycle.novelty import novelty_reference
 from fxgpt_core.lifecycle.registry import ModelVersion
 from fxgpt_core.market.candles import Candles
 from fxgpt_core.market.providers.simulator import simulate
@@ -54,9 +55,8 @@ def trained(symbol: str, name: str) -> Bundle:
     codes = tuple(bar.code for bar in LAYOUT)
     until = str(split.trained_until)
     features = SPEC.model_dump(mode="json")
-    return Bundle(
-        Card(symbol, name, name, until, codes, HORIZONS, "mid", {}, features, data.definition_hash), model, None
-    )
+    card = Card(symbol, name, name, until, codes, HORIZONS, "mid", {}, features, data.definition_hash)
+    return Bundle(card, model, None, novelty_reference(data, np.arange(200, TRAINED)))
 
 
 @dataclass
@@ -108,8 +108,10 @@ class Folders:
     def artifacts(self) -> Path:
         return self.root / "mlartifacts"
 
-    def add(self, symbol: str, name: str, alias: str, entered: datetime | None = None) -> ModelVersion:
-        bundle = trained(symbol, name)
+    def add(
+        self, symbol: str, name: str, alias: str, entered: datetime | None = None, bundle: Bundle | None = None
+    ) -> ModelVersion:
+        bundle = bundle or trained(symbol, name)
         number = str(len(self.held.get(symbol, ())) + 1)
         tags = {"trained_until": bundle.card.trained_until}
         if entered is not None:

@@ -274,3 +274,32 @@ def test_a_missing_bar_is_no_decision(desk: Desk) -> None:
             desk.at(bar)
             loop.step()
     assert decisions(desk) == [gap - HOUR, gap + HOUR]
+
+
+@pytest.mark.parametrize("novelty", ["off", "flag", "refuse"])
+def test_a_row_unlike_the_training_span_is_flagged_or_refused(desk: Desk, novelty: str) -> None:
+    usual = trained("EURUSD", "seasonal_ewma")
+    assert usual.novelty is not None
+    strange = replace(
+        usual, novelty=replace(usual.novelty, low=usual.novelty.high + 1.0, high=usual.novelty.high + 2.0)
+    )
+    desk.registry.held.clear()
+    desk.registry.add("EURUSD", "seasonal_ewma", "champion", bundle=strange)
+    desk.config = LiveConfig(novelty=novelty)  # type: ignore[arg-type]
+    desk.at(TRAINED + 20)
+    with desk.loop() as loop:
+        (step,) = loop.step().symbols.values()
+    assert ("as far from the training distribution" in " ".join(step.problems)) == (novelty != "off")
+    assert (step.live, step.refused) == ((0, 1) if novelty == "refuse" else (1, 0))
+    assert all(row.novelty is not None and row.novelty > 1 for row in logged(desk))
+    assert len(logged(desk)) == (0 if novelty == "refuse" else len(HORIZONS))
+
+
+def test_usual_rows_are_not_novel(desk: Desk) -> None:
+    with desk.loop() as loop:
+        for bar in range(TRAINED + 20, TRAINED + 40):
+            desk.at(bar)
+            loop.step()
+    novelty = [row.novelty for row in logged(desk)]
+    assert all(found is not None and 0 <= found < 3 for found in novelty)
+    assert np.median([found for found in novelty if found is not None]) < 1
