@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 CHAMPION, SHADOW, PREVIOUS = "champion", "shadow", "previous"
 ALIASES = (CHAMPION, SHADOW, PREVIOUS)
+_LOGGED = "models:/"
 _MOVE = "alias_move"
 """Tag of a registered model while its aliases move: JSON, with what they were before."""
 _CODE = Path(__file__).with_name("pyfunc_model.py")
@@ -204,6 +205,17 @@ class ModelRegistry:
             if candidate.is_dir():
                 return candidate
         raise StoreError(f"{version.label}: no bundle under {path}; roll back with `fxgpt models rollback`.")
+
+    def delete(self, version: ModelVersion) -> None:
+        """Delete a version and its artefact for good; its run stays."""
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        with self.client("delete from") as client:
+            source = str(client.get_model_version(model_name(version.symbol), version.version).source)
+            if source.startswith(_LOGGED):
+                source = client.get_logged_model(source.removeprefix(_LOGGED)).artifact_location
+            get_artifact_repository(source).delete_artifacts()
+            client.delete_model_version(model_name(version.symbol), version.version)
 
     @contextmanager
     def client(self, action: str) -> Iterator[MlflowClient]:
