@@ -17,7 +17,9 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +54,13 @@ FIT_DAYS, JUDGED_DAYS, AFTER_DAYS = 112, 182, 14
 STEPS = 8
 RHYTHM = 0.5 + np.array([0, 1, 2, 3, 3, 2, 2, 2, 3, 5, 7, 8, 7, 6, 6, 9, 11, 11, 10, 8, 6, 4, 3, 1]) / 10
 THINNED = (1, 4, 12, 24)
-COLUMNS = ("atr_{tf}_14", "rsi_{tf}_14", "ret_lag_{tf}_1")
+COLUMNS: tuple[tuple[str, str, Callable[[NDArray[np.float32]], Any]], ...] = (
+    ("atr_{tf}_14", "x 10", lambda values: values * 10),
+    ("atr_{tf}_14", "x -1", lambda values: -values),
+    ("rsi_{tf}_14", "missing", lambda values: np.nan),
+    ("ret_lag_{tf}_1", "x 10", lambda values: values * 10),
+    ("ret_lag_{tf}_1", "x -1", lambda values: -values),
+)
 CONFIG = DriftConfig()
 GROUPS = ("ohlc", "volatility", "returns", "oscillators", "trend", "channels", "volume", "seasonal")
 """Of the default groups those that hold a judged column: the others cost time and change nothing here."""
@@ -140,13 +148,20 @@ class Seen:
 
 
 def watched(
-    market: Market, dataset: Dataset, table: DriftTable, start: np.datetime64, end: np.datetime64, *, stop: bool = False
+    market: Market,
+    dataset: Dataset,
+    table: DriftTable,
+    start: np.datetime64,
+    end: np.datetime64,
+    begun: OnlineWatch | None = None,
 ) -> Seen:
-    """Judge every day from `start` to `end`, watch every bar; `stop`: no further than where both raise an alarm."""
+    """Judge every day from `start` to `end`, watch every bar; no further than where both raise an alarm with `begun`.
+
+    `begun`: what has seen the bars up to `start` already.
+    """
     since = market.reference.end - 10 * DAY
     said = said_tables(forecasts(market.forecaster, dataset, since), Outcomes.from_dataset(dataset))
-    watch, pulse = OnlineWatch(market.reference, CONFIG, None), Pulse.of(dataset.candles)
-    watch.observe(table.between(market.reference.end, start))
+    watch, pulse = deepcopy(begun) or caught_up(market, table, start), Pulse.of(dataset.candles)
     looks: list[DriftVerdict] = []
     alarms: list[tuple[np.datetime64, str]] = []
     for now in np.arange(start, end, DAY):
@@ -155,15 +170,23 @@ def watched(
         online = watch.observe(table.between(now - DAY, now))
         known = {name: part.between(since, now) for name, part in said.items()}
         looks.append(judge(market.reference, table, now, CONFIG, looks[-1] if looks else None, known, online, pulse))
-        if stop and alarms and looks[-1].drifted:
+        if begun is not None and alarms and looks[-1].drifted:
             break
     return Seen(looks, alarms)
+
+
+def caught_up(market: Market, table: DriftTable, until: np.datetime64) -> OnlineWatch:
+    """Return a watch that has seen the bars up to `until`."""
+    watch = OnlineWatch(market.reference, CONFIG, None)
+    watch.observe(table.between(market.reference.end, until))
+    return watch
 
 
 def false_alarms(markets: Iterator[Market], days: int, out: Path) -> dict[str, Any]:
     """Onsets of calm markets, all together and by part, and how often p-values of independent rows would have fired."""
     count: dict[str, int] = {"any": 0, "dead feed": 0}
-    looks, seconds, weeks, calm = 0, 0.0, 0, {}
+    calm: dict[str, Any] = {}
+    looks, seconds, weeks = 0, 0.0, 0
     fired = dict.fromkeys(THINNED, 0)
     for number, market in enumerate(markets):
         table, began = drift_table(market.dataset, CONFIG), time.process_time()
@@ -173,7 +196,7 @@ def false_alarms(markets: Iterator[Market], days: int, out: Path) -> dict[str, A
         count["dead feed"] += sum(look.dead_feed for look in seen.looks)
         for part in (*market.reference.parts, *market.reference.online):
             above = [(found := look.part(part)) is not None and found.drifted for look in seen.looks]
-            count[part] = count.get(part, 0) + int(above[0]) + int((np.diff(np.array(above, dtype=int)) > 0).sum())
+            count[part] = count.get(part, 0) + _onsets(above)
         for now in np.arange(market.begin + 7 * DAY, market.begin + days * DAY, 7 * DAY):
             weeks += 1
             for thin in THINNED:
@@ -182,6 +205,12 @@ def false_alarms(markets: Iterator[Market], days: int, out: Path) -> dict[str, A
         (out / "calm.json").write_text(json.dumps(calm))
         print(f"calm {number}: {count}, {seconds / looks:.3f} s a look", file=sys.stderr, flush=True)
     return calm
+
+
+def _onsets(above: list[bool]) -> int:
+    """Return how often an alarm begins: windows that overlap one in alarm belong to it."""
+    week = CONFIG.window_days
+    return sum(now and not any(above[max(day - week + 1, 0) : day]) for day, now in enumerate(above))
 
 
 def _rates(count: Mapping[str, int], months: float) -> dict[str, Any]:
@@ -225,7 +254,7 @@ def _prices(change: Callable[[NDArray[np.float64], float], NDArray[np.float64]])
 def _shifted(share: float) -> Callable[[NDArray[np.float64], float], NDArray[np.float64]]:
     def change(path: NDArray[np.float64], usual: float) -> NDArray[np.float64]:
         bars = np.arange(1, len(path) + 1)[:, None] - np.array([1.0, 0.5, 0.5, 0.0])  # high and low somewhere between
-        moved = path + share * usual * bars
+        moved: NDArray[np.float64] = path + share * usual * bars
         moved[:, 1], moved[:, 2] = moved.max(axis=1), moved.min(axis=1)
         return moved
 
@@ -262,15 +291,11 @@ def breaks() -> dict[str, Break]:
     """Every break, by name; 'dead feed' ones are found by the pulse, the others by any statistic."""
     made: dict[str, Break] = {
         "volatility x 2": _prices(lambda path, _: 2 * path),
-        "volatility x 1.5": _prices(lambda path, _: 1.5 * path),
         "mean + 0.5 sd a bar": _prices(_shifted(0.5)),
         "mean + 0.25 sd a bar": _prices(_shifted(0.25)),
     }
-    for pattern in COLUMNS:
-        name = pattern.format(tf="tf")
-        made[f"feature break: {name} x 10"] = _column(pattern, lambda values: values * 10)
-        made[f"feature break: {name} x -1"] = _column(pattern, lambda values: -values)
-        made[f"feature break: {name} missing"] = _column(pattern, lambda values: np.nan)
+    for pattern, what, change in COLUMNS:
+        made[f"feature break: {pattern.format(tf='tf')} {what}"] = _column(pattern, change)
     return made | {"dead feed: constant bars": _stuck, "dead feed: no bars": _silent}
 
 
@@ -281,12 +306,13 @@ def delays(markets: Iterator[Market], offsets: list[int], out: Path) -> dict[str
         table = drift_table(market.dataset, CONFIG)
         for offset in offsets:
             since = market.begin + offset * DAY
-            calm = watched(market, market.dataset, table, since - 10 * DAY, since)
-            if calm.looks[-1].drifted:
+            watch = caught_up(market, table, since)
+            calm = watched(market, market.dataset, table, since, since + DAY, watch)
+            if calm.looks[0].drifted:
                 continue  # an alarm is on already: whether the break raises one cannot be seen
             for name, broken in breaks().items():
                 dataset, changed = broken(market, table, since)
-                daily, bar = _delay(market, dataset, changed, since, name.startswith("dead feed"))
+                daily, bar = _delay(market, dataset, changed, since, None if name.startswith("dead feed") else watch)
                 own = found.setdefault(name, {"daily": [], "bar": []})
                 own["daily"].append(daily)
                 own["bar"].append(bar)
@@ -296,9 +322,9 @@ def delays(markets: Iterator[Market], offsets: list[int], out: Path) -> dict[str
 
 
 def _delay(
-    market: Market, dataset: Dataset, table: DriftTable, since: np.datetime64, dead: bool
+    market: Market, dataset: Dataset, table: DriftTable, since: np.datetime64, watch: OnlineWatch | None
 ) -> tuple[float | None, float | None]:
-    if dead:  # looked at every hour, as the live loop does; in trading hours, told in days of 24 of them
+    if watch is None:  # looked at every hour, as the live loop does; in trading hours, told in days of 24 of them
         pulse, end = Pulse.of(dataset.candles), since + AFTER_DAYS * DAY
         for now in np.arange(since, end, HOUR):
             look = judge(market.reference, table, now, CONFIG, pulse=pulse)
@@ -306,7 +332,7 @@ def _delay(
                 hours = float(calendar.trading_minutes_between(since, now)) / 60
                 return hours / 24, hours / 24
         return None, None
-    seen = watched(market, dataset, table, since, since + AFTER_DAYS * DAY, stop=True)
+    seen = watched(market, dataset, table, since, since + AFTER_DAYS * DAY, watch)
     first = next((look for look in seen.looks[1:] if look.drifted), None)
     daily = None if first is None else _days(np.datetime64(first.window_end.removesuffix("Z")) - since)
     return daily, _days(seen.bar_alarms[0][0] - since) if seen.bar_alarms else None
@@ -337,10 +363,10 @@ def real(files: list[Path], days: int, years: int) -> Iterator[Market]:
             yield Market.of(candles.take(inside), start + FIT_DAYS * DAY, days)
 
 
-def table_of(calm: dict[str, Any] | None, broken: dict[str, dict[str, list[float | None]]]) -> str:
+def table_of(calm: Mapping[str, Any], broken: dict[str, dict[str, list[float | None]]]) -> str:
     """Return the results as Markdown."""
     lines = []
-    if calm is not None:
+    if calm:
         lines += [f"{calm['months']:.0f} months of daily verdicts.", "", "| alarms | n | a month | 95 % interval |"]
         lines += ["|---|---|---|---|"]
         lines += [
@@ -370,7 +396,7 @@ def _quantile(values: NDArray[np.float64], level: float) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bars", nargs="*", type=Path)
-    parser.add_argument("--markets", type=int, default=40, help="Simulated markets that stay calm.")
+    parser.add_argument("--markets", type=int, default=40, help="Markets that are judged as they are.")
     parser.add_argument("--broken", type=int, default=16, help="Markets that are broken.")
     parser.add_argument("--reference", type=int, default=364, help="Days of the reference.")
     parser.add_argument("--stretches", type=int, default=3, help="Stretches of history, of each file.")
@@ -381,11 +407,10 @@ def main() -> None:
     def source() -> Iterator[Market]:
         if given.bars:
             return real(given.bars, given.reference, given.stretches)
-        return simulated(given.markets, given.reference)
+        return simulated(max(given.markets, given.broken), given.reference)
 
-    calm = false_alarms(source(), JUDGED_DAYS, given.out)
-    some = (market for number, market in enumerate(source()) if number < given.broken)
-    broken = delays(some, [63], given.out)
+    calm = false_alarms(islice(source(), given.markets), JUDGED_DAYS, given.out)
+    broken = delays(islice(source(), given.broken), [63], given.out)
     print(table_of(calm, broken))
 
 

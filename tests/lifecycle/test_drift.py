@@ -292,6 +292,23 @@ def test_verdicts_of_earlier_versions_are_read() -> None:
     assert read == replace(verdict, parts=(), notes=(), model="")
 
 
+def test_an_alarm_that_pauses_is_no_new_cause() -> None:
+    """Windows that overlap one that drifted hold the same bars: only after a calm week is an alarm news again."""
+    dataset = market(3, tripled_days=8)
+    now, table = dataset.known_at[-1], drift_table(dataset, CONFIG)
+    wild = build_reference(table, *span(dataset), CONFIG, 0, model="EURUSD/1")
+    calm = replace(wild, parts={"features": replace(wild.features, threshold=1e9)})
+    begun = judge(wild, table, now - 2 * DAY, CONFIG)
+    paused = judge(calm, table, now - DAY, CONFIG, begun)
+    assert begun.onset
+    assert not paused.drifted
+    again = judge(wild, table, now, CONFIG, paused)
+    assert again.drifted
+    assert not again.onset
+    long_ago = replace(paused, last_drifted=str((now - 8 * DAY).astype("datetime64[s]")) + "Z")
+    assert judge(wild, table, now, CONFIG, long_ago).onset
+
+
 def test_an_onset_is_relative_to_the_model() -> None:
     """Drift that goes on is no news of the same model, and is news of another one."""
     dataset = market(3, tripled_days=8)

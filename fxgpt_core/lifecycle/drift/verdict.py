@@ -57,9 +57,10 @@ class DriftVerdict:
     """The judgement of one window; times are ISO 8601 in UTC.
 
     `statistic`, `threshold`, `weeks`, `top`, `rows`: of the features; `parts`: everything judged, features included,
-    any of which raises the alarm. `onset`: the verdict before this one, of the same `model`, was calm, so this is a new
-    cause. `bonferroni_p` treats rows as independent, is far too small on market data, and is shown, not used. `note`
-    says why a window was not judged, else it is empty; `notes`: which parts are not judged, and what they stand on.
+    any of which raises the alarm. `onset`: nothing of the window was in an earlier one of the same `model` that had
+    drifted, so this is a new cause; `last_drifted`: the end of the newest window that had, "" where there is none.
+    `bonferroni_p` treats rows as independent, is far too small on market data, and is shown, not used. `note` says why
+    a window was not judged, else it is empty; `notes`: which parts are not judged, and what they stand on.
     `dead_feed`: nothing has moved for longer than ever in training; that is not drift.
     """
 
@@ -80,6 +81,7 @@ class DriftVerdict:
     parts: tuple[PartDrift, ...] = ()
     notes: tuple[str, ...] = ()
     dead_feed: bool = False
+    last_drifted: str = ""
 
     @property
     def summary(self) -> str:
@@ -135,23 +137,28 @@ def judge(
     `online`: what was seen bar by bar up to `now`; its peaks in the window count as a part each. `pulse`: which bars
     moved; a dead feed is said and is no drift: there is nothing to judge, and nothing to learn from it.
 
-    An alarm is an onset only when the previous verdict of the same model was calm (or there is none): one cause, one
-    retraining. A window with less than half of the usual rows is not judged and carries on the previous state.
+    An alarm is an onset only when the previous verdict of the same model was calm (or there is none), and no window
+    that overlaps this one had drifted before: one cause, one retraining. References without a model remember the
+    previous verdict alone. A window with less than half of the usual rows is not judged and carries on the previous
+    state.
     Raises DataError when symbols or columns do not belong together.
     """
     for name, symbol in (("table", table.symbol), ("previous verdict", previous.symbol if previous else table.symbol)):
         if symbol != reference.symbol:
             raise DataError(f"Drift reference of {reference.symbol} was given a {name} of {symbol}.")
     start = now - np.timedelta64(config.window_days, "D")
-    was = previous is not None and previous.drifted and previous.model == reference.model
+    was, last = _state(previous, reference.model)
+    begun = was or (last != "" and np.datetime64(last.removesuffix("Z")) > start)
     hours, usual = (None, 0.0) if pulse is None else (pulse.silence(now), reference.silence or 0.0)
     if hours is not None and hours > max(config.dead_feed_hours, usual):
         note = f"the feed is dead: no bar that moved for {hours:.0f} trading hours, at most {usual:.0f} in training"
-        return _verdict(reference, config, start, now, 0, drifted=was, onset=False, note=note, dead_feed=True)
+        return _verdict(
+            reference, config, start, now, 0, drifted=was, onset=False, note=note, dead_feed=True, last=last
+        )
     features, window = reference.features, table.between(start, now).select(reference.features.names)
     if len(window) < features.window_rows / 2:
         note = f"only {len(window)} bars where {features.window_rows} are usual"
-        return _verdict(reference, config, start, now, len(window), drifted=was, onset=False, note=note)
+        return _verdict(reference, config, start, now, len(window), drifted=was, onset=False, note=note, last=last)
     distances, scores = features.compare(window, detector(config.backend))
     names, order = features.names, np.argsort(-scores)
     found = PartDrift(
@@ -164,7 +171,7 @@ def judge(
     leads = [names.index(part.lead) for part in others if part.drifted and part.lead in names]
     shown = dict.fromkeys([*order[: _LISTED - len(leads)].tolist(), *leads])
     return _verdict(
-        reference, config, start, now, len(window), drifted=drifted, onset=drifted and not was,
+        reference, config, start, now, len(window), drifted=drifted, onset=drifted and not begun, last=last,
         statistic=float(scores.max()), bonferroni_p=min(1.0, p_value * len(distances)), parts=parts,
         top=tuple(ColumnDrift(names[i], float(distances[i]), float(scores[i])) for i in shown),
     )  # fmt: skip
@@ -174,11 +181,19 @@ def unjudged(
     symbol: str, model: str, now: np.datetime64, config: DriftConfig, note: str, previous: DriftVerdict | None
 ) -> DriftVerdict:
     """Return the verdict where there is no reference to judge against; the previous state of the model goes on."""
-    was = previous is not None and previous.drifted and previous.model == model
+    was, last = _state(previous, model)
     start, end = (f"{t.astype('datetime64[s]')}Z" for t in (now - np.timedelta64(config.window_days, "D"), now))
     return DriftVerdict(
-        symbol, start, end, 0, 0.0, 0.0, was, False, (), 1.0, 0, config.backend, note=note, model=model
+        symbol, start, end, 0, 0.0, 0.0, was, False, (), 1.0, 0, config.backend, note=note, model=model,
+        last_drifted=last,
     )  # fmt: skip
+
+
+def _state(previous: DriftVerdict | None, model: str) -> tuple[bool, str]:
+    """Return whether the model's drift goes on, and when a window of it last drifted."""
+    if previous is None or previous.model != model:
+        return False, ""
+    return previous.drifted, previous.last_drifted or (previous.window_end if previous.drifted and model else "")
 
 
 def _others(
@@ -232,11 +247,13 @@ def _verdict(
     top: tuple[ColumnDrift, ...] = (),
     note: str = "",
     dead_feed: bool = False,
+    last: str = "",
 ) -> DriftVerdict:
+    end = f"{now.astype('datetime64[s]')}Z"
     return DriftVerdict(
         symbol=reference.symbol,
         window_start=f"{start.astype('datetime64[s]')}Z",
-        window_end=f"{now.astype('datetime64[s]')}Z",
+        window_end=end,
         rows=rows,
         statistic=statistic,
         threshold=reference.features.threshold,
@@ -251,4 +268,5 @@ def _verdict(
         parts=parts,
         notes=reference.notes,
         dead_feed=dead_feed,
+        last_drifted=end if drifted and reference.model and not note else last,
     )
