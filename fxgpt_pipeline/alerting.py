@@ -18,7 +18,7 @@ from fxgpt_core.lifecycle.alerts.news import audited_news
 from fxgpt_core.store.alerts import Alert, record_alert
 from fxgpt_pipeline.drifting import DOCUMENT as DRIFT_DOCUMENT
 from fxgpt_pipeline.freshness import judge_freshness
-from fxgpt_pipeline.performing import performance_alerts
+from fxgpt_pipeline.performing import expiry_alert, performance_alerts
 from fxgpt_pipeline.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -110,6 +110,7 @@ def _about(workspace: Workspace, symbol: str, now: datetime) -> Iterator[Alert]:
     if not fresh.passed:
         title = f"{symbol}: no new bars"
         yield Alert("stale_data", symbol, f"since {fresh.last_close}", "error", title, fresh.sentence, now)
+    yield from expiry_alert(lineage)
 
 
 def _failed_runs(instance: DagsterInstance, now: datetime) -> Iterator[Alert]:

@@ -9,8 +9,14 @@ from fxgpt_pipeline.workspace import Workspace
 
 
 def archive_old_forecasts(workspace: Workspace) -> int:
-    """Move forecasts older than `automation.forecast_days` to the lake; returns how many rows moved."""
-    from fxgpt_core.lifecycle.forecast_archive import archive_forecasts
+    """Move forecasts older than `automation.forecast_days` to the lake; returns how many rows moved.
 
-    days = load_settings(workspace.config_dir).automation.forecast_days
-    return archive_forecasts(workspace.database, workspace.lake, workspace.clock.now() - timedelta(days=days))
+    Their outcomes are deleted: the candles of the lake say the same.
+    """
+    from fxgpt_core.lifecycle.forecast_archive import archive_forecasts
+    from fxgpt_core.store.live_log import forget_outcomes
+
+    until = workspace.clock.now() - timedelta(days=load_settings(workspace.config_dir).automation.forecast_days)
+    moved = archive_forecasts(workspace.database, workspace.lake, until)
+    forget_outcomes(workspace.database, until)
+    return moved

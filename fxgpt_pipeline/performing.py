@@ -17,9 +17,11 @@ from fxgpt_core.features.outcomes import Outcomes
 from fxgpt_core.lifecycle.registry import CHAMPION, SHADOW, ModelVersion
 from fxgpt_core.lifecycle.replay.judging import PerformanceWatch
 from fxgpt_core.lifecycle.tracking import WINDOWS, Track, WindowPerformance, performance, track_of
+from fxgpt_core.market.history import last_close
 from fxgpt_core.policy.degradation import PerformanceNews, degradations
 from fxgpt_core.policy.floors import Figure
 from fxgpt_core.policy.service import failing, slow
+from fxgpt_core.policy.serving import expired
 from fxgpt_core.store.alerts import Alert
 from fxgpt_core.store.clock import to_datetime64
 from fxgpt_core.store.records import aware
@@ -112,6 +114,18 @@ def stored_news(lineage: Lineage) -> PerformanceNews | None:
     champion = lineage.workspace.registry.holder(lineage.symbol, CHAMPION)
     news = PerformanceNews.from_dict(stored["news"])
     return news if champion is not None and champion.label == news.version else None
+
+
+def expiry_alert(lineage: Lineage) -> Iterator[Alert]:
+    """Yield the news that a champion has expired at the newest bar, once per version."""
+    champion = lineage.workspace.registry.holder(lineage.symbol, CHAMPION)
+    if champion is None:
+        return
+    last = last_close(lineage.workspace.lake, lineage.symbol, lineage.timeframes[0])
+    said = expired(_trained_until(champion), last, champion.family, lineage.settings.live)
+    if said:
+        title, now = f"{lineage.symbol}: the champion has expired", lineage.workspace.clock.now()
+        yield Alert("expired", lineage.symbol, champion.label, "error", title, f"{champion.label}: {said}", now)
 
 
 def performance_alerts(lineage: Lineage) -> Iterator[Alert]:

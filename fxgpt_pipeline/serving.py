@@ -10,7 +10,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from fxgpt_core.common.errors import BadInputError, StoreError
+import numpy as np
+
+from fxgpt_core.common.errors import BadInputError, ModelError, StoreError
 from fxgpt_core.common.forecast import Forecast
 from fxgpt_core.common.timeframes import horizon_minutes, timeframe
 from fxgpt_core.evaluation.result import Evaluation
@@ -23,7 +25,8 @@ from fxgpt_core.lifecycle.online_calibration import calibrator_states, caught_up
 from fxgpt_core.lifecycle.promotion import settle
 from fxgpt_core.lifecycle.registry import ALIASES, CHAMPION, SHADOW, ModelVersion
 from fxgpt_core.models.forecaster import Drawing, Exportable, Provenance
-from fxgpt_core.models.session import chosen, select
+from fxgpt_core.models.session import chosen, newest, select
+from fxgpt_core.policy.serving import expired, unusual
 from fxgpt_core.store.clock import to_datetime64
 from fxgpt_core.store.records import finish_retraining, record_retraining
 from fxgpt_pipeline.evaluating import EVALUATION
@@ -96,6 +99,7 @@ def forecast_now(lineage: Lineage, version: ModelVersion) -> tuple[Forecast, flo
 
 def _latest(lineage: Lineage, version: ModelVersion, bundle: Bundle, seed: int) -> tuple[Forecast, float]:
     dataset = dataset_of(lineage, bundle)
+    _let_answer(lineage, version, bundle, dataset)
     states = calibrator_states(lineage.workspace.database, bundle, version.version)
     try:
         bundle = caught_up(bundle, dataset, states, lineage.settings.seed)
@@ -105,6 +109,20 @@ def _latest(lineage: Lineage, version: ModelVersion, bundle: Bundle, seed: int) 
     started = time.perf_counter()
     made = forecast_latest(bundle, dataset, provenance, seed)
     return made, (time.perf_counter() - started) * 1000
+
+
+def _let_answer(lineage: Lineage, version: ModelVersion, bundle: Bundle, dataset: Dataset) -> None:
+    """Raise ModelError for a model that has expired, and for an unusual last row where these are refused."""
+    row, config = newest(dataset), lineage.settings.live
+    old = expired(np.datetime64(bundle.card.trained_until), dataset.known_at[row], version.family, config)
+    if old:
+        raise ModelError(f"{version.label}: {old}")
+    found = None if bundle.novelty is None else bundle.novelty.score(dataset, np.array([row]))
+    strange = unusual(None if found is None else float(found[0]), config)
+    if strange and config.novelty == "refuse":
+        raise ModelError(f"{version.label}: {strange}.")
+    if strange:
+        log.warning("%s: %s.", version.label, strange)
 
 
 def export_version(lineage: Lineage, version: ModelVersion, folder: Path, form: str) -> dict[str, float]:

@@ -30,9 +30,15 @@ SCHEMA = pa.schema(
         ("std", pa.float64()),
         ("quantiles", pa.string()),
         ("latency_ms", pa.float64()),
+        ("origin", pa.string()),
+        ("served", pa.bool_()),
+        ("calibration", pa.string()),
+        ("novelty", pa.float64()),
     ]
 )
-"""Columns of `forecast_log/symbol=…/month=…`; `quantiles` is JSON, level -> log return; `key` is unique and sorts."""
+"""Columns of `forecast_log/symbol=…/month=…`; `quantiles` is JSON, level -> log return; `key` is unique and sorts.
+
+Months that were begun before there were the last four columns go on without them."""
 
 
 def archive_forecasts(database: Database, lake: Lake, until: datetime, at_once: int = 20_000) -> int:
@@ -80,6 +86,10 @@ def _table(rows: Sequence[LiveForecast]) -> pa.Table:
             "std": row.std,
             "quantiles": json.dumps(row.quantiles, sort_keys=True),
             "latency_ms": row.latency_ms,
+            "origin": row.origin,
+            "served": row.served,
+            "calibration": row.calibration,
+            "novelty": row.novelty,
         }
         for row in rows
     ]

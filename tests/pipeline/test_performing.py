@@ -139,3 +139,20 @@ def test_bars_of_the_lake_are_given_as_they_closed(space: Workspace) -> None:
     given = bars.since(known[-9], known[-1], lineage.timeframes)
     assert list(given["1h"].known_at) == list(known[-8:])
     assert 1 <= len(given["4h"]) <= 2
+
+
+def test_an_expired_champion_forecasts_no_more_and_a_person_hears_of_it(
+    space: Workspace, clone: SmallHome, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["materialize", "features/*", "--symbol", SYMBOL]) == 0
+    assert run(["forecast", SYMBOL]) == 0
+    clone.configure("pipeline.yaml", {"live": {"expires_days": 5}})
+    assert run(["forecast", SYMBOL]) == 1
+    assert "seasonal_ewma has expired" in capsys.readouterr().err
+    tell(space, None)
+    (told,) = (
+        alert
+        for alert in alerts_between(space.database, space.clock.now() - timedelta(days=1), space.clock.now(), SYMBOL)
+        if alert.kind == "expired"
+    )
+    assert "the limit is 5" in told.body
