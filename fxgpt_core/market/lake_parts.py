@@ -84,11 +84,12 @@ def merge(old: pa.Table, new: pa.Table, on: str, where: str) -> tuple[pa.Table, 
         return pa.concat_tables([old, new]), len(new)
     both = pa.concat_tables([old, new]).combine_chunks()
     values = both[on].to_numpy(zero_copy_only=False)
-    reversed_keys, first = np.unique(values[::-1], return_index=True)
+    _, first = np.unique(values[::-1], return_index=True)
     rows = len(values) - 1 - first  # the last row of each key, keys ascending
     merged = both.take(rows)
     replaced = rows >= len(old)
-    known = np.isin(reversed_keys, old[on].to_numpy(zero_copy_only=False))
+    # Not NumPy's isin: on text it compares every key with every other.
+    known = pc.is_in(merged[on], value_set=old[on]).to_numpy(zero_copy_only=False)
     touched = np.flatnonzero(replaced & known)
     before = old.take(pc.index_in(merged[on].take(touched), value_set=old[on]))
     after = merged.take(touched)

@@ -20,6 +20,7 @@ from fxgpt_core.store.database import Database
 from fxgpt_core.store.migrate import upgrade
 from fxgpt_core.store.models import LiveForecast
 from fxgpt_core.store.records import save_forecast
+from tests.speed import computed_within
 
 START = datetime(2024, 1, 30, 22, tzinfo=UTC)
 
@@ -103,6 +104,18 @@ def test_a_lake_that_forgets_costs_no_row(database: Database, tmp_path: Path, mo
     with pytest.raises(StoreError, match=r"lacks 20 rows .* nothing was deleted"):
         archive_forecasts(database, lake, START + timedelta(days=9))
     assert stored(database) == 20
+
+
+def test_a_month_of_rows_is_merged_in_a_moment(tmp_path: Path) -> None:
+    def rows(first: int, count: int) -> pa.Table:
+        empty = {name: [None] * count for name in SCHEMA.names}
+        return pa.table({**empty, "key": [f"{i:09d}" for i in range(first, first + count)]}, schema=SCHEMA)
+
+    lake = Lake(tmp_path / "lake")
+    with computed_within(2.0):  # comparing every text with every other took half a minute
+        for first in (0, 20_000):
+            lake.upsert(DATASET, {"symbol": "EURUSD"}, "month=2024-01", rows(first, 30_000), on="key")
+    assert len(archived(lake)) == 50_000
 
 
 def _nothing() -> pa.Table:
