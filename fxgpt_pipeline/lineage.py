@@ -162,3 +162,20 @@ class Lineage:
         from fxgpt_core.features.assemble import load_dataset
 
         return load_dataset(self.workspace.lake, self.symbol, self.timeframes, self.horizons, self.spec)
+
+    def current_dataset(self) -> Dataset:
+        """Return the dataset up to the newest stored bar, its features and targets made first where bars are newer.
+
+        Bars come in between materialisations while models work live. Raises DataError where the bars are not good
+        enough to build on.
+        """
+        from fxgpt_core.features.stored import update_tables, update_targets
+
+        try:
+            return self.dataset()
+        except DataError:
+            self.require_good_bars()
+        lake = self.workspace.lake
+        update_tables(lake, self.symbol, self.timeframes, self.spec)
+        update_targets(lake, self.symbol, self.timeframes, self.horizons, self.spec)
+        return self.dataset()

@@ -11,7 +11,6 @@ from fxgpt_core.common.errors import BadInputError, StoreError
 from fxgpt_core.common.timeframes import Timeframe, timeframe
 from fxgpt_core.features.feed import Feed
 from fxgpt_core.features.spec import FeatureSpec
-from fxgpt_core.features.stored import update_tables, update_targets
 from fxgpt_core.lifecycle.bundle import Bundle
 from fxgpt_core.lifecycle.following import Times
 from fxgpt_core.lifecycle.live_loop import LiveLoop, SymbolSource
@@ -45,7 +44,7 @@ class LakeBars:
 
     def decisions(self, after: np.datetime64 | None, now: np.datetime64) -> Times:
         """See `LiveBars`; without `after` the newest closes."""
-        closes = self._recent(self._lineage.timeframes[0], after).known_at
+        closes = self._recent(self._lineage.timeframes[0], now if after is None else after).known_at
         closes = closes[closes <= now]
         return closes if after is None else closes[closes > after]
 
@@ -70,19 +69,16 @@ class LakeBars:
             candles[bar.code] = stored.take(slice(0, int(np.searchsorted(stored.known_at, until, side="right"))))
         known = None
         if card.feature_hash == lineage.spec.dataset_hash(lineage.timeframes, lineage.horizons):
-            # What the assets would compute, month by month where bars changed: the feed then only goes on from there.
-            update_tables(lineage.workspace.lake, lineage.symbol, lineage.timeframes, lineage.spec)
-            update_targets(lineage.workspace.lake, lineage.symbol, lineage.timeframes, lineage.horizons, lineage.spec)
-            known = lineage.dataset().head(len(candles[frames[0].code]))
+            known = lineage.current_dataset().head(len(candles[frames[0].code]))
             candles = {code: bars.take(slice(0, len(known.tables[code]))) for code, bars in candles.items()}
         return Feed(candles, frames, card.horizons, spec, lineage.releases(), known)
 
-    def _recent(self, bar: Timeframe, after: np.datetime64 | None) -> Candles:
+    def _recent(self, bar: Timeframe, after: np.datetime64) -> Candles:
         """Return stored bars from before `after` on, without reading the months before."""
         count = _TAIL
         while True:
             found = recent_candles(self._lineage.workspace.lake, self._lineage.symbol, bar, count)
-            if after is None or len(found) < count or found.known_at[0] <= after:
+            if len(found) < count or found.known_at[0] <= after:
                 return found
             count *= 4
 

@@ -179,7 +179,7 @@ def _reference(lineage: Lineage, version: ModelVersion, track: Track) -> list[Sc
     """Return what the family forecast out of sample before the version was trained, scored; none without it."""
     try:
         forecast = read_span(lineage.workspace.lake, CALIBRATED, lineage.symbol, version.family)
-        dataset = lineage.dataset()
+        dataset = lineage.current_dataset()
     except DataError:
         return []
     if forecast.horizons != track.forecast.horizons:

@@ -150,7 +150,7 @@ def dataset_of(lineage: Lineage, bundle: Bundle) -> Dataset:
     """Return the data in the layout that the model was trained on; the symbol's own may have changed since."""
     card = bundle.card
     if card.feature_hash == lineage.spec.dataset_hash(lineage.timeframes, lineage.horizons):
-        return lineage.dataset()
+        return lineage.current_dataset()
     frames = tuple(timeframe(code) for code in card.timeframes)
     return build_dataset(
         lineage.candles(frames[0]),

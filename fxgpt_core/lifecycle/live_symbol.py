@@ -128,10 +128,12 @@ class LiveSymbol:
         reached = self._reached.get(version.version)
         if reached is None:
             reached = last_logged(self._database, self.symbol, version.version)
-        closes = self._bars.decisions(reached, now)
-        done.newest = max([*([done.newest] if done.newest is not None else []), *closes[-1:]], default=None)
         entered = version.tags.get(f"{alias}_at")
         since = None if entered is None else to_datetime64(datetime.fromisoformat(entered))
+        closes = self._bars.decisions(since if reached is None else reached, now)
+        if reached is None and not len(closes):
+            closes = self._bars.decisions(None, now)[-1:]
+        done.newest = max([*([done.newest] if done.newest is not None else []), *closes[-1:]], default=None)
         owed, skipped = missed(closes, reached, since, self._config)
         done.skipped += skipped
         return owed
