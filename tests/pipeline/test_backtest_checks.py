@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 
+from fxgpt_core.store.migrate import upgrade
 from fxgpt_core.store.orders import adherence_of
 from fxgpt_core.store.paths import Home
 from fxgpt_pipeline.auditing import adherence_name, stored
@@ -34,6 +35,7 @@ def lineage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lineage:
     home = empty_home(tmp_path).enter(monkeypatch)
     home.configure("assets/EURUSD.yaml", {**ASSET, "symbol": "EURUSD"})
     space = Workspace(Home(home.home.root), home.configs)
+    upgrade(space.home.database_url)
     give(space, "EURUSD", 1.1, 3, home.root)
     made = space.lineage("EURUSD")
     assert store_backtest(made) == "traded"
