@@ -214,7 +214,8 @@ class ModelRegistry:
             source = str(client.get_model_version(model_name(version.symbol), version.version).source)
             if source.startswith(_LOGGED):
                 source = client.get_logged_model(source.removeprefix(_LOGGED)).artifact_location
-            get_artifact_repository(source).delete_artifacts()
+            repository: Any = get_artifact_repository(source)
+            repository.delete_artifacts()
             client.delete_model_version(model_name(version.symbol), version.version)
 
     @contextmanager

@@ -29,7 +29,7 @@ def exclusively(database: Database, what: str, seconds: float = 120.0) -> Iterat
         with _advisory(database, what, seconds):
             yield
         return
-    path = Path(str(database.url.database))
+    path = Path(str(database.url.database).removeprefix("file:"))  # SQLite takes a file as a URI too
     lock = FileLock(path.with_name(f"{path.name}.{what}.lock"), timeout=seconds)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
