@@ -12,7 +12,7 @@ from fxgpt_core.reports.plots import GRID, INK, SERIES
 LOSS = "train_loss"
 
 
-def training_curve(fits: Mapping[str, Mapping[str, tuple[float, ...]]], metric: str = "validation_score") -> bytes:
+def training_curve(fits: Mapping[str, Mapping[str, tuple[float, ...]]], metric: str = "validation_crps") -> bytes:
     """Return a PNG with two panels, training loss and `metric` by epoch, a line for each fit.
 
     `fits`: name of a fit -> curve name -> value of each epoch, from 1. The lowest value of the metric, where training

@@ -26,7 +26,7 @@ def metadata(home: SmallHome, key: tuple[str, ...]) -> dict[str, Any]:
 
 
 def test_fits_show_curve_parameters_plan_duration_and_notes() -> None:
-    curves = {"train_loss": (3.0, 2.0, 1.5), "validation_score": (0.6, 0.5, 0.55)}
+    curves = {"train_loss": (3.0, 2.0, 1.5), "validation_crps": (0.6, 0.5, 0.55)}
     fit = FitReport(1000, 2.5, {"validation_crps": 0.5}, curves, ("a column left out",), ("CPU: nothing else here",))
     shown = fit_facts({"fold0": fit, "fold1": fit}, {"training": {"epochs": 3}})
     assert shown["fit_seconds"] == 5.0

@@ -79,14 +79,13 @@ def test_planted_conditional_variance_is_learned() -> None:
 
 @pytest.mark.deep
 def test_planted_conditional_mean_proves_itself_and_is_learned() -> None:
-    data = planted(12_000, seed=12, strength=0.0)
+    data = planted(25_000, seed=12, strength=0.0)
     drive = driven(data)[:, None]
     data = replace(data, targets=0.3 * drive + np.sqrt(0.91) * data.targets)
     model, forecast = forecast_of(data)
-    assert float(model.network.lean[0]) > 0.8
-    assert float(model.network.lean[1]) > 0.4  # of labels that overlap there are fewer to convince
-    assert np.corrcoef(forecast.mean[:, 0], drive[data.split.test, 0])[0, 1] > 0.85
-    assert gains(data, forecast)[0] > 0.028  # the planted law itself gains 0.042
+    assert float(model.network.lean.min()) > 0.6
+    assert np.corrcoef(forecast.mean[:, 0], drive[data.split.test, 0])[0, 1] > 0.8
+    assert gains(data, forecast)[0] > 0.025  # the planted law itself gains 0.042
 
 
 @pytest.mark.deep

@@ -164,6 +164,12 @@ class TrainingConfig(Config):
         description="Share of the diffusion's training targets, mirrored at random, that it sees without a context: "
         "the law of what the scale leaves, from which forecasts depart only on evidence.",
     )
+    law_updates: int = Field(
+        600,
+        ge=0,
+        le=100_000,
+        description="Optimiser steps of the head alone after training, where all rows share one law; 0: none.",
+    )
     scale_weight: float = Field(1.0, ge=0, le=100, description="Weight of the scale likelihood beside the diffusion.")
     checkpoint_every: int = Field(10, ge=1, le=1000, description="Epochs between kept checkpoints.")
     validation_rows: int = Field(400, ge=20, le=100_000, description="Validation rows sampled after each epoch.")

@@ -17,11 +17,12 @@ from fxgpt_core.models.sssd.evidence import Judged, trust
 from fxgpt_core.models.sssd.evidence import Rows as Column
 from fxgpt_core.models.sssd.forecaster import SSSD
 from fxgpt_core.models.sssd.inputs import Inputs
-from fxgpt_core.models.sssd.network import MARGIN_LEVELS, Network, level_noise
+from fxgpt_core.models.sssd.network import MARGIN_LEVELS, Network
+from fxgpt_core.models.sssd.one_law import train_head
 from fxgpt_core.models.sssd.tuning import Rows
 
-UPDATES, ROWS, RATE = 400, 512, 0.005
-"""Optimiser steps, training bars of each and learning rate."""
+UPDATES, RATE = 400, 0.005
+"""Optimiser steps and learning rate."""
 
 _MOST = 20_000  # bars that it learns on, and is judged on
 
@@ -89,27 +90,12 @@ def _learn(network: Network, taught: Rows, at: int, embedding: nn.Parameter, see
     Where draws are not given the context, the whole head learns with it: it only says there which draws go together,
     and how they go with the new horizon an embedding alone cannot learn (rank correlation of .07 where .8 was planted).
     """
-    generator, informed = torch.Generator().manual_seed(seed), bool(network.informed)
-    weights = torch.ones(network.horizons, device=taught.context.device)
-    alone = torch.zeros_like(weights)
-    alone[at] = 1
-    with torch.no_grad():
-        clean = (taught.target - network.mean(taught.context)) * torch.exp(-network.log_scale(taught.context))
-        context = network.seen(taught.context)
-    head = network.denoiser.head.requires_grad_(not informed)
+    head = network.denoiser.head.requires_grad_(not bool(network.informed))
     embedding.requires_grad_(True)
-    optimiser = torch.optim.Adam([embedding] if informed else list(head.parameters()), lr=RATE)
-    for _ in range(UPDATES):
-        rows = torch.randint(len(context), (ROWS,), generator=generator)
-        mask = torch.where(torch.rand(ROWS, 1, generator=generator) < 0.5, alone.cpu(), 1.0).to(weights)
-        sign = torch.where(torch.rand(ROWS, 1, generator=generator) < 0.5, -1.0, 1.0).to(weights)
-        noise = torch.randn(1, ROWS, network.horizons, generator=generator).to(weights)
-        level = level_noise(generator, (1, ROWS), network.config.diffusion.steps).to(weights)
-        target = clean[rows] if informed else clean[rows] * sign  # one law for all rows has no direction
-        loss = network.denoiser.loss(target, taught.mask[rows] * mask, context[rows], weights, noise, level)
-        optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
+    asked = torch.full((network.horizons,), 0.5)
+    asked[at] = 1
+    trained = [embedding] if bool(network.informed) else head.parameters()
+    train_head(network, taught, trained, asked, RATE, UPDATES, seed)
 
 
 def _adjusted(model: SSSD, dataset: Dataset, split: Split, judged: Rows, at: int, seed: int) -> Adjustment:

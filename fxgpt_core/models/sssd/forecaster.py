@@ -28,10 +28,11 @@ from fxgpt_core.models.sssd.config import SSSDConfig
 from fxgpt_core.models.sssd.export import FORMATS, export
 from fxgpt_core.models.sssd.inputs import Inputs, Scaling
 from fxgpt_core.models.sssd.network import Network
+from fxgpt_core.models.sssd.one_law import Law, learn_law
 from fxgpt_core.models.sssd.tuning import Rows, Tuned, tune
 from fxgpt_core.training.plan import TrainingPlan
 
-_TOLD = ("crps", "pairing")  # of the best epoch
+_LAW = 20_000  # training bars that the joint law is learned from
 _JUDGED = 2000  # validation rows that a student is compared with the full sampler on
 
 
@@ -122,11 +123,12 @@ class SSSD:
         trained = run_training(lesson, segments, plan, options, progress)
         self.network.load_state_dict(trained.best)
         self.to(trained.plan.device)
+        law = self._learn_law(dataset, split, lesson.inputs, plan.seed)
         tuned = self._fine_tune(dataset, split, lesson.inputs, plan.seed)
         told = self._distil(dataset, split, lesson.inputs, plan.seed)
         self._adjust(dataset, split, lesson.inputs, plan.seed)
         metrics = {
-            **{f"validation_{name}": trained.history[f"validation_{name}"][trained.best_epoch] for name in _TOLD},
+            "validation_crps": trained.best_score,
             "best_epoch": float(trained.best_epoch + 1),
             "epochs": float(len(trained.history["train_loss"])),
             **{f"shrink_{h}m": float(v) for h, v in zip(self.horizons, self.adjustment.shrink, strict=True)},
@@ -134,6 +136,7 @@ class SSSD:
             **{f"trust_{h}m": float(v) for h, v in zip(self.horizons, self.network.trust, strict=True)},
             **{f"lean_{h}m": float(v) for h, v in zip(self.horizons, self.network.lean, strict=True)},
             "informed": float(self.network.informed),
+            **({} if law is None else {"pairing": min(law.before, law.after)}),
             **({} if tuned is None else {"fine_tuning_before": tuned.before, "fine_tuning_after": tuned.after}),
             **{f"student_{h}m": v for h, v in zip(self.horizons, self.disagreement or (), strict=False)},
             "weights": float(sum(weight.numel() for weight in self.network.parameters())),
@@ -284,6 +287,15 @@ class SSSD:
         network, _ = self.fitted()
         index = torch.from_numpy(np.asarray(rows, dtype=np.int64)).to(self.device)
         return network.encoder.history(inputs, index, self.config.bars_per_pass, by_recurrence)
+
+    def _learn_law(self, dataset: Dataset, split: Split, inputs: Inputs, seed: int) -> Law | None:
+        """Finish the joint law of the draws where all rows share one."""
+        network, updates = self.fitted()[0], self.config.training.law_updates
+        if bool(network.informed) or not updates or network.horizons < 2:
+            return None
+        taught = Rows.of(network, dataset, split.train, inputs, _LAW)
+        judged = Rows.of(network, dataset, split.validation, inputs, self.config.training.validation_rows)
+        return learn_law(network, taught, judged, updates, seed)
 
     def _fine_tune(self, dataset: Dataset, split: Split, inputs: Inputs, seed: int) -> Tuned | None:
         """Fine-tune the sampler's output where that is configured."""

@@ -15,13 +15,13 @@ from fxgpt_core.features.dataset import Dataset
 from fxgpt_core.models.sssd.adjustment import Adjustment, label_overlap, sample_crps, shrinkage
 from fxgpt_core.models.sssd.config import SSSDConfig
 from fxgpt_core.models.sssd.encoder import Carried
-from fxgpt_core.models.sssd.evidence import Judged, Rows, pairing, shape_gain, trust
+from fxgpt_core.models.sssd.evidence import Judged, Rows, shape_gain, trust
 from fxgpt_core.models.sssd.inputs import Inputs
 from fxgpt_core.models.sssd.network import MARGIN_LEVELS, Network, blindness, default_weights, level_noise
 from fxgpt_core.ssm.groups import parameter_groups
 from fxgpt_core.ssm.stack import Stack
 
-METRIC = "validation_score"
+METRIC = "validation_crps"
 _JUDGED = 10_000  # rows that stand for all where scales are judged
 
 
@@ -142,8 +142,7 @@ class Lesson:
 
         What is judged is what would be forecast. The CRPS is that of the law of u without a context on all rows, plus,
         where draws are given the context, what that gains on the rows that are sampled: so it is precise, as nearly
-        all of the skill lies in the scale, whose score needs no draws of its own. `score`, which decides, is the CRPS
-        times `pairing` of the draws: else the diffusion would be left where the scale has learned its last.
+        all of the skill lies in the scale, whose score needs no draws of its own.
         """
         network, labels = self.network, self.labels
         rows = torch.cat([labels.train_rows, labels.validation_rows])
@@ -154,8 +153,6 @@ class Lesson:
         at = labels.sampled.numpy()
         scores = validation_scores(samples, self.outcome[1][at], self.counted[1][at])
         scores["crps"] = crps * (1.0 - gain)
-        scores["pairing"] = pairing(samples, self.outcome[1][at], self.counted[1][at])
-        scores["score"] = scores["crps"] * scores["pairing"]
         return {f"validation_{name}": value for name, value in scores.items()}
 
     def _settle_moments(self, mean: Tensor, log_scale: Tensor) -> float:

@@ -63,8 +63,11 @@ class Network(nn.Module):
         nn.init.zeros_(self.location.bias)
 
     def learned_mean(self, context: Tensor) -> Tensor:
-        """Return the mean as learned (..., horizons), within one yardstick of zero."""
-        return torch.tanh(self.location(context))
+        """Return the mean as learned (..., horizons), within one yardstick of zero.
+
+        The encoder does not learn for it: that drew it away from volatility, which is what there is to know.
+        """
+        return torch.tanh(self.location(context.detach()))
 
     def mean(self, context: Tensor) -> Tensor:
         """Return the mean that draws are laid around (..., horizons): as far as it is trusted, or whole where draws are
