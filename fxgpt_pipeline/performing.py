@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from fxgpt_core.policy.service import failing, slow
 from fxgpt_core.policy.serving import expired
 from fxgpt_core.store.alerts import Alert
 from fxgpt_core.store.clock import to_datetime64
+from fxgpt_core.store.live_log import failures_between
 from fxgpt_core.store.records import aware
 from fxgpt_core.store.track import save_performance
 from fxgpt_pipeline.lineage import Lineage
@@ -87,7 +88,8 @@ def judge_performance(lineage: Lineage) -> Judged:
         version = holders[alias]
         track = track_of(workspace.database, version, aware(_trained_until(version)), now)
         if track is None:
-            note = f"{version.label} has forecast nothing live yet." if alias == CHAMPION else note
+            if alias == CHAMPION:
+                note, service = f"{version.label} has forecast nothing live yet.", _silent(lineage, version, now)
             continue
         found = tuple(performance(track, now, hours, degradation.coverage) for hours in WINDOWS)
         windows[alias] = found
@@ -100,7 +102,7 @@ def judge_performance(lineage: Lineage) -> Judged:
             note = f"{version.label} forecasts as well as ever, as far as {_known(track)} outcomes say."
     degraded = () if news is None else degradations(news, degradation)
     news = _dated(lineage, news, bool(degraded), to_datetime64(now))
-    versions = {alias: holders[alias].label for alias in windows}
+    versions = {alias: holders[alias].label for alias in (CHAMPION, SHADOW) if alias in holders}
     judged = Judged(lineage.symbol, now, versions, windows, news, degraded, service, note)
     workspace.documents.write(DOCUMENT, lineage.symbol, judged.to_dict(), now.isoformat())
     return judged
@@ -152,9 +154,15 @@ def _known(track: Track) -> int:
 
 
 def _service(day: WindowPerformance, live: Any) -> dict[str, str]:
-    owed = round(day.decisions / (1 - day.error_rate)) if day.error_rate not in (None, 1.0) else day.decisions
     p95 = None if day.latency is None else day.latency[1]
-    return {"slow": slow(p95, day.decisions, live), "errors": failing(owed - day.decisions, owed, live)}
+    return {"slow": slow(p95, day.decisions, live), "errors": failing(day.failed, day.decisions + day.failed, live)}
+
+
+def _silent(lineage: Lineage, version: ModelVersion, now: datetime) -> dict[str, str]:
+    """Judge a version that has not made a single forecast: it may have failed at all of them."""
+    since = now - timedelta(hours=WINDOWS[0])
+    failed = failures_between(lineage.workspace.database, version.symbol, version.version, since, now)
+    return {"slow": "", "errors": failing(len(failed), len(failed), lineage.settings.live)}
 
 
 def _news(

@@ -48,7 +48,7 @@ class Track:
 
 @dataclass(frozen=True)
 class WindowPerformance:
-    """Performance over the last `hours`: per horizon, and latency (ms) and share of failures over all.
+    """Performance over the last `hours`: per horizon; latency (ms), failures and their share over all.
 
     Latencies are those of live forecasts alone: what is made up for later is made in bulk.
     """
@@ -58,6 +58,7 @@ class WindowPerformance:
     decisions: int
     latency: tuple[float, float, float] | None
     error_rate: float | None
+    failed: int = 0
 
     def rows(self) -> list[dict[str, Any]]:
         """Return a row of `performance_metrics` per horizon."""
@@ -117,7 +118,7 @@ def performance(track: Track, now: datetime, hours: int, coverage: float) -> Win
     figures = live_figures(forecast.take(rows), track.outcomes.known_at(end), track.yardstick[rows], coverage)
     failed = int(((track.failed > start) & (track.failed <= end)).sum())
     owed = made + failed
-    return WindowPerformance(hours, tuple(figures), made, latency, failed / owed if owed else None)
+    return WindowPerformance(hours, tuple(figures), made, latency, failed / owed if owed else None, failed)
 
 
 def _track(

@@ -10,14 +10,15 @@ import pytest
 from sqlalchemy import select
 
 from fxgpt_core.store.alerts import alerts_between
-from fxgpt_core.store.clock import FixedClock
+from fxgpt_core.store.clock import FixedClock, to_datetime64
+from fxgpt_core.store.live_log import record_failure
 from fxgpt_core.store.models import LiveForecast, PerformanceRow
 from fxgpt_core.store.records import last_retraining
 from fxgpt_pipeline.alerting import tell
 from fxgpt_pipeline.cli.main import run
 from fxgpt_pipeline.definitions import build_definitions
 from fxgpt_pipeline.living import LakeBars, live_loop
-from fxgpt_pipeline.performing import DOCUMENT
+from fxgpt_pipeline.performing import DOCUMENT, judge_performance
 from fxgpt_pipeline.stages import PERFORMANCE
 from fxgpt_pipeline.workspace import Workspace
 from tests.pipeline.small_home import SYMBOL, SmallHome, later_bars
@@ -156,3 +157,23 @@ def test_an_expired_champion_forecasts_no_more_and_a_person_hears_of_it(
         if alert.kind == "expired"
     )
     assert "the limit is 5" in told.body
+
+
+@pytest.mark.parametrize("ever", [True, False], ids=["for a day", "from the start"])
+def test_a_champion_that_fails_at_every_bar_is_told(space: Workspace, ever: bool) -> None:
+    champion, clock = space.registry.holder(SYMBOL, "champion"), space.clock
+    assert champion is not None
+    assert isinstance(clock, FixedClock)
+    if not ever:
+        with space.database.session() as session:
+            for row in session.scalars(select(LiveForecast)):
+                session.delete(row)
+    clock.advance(timedelta(days=2))
+    for hour in range(20):
+        at = to_datetime64(clock.now() - timedelta(hours=hour))
+        assert record_failure(space.database, SYMBOL, champion.version, at, clock.now(), "Its weights are gone.")
+    judged = judge_performance(space.lineage(SYMBOL))
+    assert "20 of 20 decisions have no forecast" in judged.service["errors"]
+    tell(space, None)
+    told = alerts_between(space.database, clock.now() - timedelta(hours=1), clock.now(), SYMBOL)
+    assert "errors" in {alert.kind for alert in told}
