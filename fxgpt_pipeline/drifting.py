@@ -14,6 +14,7 @@ from fxgpt_core.evaluation.fold_edges import newest_window
 from fxgpt_core.features.dataset import Dataset
 from fxgpt_core.features.outcomes import Outcomes
 from fxgpt_core.lifecycle.bundle import Bundle, load_bundle
+from fxgpt_core.lifecycle.champion_watch import ALERT, CAUSE
 from fxgpt_core.lifecycle.drift.assess import said_tables
 from fxgpt_core.lifecycle.drift.columns import drift_table, online_rows
 from fxgpt_core.lifecycle.drift.feed import Pulse
@@ -25,7 +26,9 @@ from fxgpt_core.lifecycle.drift.watch import OnlineWatch, drift_states
 from fxgpt_core.lifecycle.registry import CHAMPION, ModelVersion
 from fxgpt_core.models.forecaster import Provenance
 from fxgpt_core.models.walk_forward import read_walk_forward
+from fxgpt_core.store.alerts import alerts_between
 from fxgpt_core.store.clock import to_datetime64
+from fxgpt_core.store.records import aware
 from fxgpt_pipeline.lineage import Lineage
 from fxgpt_pipeline.outputs import report_path
 from fxgpt_pipeline.serving import dataset_of
@@ -82,6 +85,7 @@ def judge_drift(lineage: Lineage) -> DriftVerdict:
         "model": model,
         "family": None if served is None else served.version.family,
         "online": None if online is None else asdict(online),
+        "live_onsets": _live_onsets(lineage, now),
         "last_moved": str(pulse.last(now)),
         "judged_against": None if reference is None else f"{reference.start} to {reference.end}",
     }
@@ -92,10 +96,14 @@ def judge_drift(lineage: Lineage) -> DriftVerdict:
 def online_watch(lineage: Lineage, version: ModelVersion) -> OnlineWatch:
     """Return what watches a symbol bar by bar against the training span of `version`, for loops that forecast live.
 
-    Call `observe(feed.dataset)` after each closed bar; its state is shared with the daily verdict. Raises DataError
-    where the training span is too short for thresholds.
+    Call `observe(feed.dataset)` after each closed bar; its state is shared with the daily verdict. The symbol's data
+    are read only where the reference is not stored yet. Raises DataError where the training span is too short for
+    thresholds.
     """
-    return _watch(lineage, reference_for(lineage, _serve(lineage, version)))
+    registry = lineage.workspace.registry
+    key = _reference_key(lineage, load_bundle(registry.folder(version)).card.feature_hash)
+    stored = StoredReferences(registry).find(version, key)
+    return _watch(lineage, reference_for(lineage, _serve(lineage, version)) if stored is None else stored)
 
 
 def _watch(lineage: Lineage, reference: DriftReference) -> OnlineWatch:
@@ -110,14 +118,19 @@ def reference_for(lineage: Lineage, served: Served) -> DriftReference:
     residuals and PIT values are those of the family's walk-forward folds: a model's own forecasts of its training rows
     would look better than it is. Raises DataError where the span is too short.
     """
-    config, seed = lineage.settings.drift, lineage.settings.seed
-    parts = [_REFERENCE_VERSION, config.model_dump(mode="json"), seed, served.dataset.definition_hash]
-    stored, key = StoredReferences(lineage.workspace.registry), stable_hash(parts)
+    stored = StoredReferences(lineage.workspace.registry)
+    key = _reference_key(lineage, served.dataset.definition_hash)
     found = stored.find(served.version, key)
     if found is None:
         found = _build(lineage, served)
         stored.save(served.version, key, found)
     return found
+
+
+def _reference_key(lineage: Lineage, features: str) -> str:
+    """Return what a reference depends on besides its version: settings, seed, and the definition of the features."""
+    config, seed = lineage.settings.drift, lineage.settings.seed
+    return stable_hash([_REFERENCE_VERSION, config.model_dump(mode="json"), seed, features])
 
 
 def _build(lineage: Lineage, served: Served) -> DriftReference:
@@ -160,6 +173,18 @@ def _without_model(lineage: Lineage, dataset: Dataset) -> DriftReference:
     return build_reference(
         table, start, end, config, lineage.settings.seed, notes=notes, silence=silence.longest(start, end), levels=True
     )
+
+
+def _live_onsets(lineage: Lineage, now: np.datetime64) -> list[dict[str, str]]:
+    """Return the alarms that live loops raised bar by bar since the window began, newest first: `at`, `said`."""
+    since = aware(now - np.timedelta64(lineage.settings.drift.window_days, "D"))
+    workspace = lineage.workspace
+    found = alerts_between(workspace.database, since, workspace.clock.now(), lineage.symbol)
+    return [
+        {"at": f"{to_datetime64(alert.at).astype('datetime64[s]')}Z", "said": alert.body}
+        for alert in found
+        if alert.kind == ALERT and alert.cause.startswith(CAUSE)
+    ]
 
 
 def _champion(lineage: Lineage) -> Served | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 
@@ -12,8 +13,10 @@ from fxgpt_core.common.timeframes import Timeframe, timeframe
 from fxgpt_core.features.feed import Feed
 from fxgpt_core.features.spec import FeatureSpec
 from fxgpt_core.lifecycle.bundle import Bundle
+from fxgpt_core.lifecycle.champion_watch import BarWatch
 from fxgpt_core.lifecycle.following import Times
 from fxgpt_core.lifecycle.live_loop import LiveLoop, SymbolSource
+from fxgpt_core.lifecycle.registry import ModelVersion
 from fxgpt_core.market.candles import Candles
 from fxgpt_core.market.files.inbox import Inbox
 from fxgpt_core.market.history import load_candles, recent_candles
@@ -95,7 +98,8 @@ def live_loop(workspace: Workspace, symbols: Sequence[str] = ()) -> LiveLoop:
     sources = {}
     for name in symbols or enabled:
         lineage = workspace.lineage(name)
-        sources[name] = SymbolSource(LakeBars(lineage), lineage.settings.live, lineage.settings.seed)
+        watch = partial(_drift_watch, lineage)
+        sources[name] = SymbolSource(LakeBars(lineage), lineage.settings.live, lineage.settings.seed, watch)
     return LiveLoop(
         sources,
         workspace.registry,
@@ -104,6 +108,12 @@ def live_loop(workspace: Workspace, symbols: Sequence[str] = ()) -> LiveLoop:
         lambda symbol: leased(workspace, symbol),
         workspace.home.scratch / "live",
     )
+
+
+def _drift_watch(lineage: Lineage, version: ModelVersion) -> BarWatch:
+    from fxgpt_pipeline.drifting import online_watch
+
+    return online_watch(lineage, version)
 
 
 @contextmanager

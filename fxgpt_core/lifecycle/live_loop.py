@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fxgpt_core.common.errors import FxgptError
+from fxgpt_core.lifecycle.champion_watch import WatchOf
 from fxgpt_core.lifecycle.following import LiveBars
 from fxgpt_core.lifecycle.live_symbol import LiveSymbol, SymbolStep
 from fxgpt_core.lifecycle.registry import ModelRegistry
@@ -24,11 +25,12 @@ Lease = Callable[[str], AbstractContextManager[None]]
 
 @dataclass(frozen=True)
 class SymbolSource:
-    """What a loop needs of one symbol: its bars, its settings, and the seed of its draws."""
+    """What a loop needs of one symbol: its bars, its settings, the seed of its draws, and what watches for drift."""
 
     bars: LiveBars
     config: LiveConfig
     seed: int = 0
+    watch: WatchOf | None = None
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,9 @@ class LiveLoop:
         snapshots: Path | None = None,
     ) -> None:
         self._symbols = {
-            name: LiveSymbol(name, source.bars, registry, database, source.config, clock, source.seed, snapshots)
+            name: LiveSymbol(
+                name, source.bars, registry, database, source.config, clock, source.seed, snapshots, source.watch
+            )
             for name, source in sources.items()
         }
         self._clock, self._lease, self._held = clock, lease, dict[str, ExitStack]()

@@ -11,6 +11,7 @@ import numpy as np
 
 from fxgpt_core.common.errors import FxgptError, StoreError
 from fxgpt_core.features.outcomes import Outcomes
+from fxgpt_core.lifecycle.champion_watch import ChampionWatch, WatchOf
 from fxgpt_core.lifecycle.following import Answer, Follower, LiveBars, Times, missed, origin_of
 from fxgpt_core.lifecycle.registry import CHAMPION, SHADOW, ModelRegistry, ModelVersion
 from fxgpt_core.lifecycle.served_models import ServedModels
@@ -24,7 +25,7 @@ from fxgpt_core.store.records import LoggedForecast, aware, save_forecasts
 _JOINED_WITHIN = timedelta(days=45)
 """How long an outcome is waited for, counted in bars; forecasts leave the database after 30 days by default."""
 _SAVE_EVERY = 50
-"""Bars from one snapshot of the sessions to the next."""
+"""Bars from one snapshot of the sessions, and of what was seen of drift, to the next."""
 
 
 @dataclass
@@ -66,9 +67,11 @@ class LiveSymbol:
         clock: Clock,
         seed: int,
         snapshots: Path | None,
+        watch: WatchOf | None = None,
     ) -> None:
         self.symbol, self._bars, self._database = symbol, bars, database
         self._served = ServedModels(registry, database, clock)
+        self._watch = ChampionWatch(symbol, watch, database, clock)
         self._config, self._clock, self._seed = config, clock, seed
         self._snapshots = None if snapshots is None else snapshots / symbol
         self._followers: dict[str, Follower] = {}
@@ -96,6 +99,8 @@ class LiveSymbol:
 
     def close(self) -> None:
         """Save the sessions; the next step opens them again."""
+        self._watch.save()
+        self._watch.forget()
         for follower in self._followers.values():
             follower.save()
         self._followers.clear()
@@ -104,6 +109,7 @@ class LiveSymbol:
         """Drop the sessions without saving them: the next step begins at what is logged."""
         self._followers.clear()
         self._reached.clear()
+        self._watch.forget()
 
     def _now(self) -> np.datetime64:
         return to_datetime64(self._clock.now())
@@ -153,9 +159,12 @@ class LiveSymbol:
             return False
         for version in due.values():
             self._reached[version.version] = moment
+        if CHAMPION in answers:
+            self._watch.observe(due[CHAMPION], self._followers[CHAMPION].feed.dataset, done.complain)
         self._unsaved += 1
         if self._unsaved >= _SAVE_EVERY:
             self._unsaved = 0
+            self._watch.save()
             for follower in self._followers.values():
                 follower.save()
         return True

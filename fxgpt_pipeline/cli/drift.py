@@ -32,6 +32,8 @@ def drift(symbol: str, as_json: bool) -> None:
     if online := document.get("online"):
         title, names = f"Seen bar by bar up to {online['as_of'][:16]} UTC", ("", "now", "threshold", "in alarm since")
         console().print(table(title, names, [_stream(stream) for stream in online["streams"]]))
+    for onset in document.get("live_onsets", ()):
+        console().print(f"  {onset['at'][:16]} UTC, seen live: {onset['said']}", markup=False)
     if verdict["top"]:
         columns = [(c["name"], round(c["ks"], 3), round(c["score"], 2)) for c in verdict["top"]]
         console().print(table("Columns that moved most", ("column", "KS distance", "in standard deviations"), columns))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -11,12 +11,15 @@ import pytest
 from click.testing import CliRunner
 
 from fxgpt_core.features.dataset import Dataset
+from fxgpt_core.lifecycle.champion_watch import CAUSE
 from fxgpt_core.lifecycle.drift.stored import StoredReferences
 from fxgpt_core.lifecycle.registry import CHAMPION
+from fxgpt_core.store.alerts import Alert, record_alert
 from fxgpt_pipeline import drifting
 from fxgpt_pipeline.alerting import _about
 from fxgpt_pipeline.cli.drift import drift
 from fxgpt_pipeline.drifting import judge_drift
+from fxgpt_pipeline.living import live_loop
 from fxgpt_pipeline.outputs import report_path
 from tests.pipeline.small_home import SYMBOL, SmallHome
 
@@ -162,3 +165,25 @@ def test_a_champion_is_judged_on_the_features_that_it_was_trained_on(clone: Smal
     clone.configure("features/default.yaml", {"groups": ["ohlc", "time"]})
     assert clone.lineage().spec.groups == ("ohlc", "time")
     assert judge_drift(clone.lineage()).parts == before.parts
+
+
+def test_a_live_loop_watches_its_champion_and_what_it_saw_is_in_the_document(clone: SmallHome) -> None:
+    """Its watch is the daily verdict's: one reference, one state; alarms it raised are shown with the verdict."""
+    verdict = judge_drift(clone.lineage())
+    assert verdict.model
+    assert stored(clone)["live_onsets"] == []
+    lineage = clone.lineage()
+    version = lineage.workspace.registry.holder(SYMBOL, CHAMPION)
+    assert version is not None
+    watch = drifting.online_watch(lineage, version)
+    assert watch.observe(lineage.dataset(), keep=False).rows == 0  # the daily verdict has seen them all
+    with live_loop(lineage.workspace) as loop:
+        step = loop.step()
+    assert (step.forecasts, step.problems) == (1, ())
+    now = lineage.workspace.clock.now()
+    told = Alert("drift", SYMBOL, f"{CAUSE}{version.label} online_mmd since x", "warning", "begins", "It moved.", now)
+    assert record_alert(lineage.workspace.database, told, timedelta(0))
+    judge_drift(clone.lineage())
+    assert [onset["said"] for onset in stored(clone)["live_onsets"]] == ["It moved."]
+    shown = CliRunner().invoke(drift, [SYMBOL])
+    assert "seen live: It moved." in " ".join(shown.output.split())

@@ -126,8 +126,10 @@ class OnlineWatch:
         self._known = reference.end
         self._streams = self._open(None)
 
-    def observe(self, bars: Dataset | DriftTable) -> OnlineVerdict:
+    def observe(self, bars: Dataset | DriftTable, keep: bool = True) -> OnlineVerdict:
         """Take the bars that are new, up to the last one given, save what was seen, and say what there is to say.
+
+        `keep` False: `save` is called later; a process that dies before reads those bars again.
 
         `bars`: the symbol's data up to the newest closed bar, such as `Feed.dataset`, or the judged columns alone.
         Bars before the newest one seen are not read again; those with a missing value are passed over. Raises
@@ -146,39 +148,37 @@ class OnlineWatch:
                     onsets.append(name)
         if moment > self._known:
             self._known = moment
-            self._save(moment)
+            first = moment.astype("datetime64[D]") - np.timedelta64(self._config.window_days, "D")
+            for stream in self._streams.values():
+                stream.forget(first)
+            if keep:
+                self.save()
         return self._verdict(len(news), tuple(onsets))
 
-    def _resume(self, moment: np.datetime64) -> None:
-        """Go on from the newest state that knows nothing after `moment`, where that is not what is at hand."""
-        if self._states is None:
-            if moment < self._known:
-                self._known, self._streams = self.reference.end, self._open(None)
+    def save(self) -> None:
+        """Keep what was seen up to the last bar taken; nothing where that is kept already."""
+        if self._states is None or self._known <= (self.reference.end if self._saved is None else self._saved.as_of):
             return
-        latest = self._states.latest(moment)
-        if latest is None:
-            if self._saved is not None or self._known != self.reference.end:
-                self._known, self._streams = self.reference.end, self._open(None)
-            self._saved = None
-        elif self._saved is None or latest.number != self._saved.number:
-            self._saved, self._known = latest, latest.as_of
-            self._streams = self._open(latest.value)
+        value = {name: stream.state() for name, stream in self._streams.items()}
+        self._states.save(value, self._known, self._saved)  # refused: another process saved the same already
+        self._saved = self._states.latest(self._known)
+
+    def _resume(self, moment: np.datetime64) -> None:
+        """Go on from what is at hand, or from the newest state that knows nothing after `moment` where it knows more.
+
+        What is at hand is left behind where it knows what came after `moment`.
+        """
+        latest = None if self._states is None else self._states.latest(moment)
+        if moment < self._known or (latest is not None and latest.as_of > self._known):
+            self._known = self.reference.end if latest is None else latest.as_of
+            self._streams = self._open(None if latest is None else latest.value)
+        self._saved = latest
 
     def _open(self, state: Mapping[str, Any] | None) -> dict[str, _Stream]:
         return {
             name: _Stream.of(part, self._config, None if state is None else state[name])
             for name, part in self.reference.online.items()
         }
-
-    def _save(self, moment: np.datetime64) -> None:
-        first = moment.astype("datetime64[D]") - np.timedelta64(self._config.window_days, "D")
-        for stream in self._streams.values():
-            stream.forget(first)
-        if self._states is None:
-            return
-        value = {name: stream.state() for name, stream in self._streams.items()}
-        self._states.save(value, moment, self._saved)  # refused: another process saved the same already
-        self._saved = self._states.latest(moment)
 
     def _verdict(self, rows: int, onsets: tuple[str, ...]) -> OnlineVerdict:
         return OnlineVerdict(
