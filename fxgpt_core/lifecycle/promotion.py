@@ -118,8 +118,9 @@ def settle(
     """Decide what becomes of newly trained `versions` (by family) and carry it out.
 
     Doing it again with the same versions, after a crash say, changes nothing: the champion found among them is the
-    one that this decision made, or one that a person chose since, and stays either way. `cause` names the decision in
-    the audit table.
+    one that this decision made, or one that a person chose since, and stays either way; a shadow that entered goes on
+    with its trial, and one that was archived, or promoted and rolled back, does not come back. `cause` names the
+    decision in the audit table.
     """
     with moving(registry, database, evaluation.symbol):
         return _settle(registry, database, evaluation, versions, config, at, smoke, cause, acknowledged)
@@ -150,6 +151,11 @@ def _settle(
     family = decision.evidence["family"]
     if settled and champion is not None and family != champion.family:
         reasons = (f"{champion.label} ({champion.family}) stays champion: it was chosen since.", *decision.reasons)
+        return replace(decision, what=KEEP, reasons=reasons)
+    if decision.what == SHADOW and decided:
+        if SHADOW in registry.get(symbol, versions[family].version).aliases:
+            return decision
+        reasons = (f"{versions[family].label} had its turn as shadow after this very training.", *decision.reasons)
         return replace(decision, what=KEEP, reasons=reasons)
     if decision.what == CHAMPION:
         _promote(registry, database, versions[family], decision, at, smoke)

@@ -12,8 +12,10 @@ import sqlalchemy as sa
 
 from fxgpt_core.common.errors import BadInputError, StoreError
 from fxgpt_core.lifecycle import alias_moves
-from fxgpt_core.lifecycle.promotion import promote, rollback
+from fxgpt_core.lifecycle.archiving import archive_shadow
+from fxgpt_core.lifecycle.promotion import promote, rollback, settle
 from fxgpt_core.lifecycle.registry import ModelRegistry
+from fxgpt_core.policy.config import GateConfig
 from fxgpt_core.policy.decision import Decision
 from fxgpt_core.store.clock import to_datetime64
 from fxgpt_core.store.records import promotions_between, recent_decisions
@@ -28,6 +30,7 @@ from tests.lifecycle.small_registry import (
     register_together,
     smoke,
 )
+from tests.policy.test_promotion import evaluation, family
 
 HOUR = timedelta(hours=1)
 
@@ -145,6 +148,26 @@ def test_another_champion_than_the_decision_was_about_is_not_replaced(home: Smal
     with pytest.raises(BadInputError, match=r"EURUSD/3 was to follow EURUSD/2, but EURUSD/1 is champion"):
         promote(registry, home.database, three, decision, NOON, smoke, instead_of=two)
     assert_untouched(home)
+
+
+def test_settling_again_neither_prolongs_a_trial_nor_repeats_it(home: SmallRegistry) -> None:
+    found = evaluation(family("ridge", 0.99, 0.001))
+    versions = {"ridge": home.registry.get(SYMBOL, "2"), "ewma": home.registry.get(SYMBOL, "3")}
+
+    def settled(hours: int) -> Decision:
+        at = NOON + hours * HOUR
+        return settle(home.registry, home.database, found, versions, GateConfig(), at, smoke, cause="training:once")
+
+    assert settled(1).what == "shadow"
+    entered = home.registry.get(SYMBOL, "2").tags["shadow_at"]
+    assert settled(100).what == "shadow"
+    assert home.registry.get(SYMBOL, "2").tags["shadow_at"] == entered
+    again = settled(101)
+    assert archive_shadow(home.registry, home.database, home.registry.get(SYMBOL, "2"), again, NOON)
+    assert settled(200).what == "keep"
+    assert home.registry.holder(SYMBOL, "shadow") is None
+    with home.database.session() as session:
+        session.execute(sa.text("DELETE FROM promotions WHERE alias = 'shadow'"))
 
 
 _DEATHS = [
