@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import math
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
 from sqlalchemy import URL, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, ProgrammingError, StatementError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    ProgrammingError,
+    StatementError,
+)
 from sqlalchemy.orm import Session
 
 from fxgpt_core.common.errors import ConfigError, StoreError
@@ -17,6 +27,8 @@ BUSY_SECONDS = 30
 """How long a writer waits for another one on SQLite."""
 
 _READ_ONLY = "fxgpt_read_only"
+# PostgreSQL calls a read-only server an internal error, and psycopg a connection that was cut one of the interface.
+_REFUSED = (OperationalError, ProgrammingError, InternalError, InterfaceError)
 
 
 def parse_url(url: str) -> URL:
@@ -40,8 +52,8 @@ def make_engine(url: str, foreign_keys: bool = True) -> Engine:
     """Return an engine; `foreign_keys=False` is for migrations, which rebuild tables on SQLite."""
     parsed = parse_url(url)
     if parsed.get_backend_name() == "postgresql":
-        return create_engine(parsed, pool_pre_ping=True)
-    engine = create_engine(parsed, connect_args={"timeout": BUSY_SECONDS})
+        return create_engine(parsed, pool_pre_ping=True, json_serializer=_to_json)
+    engine = create_engine(parsed, connect_args={"timeout": BUSY_SECONDS}, json_serializer=_to_json)
 
     @event.listens_for(engine, "connect")
     def _connect(connection: Any, _record: Any) -> None:
@@ -102,7 +114,7 @@ class Database:
 
     def explain(self, error: DBAPIError) -> Exception:
         """Return a StoreError in words for what the database refused; a broken constraint stays what it is."""
-        if not isinstance(error, OperationalError | ProgrammingError):
+        if not isinstance(error, _REFUSED):
             return error
         reason = " ".join(str(error.orig).split())
         where = self.url.render_as_string()
@@ -113,3 +125,19 @@ class Database:
     def close(self) -> None:
         """Close every connection; the next use opens new ones."""
         self.engine.dispose()
+
+
+def _to_json(value: Any) -> str:
+    """Return JSON as the standard and PostgreSQL have it, which know neither NaN nor infinity: these become null."""
+    try:
+        return json.dumps(value, allow_nan=False)
+    except ValueError:
+        return json.dumps(_finite(value), allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _finite(entry) for name, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
