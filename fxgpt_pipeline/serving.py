@@ -140,9 +140,16 @@ def export_version(lineage: Lineage, version: ModelVersion, folder: Path, form: 
 
 
 def smoke_forecast(lineage: Lineage, bundle: Bundle) -> Forecast:
-    """Forecast once with a model that is about to serve, as it was registered; any error says that it must not."""
+    """Forecast once with a model that is about to serve, as it was registered; any error says that it must not.
+
+    One that has expired must not: in its place it would forecast nothing.
+    """
     made_at = to_datetime64(lineage.workspace.clock.now())
-    dataset = dataset_of(lineage, bundle)
+    dataset, card = dataset_of(lineage, bundle), bundle.card
+    last = dataset.known_at[newest(dataset)]
+    old = expired(np.datetime64(card.trained_until), last, card.family, lineage.settings.live)
+    if old:
+        raise ModelError(f"{lineage.symbol}: {old}")
     return forecast_latest(bundle, dataset, Provenance("smoke", made_at, "live"), lineage.settings.seed)
 
 

@@ -59,8 +59,14 @@ def judge_shadow(lineage: Lineage) -> ShadowVerdict:
     champion, shadow = held[CHAMPION], held[SHADOW]
     since = datetime.fromisoformat(shadow.tags["shadow_at"])
     tracks = [track_of(workspace.database, version, since, now) for version in (champion, shadow)]
-    pairs = _pairs(tracks, to_datetime64(since), lineage.settings.shadow.coverage)
-    if pairs is None:
+    newest = None if tracks[1] is None else tracks[1].forecast.decided_at[-1]
+    days_left = None if newest is None else _days_left(lineage, champion, newest)
+    coverage = lineage.settings.shadow.coverage
+    own = _pairs([tracks[1], tracks[1]], to_datetime64(since), coverage)
+    pairs = _pairs(tracks, to_datetime64(since), coverage)
+    if days_left is not None and days_left < 0:
+        pairs = pairs or own  # beside nobody: no better and no worse
+    if pairs is None or own is None:
         return _none(lineage, f"{shadow.label} and {champion.label} have forecast nothing together yet.")
     evidence = shadow_evidence(
         pairs,
@@ -69,7 +75,8 @@ def judge_shadow(lineage: Lineage) -> ShadowVerdict:
         to_datetime64(now),
         lineage.settings.shadow,
         _degraded(lineage, champion),
-        _days_left(lineage, champion, pairs.decided_at[-1]),
+        days_left,
+        own,
     )
     decision = decide_shadow(lineage.symbol, evidence, lineage.settings.shadow)
     page = _written(lineage, decision)

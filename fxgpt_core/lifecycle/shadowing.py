@@ -96,8 +96,14 @@ def shadow_evidence(
     config: ShadowConfig,
     degraded: bool = False,
     days_to_expiry: float | None = None,
+    own: Pairs | None = None,
 ) -> ShadowEvidence:
-    """Return the evidence at `now`; `labels`: champion and shadow."""
+    """Return the evidence at `now`; `labels`: champion and shadow.
+
+    `own`: the shadow beside itself, at every decision that it forecast: its coverage is judged there, by default on
+    `pairs`.
+    """
+    whole = pairs if own is None else own
     one, other = blocks(pairs, entered, now)
     gain = one - other
     known = np.isfinite(pairs.champion) & np.isfinite(pairs.shadow)
@@ -116,7 +122,7 @@ def shadow_evidence(
         blocks=len(gain),
         decisions=int(known.any(axis=1).sum()),
         difference=0.0 if not np.isfinite(champion) or champion == 0 else (champion - shadow) / champion,
-        coverage={h: found for i, h in enumerate(pairs.horizons) if (found := _coverage(pairs, i)) is not None},
+        coverage={h: found for i, h in enumerate(whole.horizons) if (found := _coverage(whole, i)) is not None},
         trading=_trading(pairs),
         degraded=degraded,
         days_to_expiry=days_to_expiry,

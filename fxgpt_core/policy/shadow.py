@@ -61,7 +61,8 @@ class ShadowEvidence:
     `difference`: champion's CRPS less the shadow's over the champion's, pooled over horizons: above zero the shadow is
     better. E-values after the last block: `superior` of a mean above zero, `inferior` of one below, `tolerable` of one
     above the margin. `coverage`: of the shadow by horizon, with its confidence interval. `trading`: what the shadow's
-    sign earned less the champion's, a decision, None where either has no opinion.
+    sign earned less the champion's, a decision, None where either has no opinion. `days_to_expiry`: of the champion
+    from the newest decision of the shadow, below zero where it has expired.
     """
 
     champion: str
@@ -99,7 +100,8 @@ def decide_shadow(symbol: str, evidence: ShadowEvidence, config: ShadowConfig) -
     From `min_days` on the shadow is promoted when its CRPS is superior by a test that may be looked at daily, or, where
     the champion is degraded or near its expiry, when it is not worse by more than the margin; and only if its coverage
     holds and its trading has no veto. A shadow that is shown to be worse is archived at once. After `max_days` the
-    better point estimate decides.
+    better point estimate decides. A champion that has expired forecasts nothing any more, so no comparison will ever
+    come: its shadow follows it as soon as its coverage holds.
     """
     cause = f"shadow:{evidence.shadow}:{evidence.champion}"
 
@@ -114,6 +116,9 @@ def decide_shadow(symbol: str, evidence: ShadowEvidence, config: ShadowConfig) -
     )
     if evidence.days < config.min_days:
         return decision(WAIT, told, f"Nothing is decided before {config.min_days:g} days.")
+    gone = evidence.days_to_expiry is not None and evidence.days_to_expiry < 0
+    if gone and not against and evidence.inferior < 1 / config.false_promotion:
+        return decision(PROMOTE, told, "The champion has expired and forecasts nothing; the shadow's coverage holds.")
     if evidence.blocks < config.min_blocks:
         return decision(WAIT, told, f"{evidence.blocks} blocks of outcomes are known, {config.min_blocks} are needed.")
     if evidence.inferior >= 1 / config.false_promotion:

@@ -9,6 +9,7 @@ import dagster as dg
 import numpy as np
 import pytest
 
+from fxgpt_core.common.errors import ModelError
 from fxgpt_core.features.outcomes import Outcomes
 from fxgpt_core.features.stored import update_tables, update_targets
 from fxgpt_core.lifecycle.bundle import load_bundle
@@ -19,6 +20,7 @@ from fxgpt_core.policy.decision import Decision
 from fxgpt_core.store.clock import FixedClock, to_datetime64
 from fxgpt_core.store.live_log import Realised, record_outcomes
 from fxgpt_core.store.records import recent_decisions, save_forecast
+from fxgpt_pipeline.champions import roll_back
 from fxgpt_pipeline.definitions import build_definitions
 from fxgpt_pipeline.living import LakeBars
 from fxgpt_pipeline.serving import smoke_forecast
@@ -56,12 +58,12 @@ def holder(space: Workspace, alias: str) -> ModelVersion | None:
     return space.registry.holder(SYMBOL, alias)
 
 
-def follow(space: Workspace, width: dict[str, float]) -> None:
+def follow(space: Workspace, width: dict[str, float], who: tuple[str, ...] = ("champion", "shadow")) -> None:
     """Log what champion and shadow would have forecast live, their intervals stretched as told, and the outcomes."""
     lineage = space.lineage(SYMBOL)
     dataset = lineage.dataset()
     rows = np.flatnonzero(dataset.usable & (dataset.known_at > later_bars(1).ts_utc[0]))
-    for alias in ("champion", "shadow"):
+    for alias in who:
         version = holder(space, alias)
         assert version is not None
         bundle = load_bundle(space.registry.folder(version))
@@ -141,3 +143,20 @@ def test_in_its_first_week_a_shadow_is_left_alone_however_bad(space: Workspace) 
     assert verdict.what == "wait"
     assert "Nothing is decided before 7 days" in verdict.sentence
     assert holder(space, "shadow") is not None
+
+
+def test_an_expired_champion_does_not_wait_for_ever_for_what_follows_it(space: Workspace, clone: SmallHome) -> None:
+    follow(space, {}, ("shadow",))  # the champion forecasts nothing any more
+    new = holder(space, "shadow")
+    assert new is not None
+    assert judge_shadow(space.lineage(SYMBOL)).what == "none"
+    clone.configure("pipeline.yaml", {"live": {"expires_days": 5, "expires_days_of": {"ewma": 60}}})
+    verdict = judge_shadow(space.lineage(SYMBOL))
+    assert verdict.what == "promote", verdict.sentence
+    assert "has expired and forecasts nothing" in verdict.sentence
+    champion = holder(space, "champion")
+    assert champion is not None
+    assert champion.version == new.version
+    with pytest.raises(ModelError, match=r"seasonal_ewma has expired"):
+        roll_back(space.lineage(SYMBOL), "It was better.")
+    assert holder(space, "champion") == champion  # a model that may not forecast does not come back to serve

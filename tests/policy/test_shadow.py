@@ -73,6 +73,15 @@ def test_worse_is_archived_and_undecided_is_settled_after_a_month() -> None:
     assert what(evidence(28.0, difference=-0.001)) == "archive"
 
 
+def test_an_expired_champion_is_followed_by_a_sound_shadow_though_nothing_can_be_compared_any_more() -> None:
+    alone = evidence(blocks=0, decisions=0, difference=0.0, days_to_expiry=-0.1)
+    assert what(alone) == "promote"
+    assert what(replace(alone, days_to_expiry=0.1)) == "wait"
+    assert what(replace(alone, coverage={60: (0.8, 0.75, 0.86)})) == "wait"
+    assert what(replace(alone, now=ENTERED + np.timedelta64(6, "D"))) == "wait"
+    assert what(replace(alone, blocks=4, inferior=20.0)) == "archive"  # it was shown to be worse while it could be
+
+
 EVALUES = st.floats(0, 1000)
 
 
