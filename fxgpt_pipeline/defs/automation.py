@@ -1,6 +1,7 @@
 """Jobs, schedules and sensors: they read what assets have computed and execute what `policy` decides."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -237,7 +238,28 @@ def decide(
         performance=stored_news(lineage),
         running_elsewhere=len(running - {lineage.symbol}) + requested,
     )
-    return decide_retraining(state, lineage.settings.retraining)
+    decision = decide_retraining(state, lineage.settings.retraining)
+    if decision.what != "retrain" or manual:
+        return decision
+    return decide_retraining(replace(state, new_labels=_new_labels(lineage)), lineage.settings.retraining)
+
+
+def _new_labels(lineage: Lineage) -> int | None:
+    """Count bars that closed since the last label that any version saw, each the end of one label a horizon.
+
+    No more than the rule asks for are counted; None where there is no version or no bar.
+    """
+    from fxgpt_core.common.errors import DataError
+    from fxgpt_core.market.history import recent_candles
+
+    seen = [version.tags.get("trained_until") for version in lineage.workspace.registry.versions(lineage.symbol)]
+    until = max((np.datetime64(text, "ns") for text in seen if text), default=None)
+    wanted = max(1, lineage.settings.retraining.min_new_labels)
+    try:
+        closes = recent_candles(lineage.workspace.lake, lineage.symbol, lineage.timeframes[0], wanted).known_at
+    except DataError:
+        return None
+    return None if until is None else int((closes > until).sum())
 
 
 def request(decision: Decision, cause: str) -> dg.RunRequest:

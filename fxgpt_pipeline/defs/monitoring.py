@@ -32,6 +32,7 @@ def build(parts: Parts) -> list[Any]:
                 "drifted": verdict.drifted,
                 "onset": verdict.onset,
                 "window_end": verdict.window_end,
+                "judged_at": workspace.clock.now().isoformat(),
                 "model": verdict.model,
                 "dead_feed": verdict.dead_feed,
                 "statistic": verdict.statistic,

@@ -16,11 +16,12 @@ def verdict_of(record: dg.EventLogRecord) -> DriftNews | None:
     if materialisation is None or record.partition_key is None:
         return None
     values = {name: value.value for name, value in materialisation.metadata.items()}
+    said = values.get("judged_at")  # by the clock of trainings; Dagster stamps by the machine's
     return DriftNews(
         cause=str(values.get("window_end", record.storage_id)),
         drifted=bool(values.get("drifted", False)),
         onset=bool(values.get("onset", False)),
-        judged_at=datetime.fromtimestamp(record.timestamp, UTC),
+        judged_at=datetime.fromisoformat(str(said)) if said else datetime.fromtimestamp(record.timestamp, UTC),
         summary=str(values.get("summary", "")),
     )
 

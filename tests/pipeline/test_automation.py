@@ -60,9 +60,12 @@ class Daemon:
         self.cursor = data.cursor
         return list(data.run_requests or [])
 
-    def verdict(self, window_end: str, *, drifted: bool, onset: bool, symbol: str = SYMBOL) -> None:
+    def verdict(
+        self, window_end: str, *, drifted: bool, onset: bool, symbol: str = SYMBOL, judged_at: str | None = None
+    ) -> None:
         """Record a drift verdict as the asset does."""
-        metadata = {"drifted": drifted, "onset": onset, "window_end": window_end, "summary": "as if"}
+        metadata: dict[str, Any] = {"drifted": drifted, "onset": onset, "window_end": window_end, "summary": "as if"}
+        metadata |= {"judged_at": judged_at} if judged_at else {}
         self.instance.report_runless_asset_event(
             dg.AssetMaterialization(dg.AssetKey(DRIFT), partition=symbol, metadata=metadata)
         )
@@ -153,6 +156,13 @@ def test_verdict_without_onset_starts_nothing(daemon: Daemon, drifted: bool, ons
     daemon.verdict("2024-06-06T12:00:00Z", drifted=drifted, onset=onset)
     assert daemon.tick_sensor(timedelta(days=3)) == []
     assert daemon.pending == {}
+
+
+def test_an_onset_that_the_last_training_has_seen_is_answered_by_the_clock_of_both(daemon: Daemon) -> None:
+    daemon.verdict("2024-06-03", drifted=True, onset=True, judged_at=(TRAINED - timedelta(hours=1)).isoformat())
+    assert daemon.tick_sensor(timedelta(days=3)) == []
+    daemon.verdict("2024-06-06", drifted=True, onset=True, judged_at=(TRAINED + timedelta(days=3)).isoformat())
+    assert len(daemon.tick_sensor(timedelta(days=3, hours=1))) == 1
 
 
 @pytest.mark.parametrize("then", [None, False, True], ids=["nothing", "calm", "drift goes on"])

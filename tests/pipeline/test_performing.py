@@ -17,6 +17,7 @@ from fxgpt_core.store.records import last_retraining
 from fxgpt_pipeline.alerting import tell
 from fxgpt_pipeline.cli.main import run
 from fxgpt_pipeline.definitions import build_definitions
+from fxgpt_pipeline.defs.automation import decide
 from fxgpt_pipeline.living import LakeBars, live_loop
 from fxgpt_pipeline.performing import DOCUMENT, judge_performance
 from fxgpt_pipeline.stages import PERFORMANCE
@@ -177,3 +178,18 @@ def test_a_champion_that_fails_at_every_bar_is_told(space: Workspace, ever: bool
     tell(space, None)
     told = alerts_between(space.database, clock.now() - timedelta(hours=1), clock.now(), SYMBOL)
     assert "errors" in {alert.kind for alert in told}
+
+
+def test_age_retrains_nothing_while_no_bar_has_come(space: Workspace, clone: SmallHome) -> None:
+    trained, now = last_retraining(space.database, SYMBOL), space.clock.now()
+    assert trained is not None
+    with space.database.session() as session:
+        session.merge(trained).at = now - timedelta(days=15)
+    with clone.instance() as instance:
+        assert decide(space.lineage(SYMBOL), instance, now, None).what == "retrain"
+        newest = space.registry.versions(SYMBOL)[0]
+        space.registry.tag(newest, {"trained_until": str(later_bars(BARS).known_at[-1])})
+        decision = decide(space.lineage(SYMBOL), instance, now, None)
+        assert decision.what == "postpone"
+        assert "0 labels ended since the last training" in decision.reasons[-1]
+        assert decide(space.lineage(SYMBOL), instance, now, None, manual=True).what == "retrain"
