@@ -19,6 +19,7 @@ from fxgpt_core.store.alerts import Alert, record_alert
 from fxgpt_pipeline.drifting import DOCUMENT as DRIFT_DOCUMENT
 from fxgpt_pipeline.freshness import judge_freshness
 from fxgpt_pipeline.performing import expiry_alert, performance_alerts
+from fxgpt_pipeline.runs import CAUSE_TAG, RETRAIN_JOB
 from fxgpt_pipeline.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ def _news(
         except FxgptError as error:
             problems.append(str(error))
     if instance is not None:
+        yield from _begun_retrainings(instance, now)
         yield from _failed_runs(instance, now)
 
 
@@ -111,6 +113,21 @@ def _about(workspace: Workspace, symbol: str, now: datetime) -> Iterator[Alert]:
         title = f"{symbol}: no new bars"
         yield Alert("stale_data", symbol, f"since {fresh.last_close}", "error", title, fresh.sentence, now)
     yield from expiry_alert(lineage)
+
+
+def _begun_retrainings(instance: DagsterInstance, now: datetime) -> Iterator[Alert]:
+    """Yield the retrainings that were begun lately: their audit row comes only when they have ended."""
+    from dagster import RunsFilter
+
+    begun = RunsFilter(job_name=RETRAIN_JOB, created_after=now - _LOOK_BACK)
+    for record in instance.get_run_records(begun, limit=200):
+        run = record.dagster_run
+        if record.start_time is None:
+            continue
+        at, symbol = datetime.fromtimestamp(record.start_time, UTC), run.tags.get("dagster/partition", "")
+        said = [run.tags.get("fxgpt/reason", ""), f"Cause: {run.tags.get(CAUSE_TAG, 'a person')}"]
+        body = "\n".join([*filter(None, said), f"Dagster run {run.run_id}"])
+        yield Alert("retraining_started", symbol, run.run_id, "info", f"{symbol}: retraining started", body, at)
 
 
 def _failed_runs(instance: DagsterInstance, now: datetime) -> Iterator[Alert]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 PROCESS_TAG = "fxgpt/process"
 CAUSE_TAG = "fxgpt/cause"
-LINEAGE_JOB = "lineage"
+LINEAGE_JOB, RETRAIN_JOB = "lineage", "retrain"
 
 
 @dataclass(frozen=True)
@@ -140,6 +140,15 @@ def close_dead_runs(instance: DagsterInstance) -> list[str]:
             instance.report_run_failed(run, f"The process {process} that executed this run is gone.")
             closed.append(run.run_id)
     return closed
+
+
+def by_hand(instance: DagsterInstance) -> set[str]:
+    """Return the symbols on which a command of a person is at work: runs whose process lives."""
+    from dagster import DagsterRunStatus, RunsFilter
+
+    running = RunsFilter(job_name=LINEAGE_JOB, statuses=[DagsterRunStatus.STARTED, DagsterRunStatus.STARTING])
+    alive = (run.tags for run in instance.get_runs(running) if _alive(run.tags.get(PROCESS_TAG, _this_process())))
+    return {tags["dagster/partition"] for tags in alive if "dagster/partition" in tags}
 
 
 def _first_error(result: ExecuteInProcessResult) -> str:

@@ -15,7 +15,7 @@ from fxgpt_pipeline.defs.common import Automation, Parts
 from fxgpt_pipeline.defs.run_keys import ACTIVE, next_run_key
 from fxgpt_pipeline.defs.verdicts import verdict_of
 from fxgpt_pipeline.lineage import Lineage
-from fxgpt_pipeline.runs import CAUSE_TAG, LINEAGE_JOB
+from fxgpt_pipeline.runs import CAUSE_TAG, LINEAGE_JOB, RETRAIN_JOB, by_hand
 from fxgpt_pipeline.settings import load_settings
 from fxgpt_pipeline.stages import (
     DASHBOARD,
@@ -30,7 +30,6 @@ from fxgpt_pipeline.stages import (
 )
 from fxgpt_pipeline.workspace import Workspace
 
-RETRAIN_JOB = "retrain"
 _PAGE = 100
 _LEFT_DAYS = 2.0
 """Days that age is left to the schedule: what it had to postpone it asks again the next day."""
@@ -233,7 +232,7 @@ def decide(
         now=to_datetime64(now),
         last_trained_at=to_datetime64(last.at) if last else None,
         news=news,
-        running=lineage.symbol in running,
+        running=lineage.symbol in running | by_hand(instance),
         manual=manual,
         performance=stored_news(lineage),
         running_elsewhere=len(running - {lineage.symbol}) + requested,

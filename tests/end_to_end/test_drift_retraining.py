@@ -20,7 +20,7 @@ from dagster import DagsterRunStatus, RunsFilter
 from fxgpt_core.lifecycle.registry import CHAMPION, SHADOW
 from fxgpt_core.store.paths import CHECKOUT
 from fxgpt_pipeline.cli.main import run
-from fxgpt_pipeline.defs.automation import RETRAIN_JOB
+from fxgpt_pipeline.runs import RETRAIN_JOB
 from tests.pipeline.small_home import SYMBOL, SmallHome, later_bars, write_csv
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(1500)]

@@ -74,6 +74,25 @@ def test_a_failed_run_a_retraining_and_silence_of_the_feed_are_told_once(watch: 
     assert watch.told()["stale_data"] == [f"{SYMBOL}: no new bars"]
 
 
+def test_a_retraining_is_told_when_it_begins(watch: Watch) -> None:
+    job, tags = watch.repository.get_job("retrain"), {"dagster/partition": SYMBOL, "fxgpt/reason": "Drift began."}
+    watch.clock.advance(datetime.now(UTC) - watch.clock.now())
+    run = watch.instance.create_run_for_job(job, tags=tags)
+    watch.tick()
+    assert "retraining_started" not in watch.told()  # it waits for its turn
+    watch.instance.handle_new_event(
+        dg.EventLogEntry(
+            error_info=None, level=20, user_message="", run_id=run.run_id, timestamp=watch.clock.now().timestamp(),
+            job_name="retrain",
+            dagster_event=dg.DagsterEvent(dg.DagsterEventType.RUN_START.value, "retrain"),
+        )
+    )  # fmt: skip
+    watch.clock.advance(timedelta(minutes=1))
+    for _ in range(2):
+        watch.tick()
+    assert watch.told()["retraining_started"] == [f"{SYMBOL}: retraining started"]
+
+
 def test_what_a_failed_run_said_is_in_its_alert(watch: Watch) -> None:
     outcome = watch.home.materialise([candidate("ewma")])
     assert not outcome.success

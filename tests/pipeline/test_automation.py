@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,7 +17,7 @@ from fxgpt_core.store.migrate import upgrade
 from fxgpt_core.store.records import finish_retraining, record_retraining
 from fxgpt_pipeline.cli.main import run
 from fxgpt_pipeline.definitions import build_definitions
-from fxgpt_pipeline.runs import CAUSE_TAG
+from fxgpt_pipeline.runs import CAUSE_TAG, PROCESS_TAG
 from fxgpt_pipeline.stages import DRIFT
 from fxgpt_pipeline.workspace import Workspace
 from tests.pipeline.small_home import SYMBOL, SmallHome, empty_home
@@ -124,6 +125,18 @@ def test_schedule_starts_nothing_beside_a_running_retraining(daemon: Daemon) -> 
     running(daemon, "USDJPY")
     assert isinstance(daemon.tick_schedule(timedelta(days=15)), dg.RunRequest)
     running(daemon, SYMBOL)
+    said = daemon.tick_schedule(timedelta(days=15))
+    assert isinstance(said, str)
+    assert "running already" in said
+
+
+def test_schedule_starts_nothing_beside_a_command_of_a_person_unless_that_was_killed(daemon: Daemon) -> None:
+    tags = {"dagster/partition": SYMBOL, PROCESS_TAG: f"{os.uname().nodename}:{os.getpid()}:0"}  # another's number
+    job = daemon.repository.get_job("lineage")
+    daemon.instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED, tags=tags)
+    assert isinstance(daemon.tick_schedule(timedelta(days=15)), dg.RunRequest)
+    del tags[PROCESS_TAG]
+    daemon.instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED, tags=tags)
     said = daemon.tick_schedule(timedelta(days=15))
     assert isinstance(said, str)
     assert "running already" in said
