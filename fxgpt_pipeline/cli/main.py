@@ -33,6 +33,7 @@ VERBS = {
     "retrain": Verb(f"{_HERE}.retrain:retrain", "Train a new candidate of a symbol."),
     "forecast": Verb(f"{_HERE}.forecast:forecast", "Show what the champion expects from here."),
     "live": Verb(f"{_HERE}.live:live", "Forecast every bar as it closes."),
+    "replay": Verb(f"{_HERE}.replay:replay", "Rehearse the living system on simulated markets and a set clock."),
     "evaluate": Verb(f"{_HERE}.evaluate:evaluate", "Show scores against the best baseline."),
     "splits": Verb(f"{_HERE}.splits:splits", "Show what trains, what validates and what is tested."),
     "dashboard": Verb(f"{_HERE}.dashboard:dashboard", "Show every pair at a glance."),

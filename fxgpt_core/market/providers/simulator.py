@@ -6,8 +6,8 @@ gaps over weekends), and no direction that could be forecast.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import date
+from collections.abc import Iterator, Sequence
+from datetime import date, datetime
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from fxgpt_core.common.timeframes import timeframe as parse_timeframe
 from fxgpt_core.market import calendar
 from fxgpt_core.market.candles import Candles
 from fxgpt_core.market.instruments import Instrument, instrument
-from fxgpt_core.market.providers.provider import Chunk, Pace, month_turns, pieces, whole_bars
+from fxgpt_core.market.providers.provider import Chunk, Pace, ProviderError, month_turns, pieces, whole_bars
 from fxgpt_core.store.clock import to_datetime64
 
 _MINUTES_PER_YEAR = 52 * calendar.WEEK_MINUTES
@@ -45,12 +45,14 @@ def simulate(
     jump_scale: float = 0.004,
     weekend_gap: float = 0.001,
     price: float | None = None,
+    turns: Sequence[Turn] = (),
 ) -> Candles:
     """Return `bars` mid candles from the first market-hour bar at or after `start` (UTC).
 
     `volatility`: yearly standard deviation of the log price; `clustering`: standard deviation of log volatility, which
     reverts within about two days; `jump_scale` and `weekend_gap`: standard deviations of single log jumps; `price`:
-    the first price, by default 1.1 (110 for quotes in yen). Same arguments, same bars, on every machine.
+    the first price, by default 1.1 (110 for quotes in yen); `turns`: from when on the market is another, which changes
+    no bar before. Same arguments, same bars, on every machine.
     """
     frame, pair = parse_timeframe(timeframe), instrument(symbol)
     rng = np.random.default_rng(seed)
@@ -58,7 +60,11 @@ def simulate(
     first_of_week = np.r_[False, calendar.week_open(opens[1:]) != calendar.week_open(opens[:-1])]
 
     sigma = volatility * np.sqrt(frame.minutes / _MINUTES_PER_YEAR)
-    sigma = sigma * _rhythm(opens, frame) * np.exp(_log_volatility(rng, bars, frame, clustering))  # (bars,)
+    sigma = (
+        sigma
+        * _turned(_rhythm(opens, frame), opens, frame, turns)
+        * np.exp(_log_volatility(rng, bars, frame, clustering))
+    )  # (bars,)
     steps = rng.standard_normal((bars, _STEPS)) * sigma[:, None] / np.sqrt(_STEPS)  # (bars, steps)
     jumps = rng.random(bars) < jumps_per_week * frame.minutes / calendar.WEEK_MINUTES
     steps[np.arange(bars), rng.integers(0, _STEPS, bars)] += jumps * rng.standard_normal(bars) * jump_scale
@@ -82,6 +88,18 @@ def simulate(
         volume=volume,
         spread=_spread(opens, frame, pair),
     )
+
+
+def _turned(
+    rhythm: NDArray[np.float64], opens: NDArray[np.datetime64], frame: Timeframe, turns: Sequence[Turn]
+) -> NDArray[np.float64]:
+    """Return the seasonal factor (bars,) with what the last turn before each bar makes of it."""
+    out = rhythm.copy()
+    for turn in sorted(turns, key=lambda one: one.since):
+        later = opens >= np.datetime64(turn.since, "ns")
+        moved = _rhythm(opens[later] + np.timedelta64(turn.rhythm_hours, "h"), frame)
+        out[later] = moved * turn.volatility
+    return out
 
 
 def _opens(start: np.datetime64, bars: int, frame: Timeframe) -> NDArray[np.datetime64]:
@@ -115,6 +133,21 @@ def _spread(opens: NDArray[np.datetime64], frame: Timeframe, pair: Instrument) -
     return np.asarray(np.round(0.5 * pair.pip / np.clip(_rhythm(opens, frame), 0.4, 1.5), pair.digits + 1))
 
 
+class Turn(_Config):
+    """A day from which on the market is another one, until the next turn."""
+
+    since: date = Field(description="First day of it (UTC).")
+    volatility: float = Field(1.0, gt=0, le=100, description="Times the volatility of the market.")
+    rhythm_hours: int = Field(0, ge=-23, le=23, description="Hours by which its daily rhythm comes earlier.")
+
+
+class Outage(_Config):
+    """A span in which the provider cannot be reached; its bars can be had afterwards."""
+
+    since: datetime = Field(description="Begin, with a time zone.")
+    until: datetime = Field(description="End, with a time zone.")
+
+
 class Config(_Config):
     """Options of the simulated market; it begins and ends, because its length decides its bars."""
 
@@ -122,6 +155,9 @@ class Config(_Config):
     since: date = Field(date(2024, 1, 1), description="Day on which the market begins (UTC).")
     days: int = Field(366, ge=7, le=20_000, description="How long the market lasts.")
     volatility: float = Field(0.08, gt=0, le=5, description="Yearly standard deviation of the log price.")
+    clustering: float = Field(0.6, ge=0, le=3, description="Standard deviation of log volatility.")
+    turns: tuple[Turn, ...] = Field((), description="From when on the market is another.")
+    outages: tuple[Outage, ...] = Field((), description="When the provider cannot be reached.")
 
 
 def create(config: Config, pace: Pace) -> SimulatedMarket:
@@ -139,11 +175,17 @@ class SimulatedMarket:
 
     def __init__(self, config: Config | None = None, pace: Pace | None = None) -> None:
         self._config, self._clock = config or Config(), (pace or Pace()).clock
-        self.name = f"simulator_{stable_hash(self._config.model_dump(mode='json'), 8)}"
+        config = self._config  # outages change no bar, and what is as ever leaves the name as it was
+        said = config.model_dump(mode="json", include={"seed", "since", "days", "volatility"})
+        said |= config.model_dump(mode="json", include={"clustering", "turns"}, exclude_defaults=True)
+        self.name = f"simulator_{stable_hash(said, 8)}"
         self._market: dict[tuple[str, str], Candles] = {}
 
     def fetch(self, symbol: str, timeframe: Timeframe, start: np.datetime64, end: np.datetime64) -> Iterator[Chunk]:
-        """Yield one chunk per month (UTC), of bars that are over."""
+        """Yield one chunk per month (UTC), of bars that are over; raises ProviderError within an outage."""
+        for outage in self._config.outages:
+            if outage.since <= self._clock.now() < outage.until:
+                raise ProviderError(f"The simulated provider of {symbol} cannot be reached until {outage.until}.")
         first, last = whole_bars(start, end, timeframe, to_datetime64(self._clock.now()))
         market = self._of(symbol, timeframe)
         for opened, closed in pieces(first, last, month_turns(first, last, timeframe)):
@@ -154,6 +196,13 @@ class SimulatedMarket:
             config, begin = self._config, np.datetime64(self._config.since, "ns")
             bars = len(calendar.bar_opens(begin, begin + np.timedelta64(config.days, "D"), timeframe))
             self._market[symbol, timeframe.code] = simulate(
-                symbol, timeframe, start=begin, bars=bars, seed=config.seed, volatility=config.volatility
+                symbol,
+                timeframe,
+                start=begin,
+                bars=bars,
+                seed=config.seed,
+                volatility=config.volatility,
+                clustering=config.clustering,
+                turns=config.turns,
             )
         return self._market[symbol, timeframe.code]

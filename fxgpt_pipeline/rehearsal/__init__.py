@@ -1,0 +1,1 @@
+"""The living system on simulated markets and its own clock: its real schedules, sensors and jobs, tick by tick."""
