@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -66,7 +66,7 @@ def judge_shadow(lineage: Lineage) -> ShadowVerdict:
     pairs = _pairs(tracks, to_datetime64(since), coverage)
     if days_left is not None and days_left < 0:
         pairs = pairs or own  # beside nobody: no better and no worse
-    if pairs is None or own is None:
+    if pairs is None or own is None or tracks[1] is None:
         return _none(lineage, f"{shadow.label} and {champion.label} have forecast nothing together yet.")
     evidence = shadow_evidence(
         pairs,
@@ -78,6 +78,8 @@ def judge_shadow(lineage: Lineage) -> ShadowVerdict:
         days_left,
         own,
     )
+    failed = len(tracks[1].failed)
+    evidence = replace(evidence, failed=failed, owed=failed + len(own.decided_at))
     decision = decide_shadow(lineage.symbol, evidence, lineage.settings.shadow)
     page = _written(lineage, decision)
     workspace.documents.write(DOCUMENT, lineage.symbol, decision.to_dict(), now.isoformat())

@@ -130,7 +130,9 @@ def shadow_evidence(
             **{name: tuple(map(float, found)) for name, found in running.items()},
             "gain": tuple(map(float, gain)),
         },
-        **last,
+        superior=last["superior"],
+        inferior=last["inferior"],
+        tolerable=last["tolerable"],
     )
 
 

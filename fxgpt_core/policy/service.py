@@ -23,8 +23,13 @@ def failing(failed: int, decisions: int, config: LiveConfig) -> str:
 
     Too many are those that a rate at the limit would produce in less than 5 % of cases: one failure of 24 says little.
     """
-    from scipy.stats import binom
-
-    if not failed or binom.sf(failed - 1, decisions, config.max_error_rate) >= _LEVEL:
+    if not too_many(failed, decisions, config.max_error_rate):
         return ""
     return f"{failed} of {decisions} decisions have no forecast, limit {config.max_error_rate:.1%}."
+
+
+def too_many(failed: int, decisions: int, limit: float) -> bool:
+    """Tell whether a share of `limit` would seldom produce so many failures among `decisions`."""
+    from scipy.stats import binom
+
+    return bool(failed and binom.sf(failed - 1, decisions, limit) < _LEVEL)

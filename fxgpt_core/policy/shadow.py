@@ -13,6 +13,7 @@ from fxgpt_core.common.config import Config
 from fxgpt_core.common.dependence import MeanEstimate
 from fxgpt_core.common.timeframes import horizon_name
 from fxgpt_core.policy.decision import Decision
+from fxgpt_core.policy.service import too_many
 
 PROMOTE, ARCHIVE, WAIT = "promote", "archive", "wait"
 
@@ -46,6 +47,13 @@ class ShadowConfig(Config):
     sharpe_veto: float = Field(
         default=2.0, gt=0, le=10, description="Standard errors by which the shadow's trading may fall behind."
     )
+    max_error_rate: float = Field(
+        default=0.01,
+        gt=0,
+        lt=1,
+        description="Share of decisions without forecast; a shadow with significantly more is not promoted, for it "
+        "was compared only where it forecast.",
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> ShadowConfig:
@@ -62,7 +70,8 @@ class ShadowEvidence:
     better. E-values after the last block: `superior` of a mean above zero, `inferior` of one below, `tolerable` of one
     above the margin. `coverage`: of the shadow by horizon, with its confidence interval. `trading`: what the shadow's
     sign earned less the champion's, a decision, None where either has no opinion. `days_to_expiry`: of the champion
-    from the newest decision of the shadow, below zero where it has expired.
+    from the newest decision of the shadow, below zero where it has expired. `failed`: of the `owed` decisions, those
+    at which the shadow had no forecast.
     """
 
     champion: str
@@ -79,6 +88,8 @@ class ShadowEvidence:
     trading: MeanEstimate | None = None
     degraded: bool = False
     days_to_expiry: float | None = None
+    failed: int = 0
+    owed: int = 0
     running: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     @property
@@ -156,6 +167,8 @@ def _against(evidence: ShadowEvidence, config: ShadowConfig) -> list[str]:
             found.append(f"Its {config.coverage:.0%} coverage at {where} is {share:.1%} ({low:.1%} to {high:.1%}).")
     if not evidence.coverage:
         found.append("Its coverage is not known yet.")
+    if too_many(evidence.failed, evidence.owed, config.max_error_rate):
+        found.append(f"It failed at {evidence.failed} of {evidence.owed} decisions, limit {config.max_error_rate:.1%}.")
     earned = evidence.trading
     if earned is not None and earned.mean < -config.sharpe_veto * earned.error:
         found.append(f"Trading its sign earns less, by {-earned.mean / max(earned.error, 1e-12):.1f} standard errors.")

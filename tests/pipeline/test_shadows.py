@@ -8,6 +8,7 @@ from pathlib import Path
 import dagster as dg
 import numpy as np
 import pytest
+from sqlalchemy import delete
 
 from fxgpt_core.common.errors import ModelError
 from fxgpt_core.features.outcomes import Outcomes
@@ -18,7 +19,8 @@ from fxgpt_core.lifecycle.registry import ModelVersion
 from fxgpt_core.models.forecaster import Provenance
 from fxgpt_core.policy.decision import Decision
 from fxgpt_core.store.clock import FixedClock, to_datetime64
-from fxgpt_core.store.live_log import Realised, record_outcomes
+from fxgpt_core.store.live_log import Realised, record_failure, record_outcomes
+from fxgpt_core.store.models import ForecastFailure
 from fxgpt_core.store.records import recent_decisions, save_forecast
 from fxgpt_pipeline.champions import roll_back
 from fxgpt_pipeline.definitions import build_definitions
@@ -151,6 +153,14 @@ def test_an_expired_champion_does_not_wait_for_ever_for_what_follows_it(space: W
     assert new is not None
     assert judge_shadow(space.lineage(SYMBOL)).what == "none"
     clone.configure("pipeline.yaml", {"live": {"expires_days": 5, "expires_days_of": {"ewma": 60}}})
+    for hour in range(9):
+        at = to_datetime64(space.clock.now() - timedelta(hours=hour))
+        assert record_failure(space.database, SYMBOL, new.version, at, space.clock.now(), "Its weights are gone.")
+    verdict = judge_shadow(space.lineage(SYMBOL))
+    assert verdict.what == "wait"
+    assert "It failed at 9 of" in verdict.sentence
+    with space.database.session() as session:
+        session.execute(delete(ForecastFailure))
     verdict = judge_shadow(space.lineage(SYMBOL))
     assert verdict.what == "promote", verdict.sentence
     assert "has expired and forecasts nothing" in verdict.sentence

@@ -65,6 +65,13 @@ def test_coverage_and_trading_have_a_veto() -> None:
     assert what(replace(found, coverage=low, now=ENTERED + np.timedelta64(29, "D"))) == "archive"
 
 
+def test_who_is_compared_only_where_it_did_not_fail_is_not_promoted() -> None:
+    found = evidence(superior=100.0, owed=200)
+    assert what(replace(found, failed=60)) == "wait"
+    assert what(replace(found, failed=6)) == "wait"
+    assert what(replace(found, failed=3)) == "promote"  # at a share of 1 % that happens often enough
+
+
 def test_worse_is_archived_and_undecided_is_settled_after_a_month() -> None:
     assert what(evidence(8.0, inferior=20.0, difference=-0.02)) == "archive"
     assert what(evidence(27.9)) == "wait"
