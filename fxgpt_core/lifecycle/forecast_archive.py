@@ -49,6 +49,8 @@ def archive_forecasts(database: Database, lake: Lake, until: datetime, at_once: 
     """
     moved = 0
     while rows := oldest_forecasts(database, until, at_once):
+        if len(rows) == at_once:  # a decision goes with all its horizons: whoever reads meanwhile must not find half
+            rows = [row for row in rows if row.decided_at < rows[-1].decided_at] or rows
         for (symbol, month), group in groupby(sorted(rows, key=_place), key=_place):
             _write(lake, symbol, f"month={month}", list(group))
         gone = delete_forecasts(database, [row.id for row in rows])

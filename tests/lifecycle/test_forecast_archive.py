@@ -17,6 +17,7 @@ from fxgpt_core.common.forecast import LEVELS, Forecast
 from fxgpt_core.lifecycle.forecast_archive import DATASET, SCHEMA, archive_forecasts
 from fxgpt_core.market.lake import Lake
 from fxgpt_core.store.database import Database
+from fxgpt_core.store.forecast_log import delete_forecasts
 from fxgpt_core.store.migrate import upgrade
 from fxgpt_core.store.models import LiveForecast
 from fxgpt_core.store.records import save_forecast
@@ -94,6 +95,20 @@ def test_a_crash_between_writing_and_deleting_loses_and_doubles_nothing(
     assert stored(database) == 20
     assert archive_forecasts(database, lake, START + timedelta(days=9)) == 20
     assert (stored(database), len(archived(lake))) == (0, 20)
+
+
+def test_a_decision_never_leaves_by_halves(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log(database, 10)
+    left: list[int] = []
+
+    def watched(*args: object) -> int:
+        gone = delete_forecasts(*args)  # type: ignore[arg-type]
+        left.append(stored(database))
+        return gone
+
+    monkeypatch.setattr("fxgpt_core.lifecycle.forecast_archive.delete_forecasts", watched)
+    assert archive_forecasts(database, Lake(tmp_path / "lake"), START + timedelta(days=9), at_once=5) == 20
+    assert all(rows % 2 == 0 for rows in left), left
 
 
 def test_a_lake_that_forgets_costs_no_row(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
