@@ -119,8 +119,11 @@ def stored_news(lineage: Lineage) -> PerformanceNews | None:
 
 
 def expiry_alert(lineage: Lineage) -> Iterator[Alert]:
-    """Yield the news that a champion has expired at the newest bar, once per version."""
-    champion = lineage.workspace.registry.holder(lineage.symbol, CHAMPION)
+    """Yield the news that a champion has expired at the newest bar, once per version.
+
+    A registry that is away is news of its own, which is told while it is asked.
+    """
+    champion = lineage.workspace.served.holders(lineage.symbol).get(CHAMPION)
     if champion is None:
         return
     last = last_close(lineage.workspace.lake, lineage.symbol, lineage.timeframes[0])

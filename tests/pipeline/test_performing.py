@@ -193,3 +193,12 @@ def test_age_retrains_nothing_while_no_bar_has_come(space: Workspace, clone: Sma
         assert decision.what == "postpone"
         assert "0 labels ended since the last training" in decision.reasons[-1]
         assert decide(space.lineage(SYMBOL), instance, now, None, manual=True).what == "retrain"
+
+
+def test_a_registry_that_is_away_is_told_though_nobody_forecasts(
+    space: Workspace, clone: SmallHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    tell(Workspace(clone.home, clone.configs, space.clock), None)
+    told = alerts_between(space.database, space.clock.now() - timedelta(hours=1), space.clock.now(), SYMBOL)
+    assert "registry" in {alert.kind for alert in told}
