@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -187,6 +187,7 @@ def settle_symbol(lineage: Lineage, run_id: str, cause: str, started: datetime |
         lambda bundle: smoke_forecast(lineage, bundle),
         cause=f"training:{fingerprint}",
         acknowledged=lineage.asset.acknowledged_alarms,
+        trial=_trial(lineage, cause),
     )
     event = f"{cause or 'run'}:{run_id}"
     record_retraining(workspace.database, symbol=symbol, cause=event, at=started or now, dagster_run_id=run_id)
@@ -202,6 +203,16 @@ def settle_symbol(lineage: Lineage, run_id: str, cause: str, started: datetime |
     }
     workspace.documents.write("champion", symbol, value, fingerprint)
     return value
+
+
+def _trial(lineage: Lineage, cause: str) -> timedelta:
+    """Return how long a shadow keeps its place against what this training made.
+
+    Age calls for trainings more often than a trial lasts, and would end every one undecided. What changed in the
+    market, or a person who asks, does not wait.
+    """
+    by_age = cause.startswith(("schedule:", "overdue:"))
+    return timedelta(days=lineage.settings.shadow.max_days) if by_age else timedelta(0)
 
 
 def _candidate(lineage: Lineage, family: str) -> ModelVersion:

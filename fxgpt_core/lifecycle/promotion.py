@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from fxgpt_core.common.errors import BadInputError
 from fxgpt_core.evaluation.result import Evaluation
@@ -114,16 +114,17 @@ def settle(
     smoke: Smoke,
     cause: str,
     acknowledged: Sequence[AcknowledgedAlarm] = (),
+    trial: timedelta = timedelta(0),
 ) -> Decision:
     """Decide what becomes of newly trained `versions` (by family) and carry it out.
 
     Doing it again with the same versions, after a crash say, changes nothing: the champion found among them is the
     one that this decision made, or one that a person chose since, and stays either way; a shadow that entered goes on
     with its trial, and one that was archived, or promoted and rolled back, does not come back. `cause` names the
-    decision in the audit table.
+    decision in the audit table. A shadow that entered less than `trial` ago keeps its place against new ones.
     """
     with moving(registry, database, evaluation.symbol):
-        return _settle(registry, database, evaluation, versions, config, at, smoke, cause, acknowledged)
+        return _settle(registry, database, evaluation, versions, config, at, smoke, cause, acknowledged, trial)
 
 
 def _settle(
@@ -136,6 +137,7 @@ def _settle(
     smoke: Smoke,
     cause: str,
     acknowledged: Sequence[AcknowledgedAlarm],
+    trial: timedelta,
 ) -> Decision:
     symbol, stamp = evaluation.symbol, to_datetime64(at)
     champion = registry.holder(symbol, CHAMPION)
@@ -157,8 +159,17 @@ def _settle(
             return decision
         reasons = (f"{versions[family].label} had its turn as shadow after this very training.", *decision.reasons)
         return replace(decision, what=KEEP, reasons=reasons)
+    tried = registry.holder(symbol, SHADOW)
+    if decision.what == SHADOW and tried is not None and _entered(tried, at) > at - trial:
+        reasons = (f"{tried.label} is shadow, and its trial goes on.", *decision.reasons)
+        return replace(decision, what=KEEP, reasons=reasons)
     if decision.what == CHAMPION:
         _promote(registry, database, versions[family], decision, at, smoke)
     elif decision.what == SHADOW:
         _enter_shadow(registry, database, versions[family], decision, at, smoke)
     return decision
+
+
+def _entered(shadow: ModelVersion, at: datetime) -> datetime:
+    """Return when a shadow entered; one whose alias a person set by hand has only now."""
+    return datetime.fromisoformat(shadow.tags.get("shadow_at", at.isoformat()))

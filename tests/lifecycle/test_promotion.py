@@ -170,6 +170,26 @@ def test_settling_again_neither_prolongs_a_trial_nor_repeats_it(home: SmallRegis
         session.execute(sa.text("DELETE FROM promotions WHERE alias = 'shadow'"))
 
 
+def test_a_trial_goes_on_while_trainings_by_age_make_newer_ones(home: SmallRegistry) -> None:
+    found, month = evaluation(family("ridge", 0.99, 0.001)), timedelta(days=28)
+
+    def settled(version: str, days: int, trial: timedelta) -> Decision:
+        versions = {"ridge": home.registry.get(SYMBOL, version), "ewma": home.registry.get(SYMBOL, version)}
+        at, cause = NOON + timedelta(days=days), f"training:{version}:{days}"
+        return settle(home.registry, home.database, found, versions, GateConfig(), at, smoke, cause=cause, trial=trial)
+
+    assert settled("2", 0, month).what == "shadow"
+    kept = settled("3", 14, month)
+    assert (kept.what, home.registry.get(SYMBOL, "2").aliases) == ("keep", ("shadow",))
+    assert kept.reasons[0] == "EURUSD/2 is shadow, and its trial goes on."
+    assert settled("3", 15, timedelta(0)).what == "shadow"  # drift, or a person, does not wait
+    assert home.registry.get(SYMBOL, "3").aliases == ("shadow",)
+    assert settled("2", 43, month).what == "shadow"
+    home.registry.delete_alias(SYMBOL, "shadow")
+    with home.database.session() as session:
+        session.execute(sa.text("DELETE FROM promotions WHERE alias = 'shadow'"))
+
+
 _DEATHS = [
     ("before registry.set_alias", 2),  # previous is set, the champion is not
     ("before moves.record_promotion", 1),
