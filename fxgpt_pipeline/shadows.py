@@ -57,6 +57,8 @@ def judge_shadow(lineage: Lineage) -> ShadowVerdict:
     if CHAMPION not in held or SHADOW not in held:
         return _none(lineage, "There is no shadow." if CHAMPION in held else "There is no champion.")
     champion, shadow = held[CHAMPION], held[SHADOW]
+    if "shadow_at" not in shadow.tags:
+        return _none(lineage, f"Nothing says since when {shadow.label} is shadow: its alias was set by hand.")
     since = datetime.fromisoformat(shadow.tags["shadow_at"])
     tracks = [track_of(workspace.database, version, since, now) for version in (champion, shadow)]
     newest = None if tracks[1] is None else tracks[1].forecast.decided_at[-1]

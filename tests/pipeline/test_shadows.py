@@ -147,6 +147,12 @@ def test_in_its_first_week_a_shadow_is_left_alone_however_bad(space: Workspace) 
     assert holder(space, "shadow") is not None
 
 
+def test_an_alias_that_was_set_by_hand_is_said_and_judged_by_nobody(space: Workspace) -> None:
+    other = next(v for v in space.registry.versions(SYMBOL) if not v.aliases)
+    space.registry.set_alias(SYMBOL, "shadow", other.version)
+    assert "was set by hand" in judge_shadow(space.lineage(SYMBOL)).note
+
+
 def test_an_expired_champion_does_not_wait_for_ever_for_what_follows_it(space: Workspace, clone: SmallHome) -> None:
     follow(space, {}, ("shadow",))  # the champion forecasts nothing any more
     new = holder(space, "shadow")
