@@ -70,7 +70,8 @@ def predict(
     """Return the calibrated forecast of `asset` at its last stored bar: one row, in log returns.
 
     `horizons`: minutes or names such as `4h`, among those of the model, all where None. `samples`: draws behind the
-    quantiles, for families that draw. `model`: alias, family or version number. `workspace`: by default the one of
+    quantiles, for families that draw (where all rows share one law its quantiles are known, and draws move none).
+    `model`: alias, family or version number. `workspace`: by default the one of
     the environment. Raises BadInputError for what does not exist, StoreError without a model, ModelError where the
     model cannot forecast at that bar.
     """
