@@ -126,7 +126,7 @@ def execute(
         # Dagster's event log holds every line; on a terminal it would bury the progress.
         run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}, **asked},
     )
-    return Outcome(result.run_id, result.success, "" if result.success else _first_error(result))
+    return Outcome(result.run_id, result.success, "" if result.success else first_error(result))
 
 
 def close_dead_runs(instance: DagsterInstance) -> list[str]:
@@ -151,7 +151,8 @@ def by_hand(instance: DagsterInstance) -> set[str]:
     return {tags["dagster/partition"] for tags in alive if "dagster/partition" in tags}
 
 
-def _first_error(result: ExecuteInProcessResult) -> str:
+def first_error(result: ExecuteInProcessResult) -> str:
+    """Return what to say of a run that failed: its blocking check's words, or those of the error behind its step."""
     # A failed blocking check also fails its step, with a message that says less than the check itself.
     for check in result.get_asset_check_evaluations():
         if check.blocking and not check.passed and check.severity.value == "ERROR":

@@ -55,6 +55,6 @@ def replay(days: int, after: int, retrain_days: float, symbols: tuple[str, ...],
         for part in parts
     ]
     out.print(table("90 % intervals of what was answered held, % by week", ("symbol", "part", "weeks"), weeks))
-    failed = [f"{run.at:%Y-%m-%d %H:%M} {run.job} {run.symbol}" for run in done.runs if not run.success]
+    failed = [f"{run.at:%Y-%m-%d %H:%M} {run.job} {run.symbol}: {run.error}" for run in done.runs if not run.success]
     out.print(f"{done.forecasts} forecasts, {len(done.runs)} runs, {len(failed)} failed{': ' if failed else '.'}")
     out.print("\n".join(failed), markup=False)

@@ -14,6 +14,7 @@ from typing import Any
 import dagster as dg
 from dagster._utils.schedules import cron_string_iterator  # what its scheduler iterates; there is no public way
 
+from fxgpt_pipeline.runs import first_error
 from fxgpt_pipeline.workspace import Workspace
 
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -22,13 +23,14 @@ _FRESH = "fresh_features"
 
 @dataclass(frozen=True)
 class Ran:
-    """A run: when it began on the set clock, of which job and symbol ("" for all), why, and how it ended."""
+    """A run: when it began on the set clock, of which job and symbol ("" for all), why, how it ended, and its error."""
 
     at: datetime
     job: str
     symbol: str
     cause: str
     success: bool
+    error: str = ""
 
 
 @dataclass
@@ -72,7 +74,8 @@ class RehearsedDaemon:
             raise_on_error=False,
             run_config=_QUIET,
         )
-        self.ran.append(Ran(self.workspace.clock.now(), job, symbol, cause, done.success))
+        error = "" if done.success else first_error(done)
+        self.ran.append(Ran(self.workspace.clock.now(), job, symbol, cause, done.success, error))
         return bool(done.success)
 
     def _due(self, now: datetime) -> Iterator[tuple[datetime, dg.ScheduleDefinition]]:

@@ -58,7 +58,7 @@ class Rehearsal:
             "parts": {part.symbol: part.what for part in self.script.parts},
             "forecasts": self.forecasts,
             "events": [one.to_dict() for one in self.events],
-            "runs": [{"at": r.at.isoformat(), "job": r.job, "symbol": r.symbol, "cause": r.cause, "success": r.success}
+            "runs": [{"at": r.at.isoformat(), "job": r.job, "symbol": r.symbol, "cause": r.cause, "error": r.error}
                      for r in self.runs],
             "coverage": {part.symbol: self.coverage(part.symbol) for part in self.script.parts},
         }  # fmt: skip
@@ -82,7 +82,7 @@ def rehearse(script: Script, root: Path, tell: Tell, tick_hours: int = 6) -> Reh
             done.runs = daemon.ran
             for part in script.parts:
                 if not daemon.run(LINEAGE_JOB, part.symbol, "first training"):
-                    raise FxgptError(f"The first training of {part.symbol} failed: see the runs in {home.dagster}.")
+                    raise FxgptError(f"The first training of {part.symbol} failed: {done.runs[-1].error}")
             _tell(done, workspace, script.begin - timedelta(seconds=1), tell)
             _play(done, workspace, clock, daemon, tell, tick_hours)
     return done

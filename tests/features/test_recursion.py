@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from fxgpt_core.common.timeframes import TIMEFRAMES
 from fxgpt_core.features import registry
 from fxgpt_core.features.bars import Bars
-from fxgpt_core.features.checks.recursion import TOLERANCE, change_in_deviations, check_recursion
+from fxgpt_core.features.checks.recursion import TOLERANCE, Known, change_in_deviations, check_recursion
 from fxgpt_core.features.registry import Columns, Indicator
 from fxgpt_core.features.rolling import ewma, rolling_mean
 from fxgpt_core.features.spec import FeatureSpec
@@ -64,11 +66,14 @@ def test_the_size_is_that_of_the_largest_change(monkeypatch: pytest.MonkeyPatch)
 
 def test_what_is_declared_is_listed_and_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     plant(monkeypatch, endless=400.0)
-    report = check_recursion(CANDLES, LAYOUT, SPEC, sampled=2, known={"endless": "an average of years"})
+    known = {"endless": Known("an average of years", 10.0)}
+    report = check_recursion(CANDLES, LAYOUT, SPEC, sampled=2, known=known)
     assert report.passed
     assert report.found[0].reason == "an average of years"
     assert "1 that are known to" in report.sentence
     assert "an average of years" in report.found[0].sentence
+    less = {"endless": replace(known["endless"], at_most=report.found[0].size / 2)}
+    assert not check_recursion(CANDLES, LAYOUT, SPEC, sampled=2, known=less).passed  # more than what is known of it
 
 
 def test_a_window_longer_than_the_warm_up_is_undefined_and_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,8 +26,22 @@ from fxgpt_core.market.candles import Candles
 TOLERANCE = 1e-6
 """Change, in standard deviations of the column, that counts as none."""
 
-DEPENDS_ON_MORE: Mapping[str, str] = {}
-"""Stem of a column -> why it is known to depend on more than the warm-up, and is published all the same."""
+
+@dataclass(frozen=True)
+class Known:
+    """Why a column is published although it depends on more than the warm-up, and by how many deviations at most."""
+
+    reason: str
+    at_most: float
+
+
+DEPENDS_ON_MORE: Mapping[str, Known] = {
+    "ma_fan": Known(
+        "after 512 bars its average over 55 still holds 1e-7 of where the market was, which may be fifty ranges away",
+        1e-4,
+    )
+}
+"""Stem of a column -> what is known of its dependence."""
 
 _FACTORS = (2, 4)
 _LONGEST = 100_000  # bars of warm-up that stand for the whole of a longer history: memory stays bounded
@@ -105,7 +119,7 @@ def check_recursion(
     sampled: int = 3,
     seed: int = 0,
     releases: Releases | None = None,
-    known: Mapping[str, str] = DEPENDS_ON_MORE,
+    known: Mapping[str, Known] = DEPENDS_ON_MORE,
     progress: Progress = silent,
 ) -> RecursionReport:
     """Compute `sampled` months of each timeframe with more warm-up and list what changes.
@@ -154,22 +168,23 @@ def _block(bars: Candles, month: np.datetime64, spec: FeatureSpec, around: Surro
 
 
 def _changed(
-    usual: FeatureTable, longer: FeatureTable, month: np.datetime64, warm_up: int, known: Mapping[str, str]
+    usual: FeatureTable, longer: FeatureTable, month: np.datetime64, warm_up: int, known: Mapping[str, Known]
 ) -> Iterator[Dependence]:
     """Yield the columns whose values in a month change beyond the tolerance."""
     size = change_in_deviations(usual.values, longer.values)  # (bars, columns)
     changed = size > TOLERANCE
     for column in np.flatnonzero(changed.any(axis=0)):
         name = usual.names[column]
-        stem = name.split(f"_{usual.timeframe.code}")[0]
+        listed = known.get(name.split(f"_{usual.timeframe.code}")[0])
+        most = float(size[:, column].max())
         yield Dependence(
             name,
             usual.timeframe,
             month,
             warm_up,
-            float(size[:, column].max()),
+            most,
             int(changed[:, column].sum()),
-            known.get(stem),
+            listed.reason if listed is not None and most <= listed.at_most else None,
         )
 
 
