@@ -43,21 +43,6 @@ def test_a_silent_feed_is_told_of_and_retrains_nothing(tmp_path: Path) -> None:
     assert done.forecasts > 3 * 20  # what the silence kept back is made up for when the bars come
 
 
-@pytest.mark.deep
-@pytest.mark.timeout(3000)
-def test_a_calm_market_retrains_by_schedule_and_a_broken_one_by_drift(tmp_path: Path) -> None:
-    calm, broken = (next(part for part in PARTS if part.what == what) for what in ("calm", "break"))
-    script = Script(days=10, happens_after=2, retrain_days=8.0, parts=(calm, broken))
-    done = played(script, tmp_path)
-    causes = {part.symbol: [e.text for e in done.of(part.symbol, "retraining")] for part in (calm, broken)}
-    assert causes[calm.symbol][0] == causes[broken.symbol][0] == "first training (done)"
-    assert [text.partition(":")[0] for text in causes[calm.symbol][1:]] == ["schedule"]
-    (drift,) = done.of(broken.symbol, "drift")
-    assert timedelta(0) < drift.at - script.happens_at < timedelta(days=7)
-    assert [text.partition(":")[0] for text in causes[broken.symbol][1:]] == ["drift"]
-    assert any(event.text.startswith("shadow: nobody") for event in done.of(broken.symbol, "alias"))
-
-
 def test_a_market_that_turns_is_the_same_until_then_and_wilder_after() -> None:
     start = np.datetime64("2024-01-01", "ns")
     turn = Turn.model_validate({"since": "2024-03-01", "volatility": 3.0, "rhythm_hours": 12})
