@@ -291,7 +291,7 @@ def test_rollback_is_recorded_with_its_reason(home: SmallRegistry) -> None:
     back = rollback(home.registry, home.database, SYMBOL, NOON + 3 * HOUR, smoke, "spreads doubled")
     assert (back.version, home.champion()) == ("1", "1")
     assert home.registry.aliases(SYMBOL)[0] == {"champion": "1", "previous": "2"}
-    (row,) = recent_decisions(home.database, SYMBOL, limit=1)
+    (row,) = [row for row in recent_decisions(home.database, SYMBOL) if row.what == "rollback"]
     assert row.reasons == ["Rolled back from EURUSD/2 to EURUSD/1 by a person: spreads doubled"]
 
 

@@ -141,6 +141,7 @@ def test_a_refused_key_stops_at_once_and_names_its_variable(status: int) -> None
 
 def test_the_key_is_in_the_request_and_nowhere_else(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, "urllib3.connectionpool")  # a registry opened before in this process silences it
     texts = []
     with serving(fine) as server:
         one = client(server, Seconds(NOW), key=True, retries=0)
