@@ -14,7 +14,7 @@ from typing import Any
 import dagster as dg
 from dagster._utils.schedules import cron_string_iterator  # what its scheduler iterates; there is no public way
 
-from fxgpt_pipeline.runs import first_error
+from fxgpt_pipeline.runs import CAUSE_TAG, LINEAGE_JOB, first_error
 from fxgpt_pipeline.workspace import Workspace
 
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -46,7 +46,6 @@ class RehearsedDaemon:
     since: datetime
     conditions_every: timedelta = timedelta(days=1)
     ran: list[Ran] = field(default_factory=list)
-    said: dict[str, str] = field(default_factory=dict)
     _cursors: dict[str, Any] = field(default_factory=dict)
     _keys: set[str] = field(default_factory=set)
     _conditions_at: datetime | None = None
@@ -70,7 +69,7 @@ class RehearsedDaemon:
             instance=self.instance,
             partition_key=symbol or None,
             asset_selection=keys,
-            tags={"fxgpt/cause": cause},
+            tags={CAUSE_TAG: cause},
             raise_on_error=False,
             run_config=_QUIET,
         )
@@ -95,7 +94,6 @@ class RehearsedDaemon:
             self.instance, at, resources={"workspace": self.workspace}, repository_def=self._repository
         )
         found = schedule.evaluate_tick(context)
-        self.said[schedule.name] = found.skip_message or ""
         for request in found.run_requests or ():
             self._request(schedule.job_name, request)
 
@@ -109,7 +107,6 @@ class RehearsedDaemon:
         )
         found = sensor.evaluate_tick(context)
         self._cursors[sensor.name] = found.cursor
-        self.said[sensor.name] = found.skip_message or ""
         for request in found.run_requests or ():
             self._request(sensor.job_name or "", request)
 
@@ -130,7 +127,7 @@ class RehearsedDaemon:
                 for symbol in found.get_requested_partitions(result.key):
                     asked.setdefault(str(symbol), []).append(result.key)
             for symbol, keys in sorted(asked.items()):
-                self.run("lineage", symbol, "fresh_features", keys)
+                self.run(LINEAGE_JOB, symbol, "fresh_features", keys)
 
     def _request(self, job: str, request: dg.RunRequest) -> None:
         """Run what was requested, once per run key."""

@@ -13,7 +13,6 @@ from typing import Any
 import dagster as dg
 
 from fxgpt_core.common.errors import FxgptError
-from fxgpt_core.lifecycle.registry import CHAMPION
 from fxgpt_core.store.clock import FixedClock
 from fxgpt_core.store.paths import Home, config_dir
 from fxgpt_pipeline.definitions import build_definitions
@@ -121,12 +120,6 @@ def _weigh(done: Rehearsal, workspace: Workspace, week: datetime) -> None:
         level = lineage.settings.retraining.degradation.coverage
         found = answered(workspace.database, part.symbol, week, week + timedelta(days=7), level, lineage.horizons[0])
         done.weeks += [found] if found is not None else []
-
-
-def serving(workspace: Workspace, symbol: str) -> str:
-    """Return who serves a symbol, for people."""
-    champion = workspace.registry.holder(symbol, CHAMPION)
-    return "nobody" if champion is None else f"{champion.label} ({champion.family})"
 
 
 @contextmanager

@@ -92,10 +92,8 @@ def _learn(network: Network, taught: Rows, at: int, embedding: nn.Parameter, see
     """
     head = network.denoiser.head.requires_grad_(not bool(network.informed))
     embedding.requires_grad_(True)
-    asked = torch.full((network.horizons,), 0.5)
-    asked[at] = 1
     trained = [embedding] if bool(network.informed) else head.parameters()
-    train_head(network, taught, trained, asked, RATE, UPDATES, seed)
+    train_head(network, taught, trained, RATE, UPDATES, seed, alone=at)
 
 
 def _adjusted(model: SSSD, dataset: Dataset, split: Split, judged: Rows, at: int, seed: int) -> Adjustment:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from fxgpt_core.models.sssd.evidence import pairing
 from fxgpt_core.models.sssd.network import Network, level_noise
@@ -39,8 +39,7 @@ def learn_law(network: Network, taught: Rows, judged: Rows, updates: int, seed: 
     """Train the head on what mean and scale leave of training labels, and judge it on validation labels."""
     head = network.denoiser.head
     as_it_was, before = copy.deepcopy(head.state_dict()), paired(network, judged, seed)
-    asked = torch.ones(network.horizons)
-    train_head(network, taught, head.parameters(), asked, network.config.training.head_lr, updates, seed)
+    train_head(network, taught, head.parameters(), network.config.training.head_lr, updates, seed)
     law = Law(before, paired(network, judged, seed))
     if not law.kept:
         head.load_state_dict(as_it_was)
@@ -48,17 +47,22 @@ def learn_law(network: Network, taught: Rows, judged: Rows, updates: int, seed: 
 
 
 def train_head(
-    network: Network, rows: Rows, trained: Iterable[nn.Parameter], asked: Tensor, lr: float, updates: int, seed: int
+    network: Network,
+    rows: Rows,
+    trained: Iterable[nn.Parameter],
+    lr: float,
+    updates: int,
+    seed: int,
+    alone: int | None = None,
 ) -> None:
     """Train `trained` parameters of the head with the encoder as it is, by the loss of the diffusion.
 
-    `asked` (horizons,): the odds that a horizon takes part in an update's row together with all others; else those of
-    odds 1 are asked for alone. Where draws are not given the context, targets are mirrored at random, for that law has
-    no direction.
+    Subsets of horizons are practised as in training (`diffusion.subsets`); horizon `alone` is asked for by itself half
+    of the time. Where draws are not given the context, targets are mirrored at random, for that law has no direction.
     """
     generator, informed = torch.Generator().manual_seed(seed), bool(network.informed)
     weights = torch.ones(network.horizons, device=rows.context.device)
-    alone = (asked >= 1).float()
+    subsets, horizons = network.config.diffusion.subsets, network.horizons
     with torch.no_grad():
         clean = (rows.target - network.mean(rows.context)) * torch.exp(-network.log_scale(rows.context))
         context = network.seen(rows.context)
@@ -66,8 +70,12 @@ def train_head(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, updates)
     for _ in range(updates):
         at = torch.randint(len(context), (_ROWS,), generator=generator)
-        all_of_them = torch.rand(_ROWS, 1, generator=generator) < asked.min()
-        mask = torch.where(all_of_them, 1.0, alone).to(weights) * rows.mask[at]
+        some = torch.rand(_ROWS, 1, generator=generator) < subsets
+        asked = torch.where(some, torch.rand(_ROWS, horizons, generator=generator) < 0.5, True)
+        if alone is not None:
+            only = torch.arange(horizons) == alone
+            asked = torch.where(torch.rand(_ROWS, 1, generator=generator) < 0.5, only, asked)
+        mask = asked.to(weights) * rows.mask[at]
         sign = torch.where(torch.rand(_ROWS, 1, generator=generator) < 0.5, -1.0, 1.0).to(weights)
         noise = torch.randn(1, _ROWS, network.horizons, generator=generator).to(weights)
         level = level_noise(generator, (1, _ROWS), network.config.diffusion.steps).to(weights)
