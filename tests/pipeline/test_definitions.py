@@ -36,19 +36,21 @@ from fxgpt_pipeline.stages import (
 )
 from fxgpt_pipeline.workspace import Workspace
 from tests.pipeline.small_home import SYMBOL, empty_home
-from tests.speed import slowness
 
 SNAPSHOT = Path(__file__).with_name("definitions.txt")
 REFRESH = "FXGPT_REFRESH_SNAPSHOT=1 python -m pytest tests/pipeline/test_definitions.py"
 HEAVY = ("torch", "lightning", "mlflow", "evidently", "alibi_detect", "lightgbm", "sklearn", "transformers")
+DAGSTER_SECONDS = 0.55  # what importing Dagster alone takes where the limit was set
 LOAD = f"""
 import json, sys, time
 import dagster
+dagster_seconds = time.process_time()
 from fxgpt_pipeline.definitions import defs
 definitions = defs()
 getattr(definitions, "resolve_all_asset_specs", lambda: None)()
 seconds = time.process_time()  # not wall time: what else runs on the machine must not count
-print(json.dumps({{"seconds": seconds, "heavy": sorted(set({HEAVY!r}) & set(sys.modules))}}))
+heavy = sorted(set({HEAVY!r}) & set(sys.modules))
+print(json.dumps({{"dagster": dagster_seconds, "seconds": seconds, "heavy": heavy}}))
 """
 
 
@@ -73,6 +75,8 @@ def nodes(graph: Any) -> list[Any]:
 
 
 def test_location_loads_light_and_fast(tmp_path: Path) -> None:
+    """Within 3 s, on a machine that imports Dagster in the usual time: imports read thousands of files and may have to
+    compile them, so that arithmetic says little about how fast a machine is at them, and another import says all."""
     home = empty_home(tmp_path)
     seconds = []
     for _ in range(5):
@@ -81,7 +85,7 @@ def test_location_loads_light_and_fast(tmp_path: Path) -> None:
         )
         answer = json.loads(done.stdout.splitlines()[-1])
         assert answer["heavy"] == []
-        seconds.append(answer["seconds"] / slowness())
+        seconds.append(answer["seconds"] / max(1.0, answer["dagster"] / DAGSTER_SECONDS))
         if seconds[-1] < 3:
             break
     assert min(seconds) < 3, f"loading took {seconds} s, on a machine of usual speed"
