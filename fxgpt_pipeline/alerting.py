@@ -14,12 +14,14 @@ from fxgpt_core.lifecycle.alerts.channels import Channel, DeliveryError, open_ch
 from fxgpt_core.lifecycle.alerts.config import AlertsConfig, load_alerts
 from fxgpt_core.lifecycle.alerts.delivery import Delivered, deliver
 from fxgpt_core.lifecycle.alerts.digest import due_digest
-from fxgpt_core.lifecycle.alerts.news import audited_news
+from fxgpt_core.lifecycle.alerts.news import audited_news, retraining_cause
 from fxgpt_core.store.alerts import Alert, record_alert
+from fxgpt_core.store.database import Database
+from fxgpt_core.store.records import fail_retraining
 from fxgpt_pipeline.drifting import DOCUMENT as DRIFT_DOCUMENT
 from fxgpt_pipeline.freshness import judge_freshness
 from fxgpt_pipeline.performing import expiry_alert, performance_alerts
-from fxgpt_pipeline.runs import CAUSE_TAG, RETRAIN_JOB
+from fxgpt_pipeline.runs import CAUSE_TAG, RETRAIN_JOB, step_error
 from fxgpt_pipeline.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -82,6 +84,8 @@ def _news(
     workspace: Workspace, instance: DagsterInstance | None, now: datetime, problems: list[str]
 ) -> Iterator[Alert]:
     """Yield what happened lately; a pair that cannot be judged is a problem of its own and hides no other."""
+    if instance is not None:  # first, for what a failed step said is more than its audit row says
+        yield from _failed_runs(workspace.database, instance, now)
     yield from audited_news(workspace.database, now - _LOOK_BACK, now)
     for symbol, asset in workspace.assets.items():
         if not asset.enabled:
@@ -92,7 +96,6 @@ def _news(
             problems.append(str(error))
     if instance is not None:
         yield from _begun_retrainings(instance, now)
-        yield from _failed_runs(instance, now)
 
 
 def _about(workspace: Workspace, symbol: str, now: datetime) -> Iterator[Alert]:
@@ -130,7 +133,8 @@ def _begun_retrainings(instance: DagsterInstance, now: datetime) -> Iterator[Ale
         yield Alert("retraining_started", symbol, run.run_id, "info", f"{symbol}: retraining started", body, at)
 
 
-def _failed_runs(instance: DagsterInstance, now: datetime) -> Iterator[Alert]:
+def _failed_runs(database: Database, instance: DagsterInstance, now: datetime) -> Iterator[Alert]:
+    """Yield the runs that failed lately; a retraining that ended without candidates is recorded as failed, too."""
     from dagster import DagsterEventType, DagsterRunStatus, RunsFilter
 
     failed = RunsFilter(statuses=[DagsterRunStatus.FAILURE], updated_after=now - _LOOK_BACK)
@@ -138,13 +142,17 @@ def _failed_runs(instance: DagsterInstance, now: datetime) -> Iterator[Alert]:
         run = record.dagster_run
         symbol = run.tags.get("dagster/partition", "")
         steps = instance.get_records_for_run(run.run_id, of_type=DagsterEventType.STEP_FAILURE, limit=3).records
-        said = [step.event_log_entry.user_message.strip() for step in steps]
-        yield Alert(
-            "failed_run",
-            symbol,
-            run.run_id,
-            "error",
-            f"{symbol or 'fxgpt'}: a run of {run.job_name} failed",
-            "\n".join([*said, f"Dagster run {run.run_id}"]),
-            datetime.fromtimestamp(record.end_time, UTC) if record.end_time else now,
-        )
+        entries = [step.event_log_entry for step in steps]
+        said = [step_error(one.get_dagster_event()) or one.user_message.strip() for one in entries]
+        at = datetime.fromtimestamp(record.end_time, UTC) if record.end_time else now
+        kind, cause, title = "failed_run", run.run_id, f"{symbol or 'fxgpt'}: a run of {run.job_name} failed"
+        if run.job_name == RETRAIN_JOB and symbol:
+            why = run.tags.get(CAUSE_TAG, "run")
+            begun = datetime.fromtimestamp(record.start_time, UTC) if record.start_time else at
+            event = fail_retraining(
+                database, symbol=symbol, cause=f"{why}:{run.run_id}", at=begun, dagster_run_id=run.run_id
+            )
+            if event.status == "failed":  # else it failed behind its candidates, which are settled
+                kind, cause, title = "retraining_failed", retraining_cause(event), f"{symbol}: retraining failed"
+                said = [f"Cause: {why}", *said]
+        yield Alert(kind, symbol, cause, "error", title, "\n".join([*said, f"Dagster run {run.run_id}"]), at)

@@ -12,7 +12,7 @@ from fxgpt_pipeline.lineage import Lineage
 from fxgpt_pipeline.stages import CANDLES, Key, Stage
 
 if TYPE_CHECKING:
-    from dagster import DagsterInstance, Definitions, EventLogRecord, ExecuteInProcessResult
+    from dagster import DagsterEvent, DagsterInstance, Definitions, EventLogRecord, ExecuteInProcessResult
 
 PROCESS_TAG = "fxgpt/process"
 CAUSE_TAG = "fxgpt/cause"
@@ -159,14 +159,22 @@ def first_error(result: ExecuteInProcessResult) -> str:
             return f"{check.asset_key.to_user_string()}: the check {check.check_name} failed: {check.description or ''}"
     for event in result.all_events:
         if event.is_step_failure:
-            error = event.step_failure_data.error
-            while error is not None and error.cause is not None:
-                error = error.cause
-            if error is not None:
-                name, _, text = error.message.partition(": ")
-                known = name.rsplit(".", 1)[-1] in {c.__name__ for c in _subclasses(FxgptError)}
-                return f"{event.step_key}: {text.strip() if known else error.message.strip()}"
+            said = step_error(event)
+            if said:
+                return said
     return "the run failed before its first step"
+
+
+def step_error(event: DagsterEvent) -> str:
+    """Return the step that failed with the words of the error behind it; empty where none was recorded."""
+    error = event.step_failure_data.error
+    while error is not None and error.cause is not None:
+        error = error.cause
+    if error is None:
+        return ""
+    name, _, text = error.message.partition(": ")
+    known = name.rsplit(".", 1)[-1] in {c.__name__ for c in _subclasses(FxgptError)}
+    return f"{event.step_key}: {text.strip() if known else error.message.strip()}"
 
 
 def _subclasses(kind: type) -> list[type]:

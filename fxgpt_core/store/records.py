@@ -55,11 +55,23 @@ def finish_retraining(database: Database, *, symbol: str, cause: str, status: st
             raise StoreError(f"No retraining of {symbol} for cause {cause!r} was recorded, so it cannot be {status}.")
 
 
+def fail_retraining(
+    database: Database, *, symbol: str, cause: str, at: datetime, dagster_run_id: str
+) -> RetrainingEvent:
+    """Record that a retraining ended without candidates, and return its row; one that is `done` stays so."""
+    values = {"symbol": symbol, "cause": cause, "at": at, "status": "failed", "dagster_run_id": dagster_run_id}
+    with database.session() as session:
+        event, _ = insert_once(session, RetrainingEvent, values, ("symbol", "cause"))
+        if event.status == "requested":
+            event.status, event.dagster_run_id = "failed", dagster_run_id
+        return event
+
+
 def last_retraining(database: Database, symbol: str) -> RetrainingEvent | None:
-    """Return the newest retraining of `symbol` that was asked for, or None."""
-    newest = select(RetrainingEvent).where(RetrainingEvent.symbol == symbol).order_by(RetrainingEvent.at.desc())
+    """Return the newest retraining of `symbol` that was asked for and did not fail, or None."""
+    mine = select(RetrainingEvent).where(RetrainingEvent.symbol == symbol, RetrainingEvent.status != "failed")
     with database.reading() as session:
-        return session.scalars(newest).first()
+        return session.scalars(mine.order_by(RetrainingEvent.at.desc()).limit(1)).first()
 
 
 def record_decision(

@@ -136,7 +136,7 @@ class SmallHome:
         lineage = self.lineage()
         with self.instance() as instance:
             todo = list(stages) if stages is not None else stale_stages(lineage, instance)
-            return execute(build_definitions(lineage.workspace), lineage, todo, instance, job=job)
+            return execute(build_definitions(lineage.workspace), lineage, todo, instance, cause=cause, job=job)
 
     def made(self) -> dict[str, int]:
         """Return how often each stage has been materialised so far."""

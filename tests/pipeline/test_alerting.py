@@ -12,9 +12,10 @@ import pytest
 
 from fxgpt_core.store.alerts import alerts_between
 from fxgpt_core.store.clock import FixedClock
-from fxgpt_core.store.records import record_retraining
+from fxgpt_core.store.records import finish_retraining, last_retraining, record_retraining, retrainings_between
 from fxgpt_pipeline.definitions import build_definitions
 from fxgpt_pipeline.homes import prepare
+from fxgpt_pipeline.runs import RETRAIN_JOB
 from fxgpt_pipeline.stages import candidate
 from fxgpt_pipeline.workspace import Workspace
 from tests.pipeline.small_home import SYMBOL, SmallHome, empty_home, quiet_bars
@@ -98,10 +99,7 @@ def test_what_a_failed_run_said_is_in_its_alert(watch: Watch) -> None:
     assert not outcome.success
     run = watch.instance.get_run_by_id(outcome.run_id)
     assert run is not None
-    record = watch.instance.get_run_record_by_id(outcome.run_id)
-    assert record is not None
-    assert record.end_time is not None
-    watch.clock.advance(datetime.fromtimestamp(record.end_time, UTC) + timedelta(minutes=1) - watch.clock.now())
+    _past(watch, outcome.run_id)
     watch.tick()
     assert watch.told()["failed_run"] == [f"{SYMBOL}: a run of {run.job_name} failed"]
     (row,) = [
@@ -111,6 +109,44 @@ def test_what_a_failed_run_said_is_in_its_alert(watch: Watch) -> None:
     ]
     assert "candidates__ewma" in row.body
     assert outcome.run_id in row.body
+
+
+def _past(watch: Watch, run_id: str) -> None:
+    """Set the clock to a minute after a run has ended: Dagster's own times are those of the wall."""
+    record = watch.instance.get_run_record_by_id(run_id)
+    assert record is not None
+    assert record.end_time is not None
+    watch.clock.advance(datetime.fromtimestamp(record.end_time, UTC) + timedelta(minutes=1) - watch.clock.now())
+
+
+def test_a_retraining_that_failed_is_told_by_its_name_and_counts_as_no_training(watch: Watch) -> None:
+    outcome = watch.home.materialise([candidate("ewma")], job=RETRAIN_JOB, cause="drift:x")
+    assert not outcome.success
+    _past(watch, outcome.run_id)
+    for _ in range(2):
+        watch.tick()
+    told, database = watch.told(), watch.workspace.database
+    assert told["retraining_failed"] == [f"{SYMBOL}: retraining failed"]
+    assert "failed_run" not in told
+    everything = alerts_between(database, datetime(2000, 1, 1, tzinfo=UTC), watch.clock.now())
+    (row,) = [row for row in everything if row.kind == "retraining_failed"]
+    assert row.severity == "error"
+    for part in ("Cause: drift:x", "candidates__ewma", "has no bars of it", outcome.run_id):
+        assert part in row.body
+    (event,) = retrainings_between(database, datetime(2000, 1, 1, tzinfo=UTC), watch.clock.now())
+    assert (event.status, event.dagster_run_id) == ("failed", outcome.run_id)
+    assert last_retraining(database, SYMBOL) is None
+
+
+def test_a_retraining_that_failed_behind_its_candidates_is_a_failed_run(watch: Watch) -> None:
+    outcome = watch.home.materialise([candidate("ewma")], job=RETRAIN_JOB, cause="drift:x")
+    _past(watch, outcome.run_id)
+    database, cause = watch.workspace.database, f"drift:x:{outcome.run_id}"
+    record_retraining(database, symbol=SYMBOL, cause=cause, at=watch.clock.now())
+    finish_retraining(database, symbol=SYMBOL, cause=cause, status="done", dagster_run_id=outcome.run_id)
+    watch.tick()
+    assert watch.told()["failed_run"] == [f"{SYMBOL}: a run of retrain failed"]
+    assert "retraining_failed" not in watch.told()
 
 
 def test_a_database_that_cannot_be_used_is_told_directly_and_not_every_minute(

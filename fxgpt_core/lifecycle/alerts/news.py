@@ -49,9 +49,14 @@ def _retraining(event: RetrainingEvent) -> Alert:
     return Alert(
         kind,
         event.symbol,
-        f"retraining:{event.id}:{event.status}",
+        retraining_cause(event),
         severity,
         f"{event.symbol}: {said}",
         f"Cause: {event.cause}{run}",
         event.at,
     )
+
+
+def retraining_cause(event: RetrainingEvent) -> str:
+    """Name the news that a retraining is in its state, so that whoever tells it first tells it alone."""
+    return f"retraining:{event.id}:{event.status}"
