@@ -28,8 +28,8 @@ from fxgpt_core.features.spec import FeatureSpec
 from fxgpt_core.features.table import FeatureTable
 from fxgpt_core.market.candles import Candles
 from fxgpt_core.market.providers.simulator import simulate
+from fxgpt_core.models.adjustment import Adjustment
 from fxgpt_core.models.forecaster import Provenance
-from fxgpt_core.models.sssd.adjustment import Adjustment
 from fxgpt_core.models.sssd.config import SSSDConfig
 from fxgpt_core.models.sssd.forecaster import SSSD
 from fxgpt_core.models.sssd.inputs import Scaling

@@ -13,10 +13,12 @@ from fxgpt_core.common.errors import ModelError
 from fxgpt_core.common.forecast import LEVELS
 from fxgpt_core.features.dataset import Dataset
 from fxgpt_core.models.forecaster import FitReport, Provenance
+from fxgpt_core.models.presets import merge
 from fxgpt_core.models.sssd import bulk
-from fxgpt_core.models.sssd.config import SSSDConfig, merge
+from fxgpt_core.models.sssd.config import SSSDConfig
 from fxgpt_core.models.sssd.forecaster import SSSD
 from fxgpt_core.models.sssd.network import Network
+from fxgpt_core.models.summary import summarise
 from fxgpt_core.store.paths import CHECKOUT
 from fxgpt_core.training.plan import TrainingPlan
 
@@ -104,7 +106,7 @@ def test_pieces_and_memory_do_not_depend_on_how_many_rows_there_are(
 def test_quantiles_are_those_of_the_draws() -> None:
     samples = np.random.default_rng(0).normal(size=(30, 40, 2)).astype(np.float32)
     expected = np.quantile(samples.astype(np.float64), LEVELS, axis=1, method="hazen")
-    made = bulk.summarise(samples.copy(), lambda drawn: drawn, 7)
+    made = summarise(samples.copy(), lambda drawn: drawn, 7)
     np.testing.assert_allclose(made.quantiles, np.moveaxis(expected, 0, -1), atol=1e-12)
     np.testing.assert_allclose(made.std, samples.std(axis=1), atol=1e-6)
 

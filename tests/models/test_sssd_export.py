@@ -15,10 +15,11 @@ from sssd_data import planted
 from fxgpt_core.common.errors import BadInputError, ModelError
 from fxgpt_core.diffusion.noise import row_noise
 from fxgpt_core.features.dataset import Dataset
+from fxgpt_core.models.adjustment import Adjustment
 from fxgpt_core.models.forecaster import Exportable, Provenance
+from fxgpt_core.models.presets import merge
 from fxgpt_core.models.sssd import export as exporting
-from fxgpt_core.models.sssd.adjustment import Adjustment
-from fxgpt_core.models.sssd.config import SSSDConfig, merge
+from fxgpt_core.models.sssd.config import SSSDConfig
 from fxgpt_core.models.sssd.forecaster import SSSD
 from fxgpt_core.models.sssd.inputs import Scaling
 

@@ -8,7 +8,8 @@ import torch
 from sssd_data import planted
 
 from fxgpt_core.features.dataset import Dataset
-from fxgpt_core.models.sssd.config import SSSDConfig, merge
+from fxgpt_core.models.presets import merge
+from fxgpt_core.models.sssd.config import SSSDConfig
 from fxgpt_core.models.sssd.encoder import Carried
 from fxgpt_core.models.sssd.forecaster import SSSD
 from fxgpt_core.models.sssd.inputs import Inputs

@@ -10,14 +10,15 @@ from sssd_data import deviation, planted
 from fxgpt_core.common.forecast import LEVELS, Forecast
 from fxgpt_core.evaluation.scores import crps
 from fxgpt_core.features.dataset import Dataset
+from fxgpt_core.models.adjustment import Adjustment, AdjustmentConfig, sample_crps
+from fxgpt_core.models.evidence import Judged, Rows, pairing, shape_gain, trust
 from fxgpt_core.models.forecaster import Provenance
-from fxgpt_core.models.sssd.adjustment import Adjustment, sample_crps
+from fxgpt_core.models.margins import spread_out
 from fxgpt_core.models.sssd.bulk import standing_law
-from fxgpt_core.models.sssd.config import AdjustmentConfig, SSSDConfig
-from fxgpt_core.models.sssd.evidence import Judged, Rows, pairing, shape_gain, trust
+from fxgpt_core.models.sssd.config import SSSDConfig
 from fxgpt_core.models.sssd.forecaster import SSSD
 from fxgpt_core.models.sssd.inputs import Inputs
-from fxgpt_core.models.sssd.network import Network, spread_out
+from fxgpt_core.models.sssd.network import Network
 from fxgpt_core.training.plan import TrainingPlan
 
 SMALL = SSSDConfig.model_validate({"preset": "small", "inputs": {"surprises": False}})  # planted bars do not move

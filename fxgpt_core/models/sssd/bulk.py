@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
@@ -14,24 +12,12 @@ from torch import Tensor
 from fxgpt_core.common.forecast import LEVELS
 from fxgpt_core.diffusion.noise import row_noise
 from fxgpt_core.diffusion.student import disagreement
-from fxgpt_core.models.sssd.adjustment import Adjustment
+from fxgpt_core.models.adjustment import Adjustment
 from fxgpt_core.models.sssd.network import Network
 
 Floats = NDArray[np.float64]
 Samples = NDArray[np.float32]
 Times = NDArray[np.datetime64]
-Adjust = Callable[[Samples], Samples]
-
-
-@dataclass(frozen=True)
-class Summary:
-    """Standardised forecasts: `samples` (rows, draws, horizons), `mean`, `std` (rows, horizons), `quantiles` (rows,
-    horizons, levels)."""
-
-    samples: Samples
-    mean: Floats
-    std: Floats
-    quantiles: Floats
 
 
 def draw_rows(
@@ -63,28 +49,6 @@ def draw_all(network: Network, contexts: Tensor, moments: Times, seed: int, by_s
         part = slice(at, at + size)
         out[part] = draw_rows(network, contexts[part], moments[part], seed, by_student)
     return out
-
-
-def summarise(samples: Samples, adjust: Adjust, rows: int) -> Summary:
-    """Return adjusted samples and what a forecast says of them, `rows` rows at a time.
-
-    Quantiles by Hyndman & Fan (1996), definition 5 (Hazen): the i-th of n stratified draws stands for (i - 1/2) / n.
-    The samples given are overwritten.
-    """
-    count, draws, horizons = samples.shape
-    mean, std = np.empty((count, horizons)), np.empty((count, horizons))
-    quantiles = np.empty((count, horizons, len(LEVELS)))
-    at = np.clip(np.asarray(LEVELS) * draws - 0.5, 0, draws - 1)
-    low = np.minimum(at.astype(np.int64), max(draws - 2, 0))
-    for first in range(0, count, rows):
-        part = slice(first, first + rows)
-        samples[part] = adjust(samples[part])
-        mean[part] = samples[part].mean(axis=1, dtype=np.float64)
-        std[part] = samples[part].std(axis=1, dtype=np.float64)
-        ordered = np.sort(samples[part].transpose(0, 2, 1), axis=-1).astype(np.float64)
-        below, above = ordered[..., low], ordered[..., np.minimum(low + 1, draws - 1)]
-        quantiles[part] = below + (at - low) * (above - below)
-    return Summary(samples, mean, std, quantiles)
 
 
 def standing_law(network: Network, contexts: Tensor, adjust: Adjustment) -> tuple[Floats, Floats] | None:

@@ -5,16 +5,15 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from fxgpt_core.common.config import Config
-from fxgpt_core.common.errors import ConfigError
 from fxgpt_core.features.augmentation import AugmentationConfig
 from fxgpt_core.features.likeness import LikenessConfig
 from fxgpt_core.features.scaler import ScalingConfig
-from fxgpt_core.store.paths import config_dir
+from fxgpt_core.models import presets
+from fxgpt_core.models.adjustment import AdjustmentConfig
 from fxgpt_core.training.wishes import Wishes
 
 
@@ -178,36 +177,6 @@ class TrainingConfig(Config):
     hardware: Wishes = Field(Wishes(), description="What to ask of the hardware plan; everything may be left to it.")
 
 
-class AdjustmentConfig(Config):
-    """What validation rows have to show before forecasts leave the yardstick."""
-
-    scale_errors: float = Field(
-        0.5, ge=0, le=10, description="Standard errors of gain at which the learned scale of a horizon counts nothing."
-    )
-    mean_errors: float = Field(
-        2.0,
-        ge=0,
-        le=10,
-        description="The same for its learned mean; more, since currencies hardly trend: at one, every sixth mean "
-        "would be let in by chance.",
-    )
-    shape_errors: float | None = Field(
-        3.0,
-        ge=0,
-        le=100,
-        description="Standard errors by which draws given the context must beat draws of one law for all rows; high, "
-        "because every epoch tries. The CRPS hardly sees two modes: where they are what is looked for, null gives "
-        "draws the context without asking.",
-    )
-    spread_prior: float = Field(
-        2000.0,
-        ge=0,
-        le=1e6,
-        description="Effective rows at which a new spread counts half: spreads drift from month to month.",
-    )
-    mean_prior: float = Field(100.0, ge=0, le=1e6, description="Effective rows at which a mean counts half.")
-
-
 class InputsConfig(Config):
     """Which columns the stacks read. Hundreds of them drown the few that matter in a history of months."""
 
@@ -250,28 +219,9 @@ class SSSDConfig(Config):
     @model_validator(mode="before")
     @classmethod
     def _from_preset(cls, values: Any) -> Any:
-        if not isinstance(values, dict) or "preset" not in values:
-            return values
-        return merge(read_preset(str(values["preset"])), {k: v for k, v in values.items() if k != "preset"})
+        return presets.from_preset("sssd", values)
 
 
 def read_preset(name: str) -> dict[str, Any]:
     """Return the values of `configs/sssd/<name>.yaml`; raises ConfigError naming the known presets."""
-    folder = config_dir() / "sssd"
-    path = folder / f"{name}.yaml"
-    if not path.is_file():
-        known = ", ".join(sorted(file.stem for file in folder.glob("*.yaml"))) or "none"
-        raise ConfigError(f"Unknown SSSD preset {name!r}: presets in {folder} are {known}.")
-    values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    if not isinstance(values, dict):
-        raise ConfigError(f"SSSD preset {path} must hold keys and values.")
-    return values
-
-
-def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """Return `base` with `over` laid on top, section by section."""
-    out = dict(base)
-    for key, value in over.items():
-        both = isinstance(out.get(key), dict) and isinstance(value, dict)
-        out[key] = merge(out[key], value) if both else value
-    return out
+    return presets.read_preset("sssd", name)

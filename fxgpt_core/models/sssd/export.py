@@ -3,7 +3,7 @@
 Both steps are real arithmetic without Fourier transforms. A forecast is: `encoder_step` with the new bars, noise of
 shape (rows, draws, horizons), `denoiser_step` at the levels of `steps.json` with the sampler's update between them,
 then, where `steps.json` has `margins`, the draws of each row and horizon replaced by evenly placed values of those
-in the order that the draws have (`network.spread_out`), times `scale` plus `mean`, then the adjustment in `model.json`.
+in the order that the draws have (`margins.spread_out`), times `scale` plus `mean`, then the adjustment in `model.json`.
 """
 
 from __future__ import annotations

@@ -11,13 +11,14 @@ from torch import nn
 
 from fxgpt_core.common.errors import ModelError
 from fxgpt_core.features.dataset import Dataset, Split
+from fxgpt_core.models.adjustment import Adjustment, label_overlap
+from fxgpt_core.models.evidence import Judged, trust
+from fxgpt_core.models.evidence import Rows as Column
+from fxgpt_core.models.margins import MARGIN_LEVELS
 from fxgpt_core.models.sssd import bulk
-from fxgpt_core.models.sssd.adjustment import Adjustment, label_overlap
-from fxgpt_core.models.sssd.evidence import Judged, trust
-from fxgpt_core.models.sssd.evidence import Rows as Column
 from fxgpt_core.models.sssd.forecaster import SSSD
 from fxgpt_core.models.sssd.inputs import Inputs
-from fxgpt_core.models.sssd.network import MARGIN_LEVELS, Network
+from fxgpt_core.models.sssd.network import Network
 from fxgpt_core.models.sssd.one_law import train_head
 from fxgpt_core.models.sssd.tuning import Rows
 

@@ -19,17 +19,19 @@ from fxgpt_core.diffusion.noise import row_noise
 from fxgpt_core.features.coverage import MissingColumns
 from fxgpt_core.features.dataset import Dataset, Split
 from fxgpt_core.features.feed import Feed
+from fxgpt_core.models import fit_folder
+from fxgpt_core.models.adjustment import Adjustment, label_overlap
 from fxgpt_core.models.examples import show_examples
 from fxgpt_core.models.forecaster import FitReport, Provenance
 from fxgpt_core.models.session import Session
 from fxgpt_core.models.sssd import bulk, storage
-from fxgpt_core.models.sssd.adjustment import Adjustment, label_overlap
 from fxgpt_core.models.sssd.config import SSSDConfig
 from fxgpt_core.models.sssd.export import FORMATS, export
 from fxgpt_core.models.sssd.inputs import Inputs, Scaling
 from fxgpt_core.models.sssd.network import Network
 from fxgpt_core.models.sssd.one_law import Law, learn_law
 from fxgpt_core.models.sssd.tuning import Rows, Tuned, tune
+from fxgpt_core.models.summary import summarise
 from fxgpt_core.training.plan import TrainingPlan
 
 _LAW = 20_000  # training bars that the joint law is learned from
@@ -65,19 +67,19 @@ class SSSD:
         """
         split, plan = _usable_split(dataset), plan.wished(self.config.training.hardware)
         began = time.perf_counter()
-        fingerprint = storage.fingerprint(self.config, dataset, split, plan)
+        fingerprint = fit_folder.fingerprint(self.config, dataset, split, plan)
         folder = plan.checkpoints
         if folder is not None:
-            done = storage.finished(folder, fingerprint)
+            done = fit_folder.finished(folder, fingerprint)
             if done is not None:
-                self.load(folder / storage.FINISHED)
+                self.load(folder / fit_folder.FINISHED)
                 self.to(plan.device)
                 return done
-            storage.prepare(folder, fingerprint)
+            fit_folder.prepare(folder, fingerprint)
         report = self._train(dataset, split, plan, progress, began)
         if folder is not None:
-            self.save(folder / storage.FINISHED)
-            storage.finish(folder, fingerprint, report)
+            self.save(folder / fit_folder.FINISHED)
+            fit_folder.finish(folder, fingerprint, report)
         show_examples(self, dataset, split, plan)
         return report
 
@@ -178,7 +180,7 @@ class SSSD:
         `columns`: the horizons to speak of, all where None. The samples given are overwritten.
         """
         at = list(range(len(self.horizons)) if columns is None else columns)
-        made = bulk.summarise(samples, self.adjustment.apply, self.config.rows_per_pass)
+        made = summarise(samples, self.adjustment.apply, self.config.rows_per_pass)
         law = bulk.standing_law(self.fitted()[0], contexts, self.adjustment)
         std, quantiles = (made.std, made.quantiles) if law is None else law
         return from_standardised(

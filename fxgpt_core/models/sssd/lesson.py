@@ -11,13 +11,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from fxgpt_core.diffusion.practice import default_weights, level_noise
 from fxgpt_core.features.dataset import Dataset
-from fxgpt_core.models.sssd.adjustment import Adjustment, label_overlap, sample_crps, shrinkage
+from fxgpt_core.models.adjustment import Adjustment, label_overlap, sample_crps, shrinkage
+from fxgpt_core.models.evidence import shape_gain
+from fxgpt_core.models.settling import settle_moments
 from fxgpt_core.models.sssd.config import SSSDConfig
 from fxgpt_core.models.sssd.encoder import Carried
-from fxgpt_core.models.sssd.evidence import Judged, Rows, shape_gain, trust
 from fxgpt_core.models.sssd.inputs import Inputs
-from fxgpt_core.models.sssd.network import MARGIN_LEVELS, Network, blindness, default_weights, level_noise
+from fxgpt_core.models.sssd.network import Network, blindness
 from fxgpt_core.ssm.groups import parameter_groups
 from fxgpt_core.ssm.stack import Stack
 
@@ -148,36 +150,20 @@ class Lesson:
         rows = torch.cat([labels.train_rows, labels.validation_rows])
         with torch.no_grad():
             context = network.encoder.history(self.inputs, rows, max(network.config.bars_per_pass // parts, 1))
-            crps = self._settle_moments(network.learned_mean(context), network.learned_log_scale(context))
+            crps = settle_moments(
+                network,
+                (network.learned_mean(context), network.learned_log_scale(context)),
+                self.outcome,
+                self.counted,
+                self.overlap,
+                self.horizon_weights,
+                network.config.adjustment,
+            )
             gain, samples = self._settle_shape(context[len(labels.train_rows) :][labels.sampled], parts)
         at = labels.sampled.numpy()
         scores = validation_scores(samples, self.outcome[1][at], self.counted[1][at])
         scores["crps"] = crps * (1.0 - gain)
         return {f"validation_{name}": value for name, value in scores.items()}
-
-    def _settle_moments(self, mean: Tensor, log_scale: Tensor) -> float:
-        """Trust means and log scales (train rows + validation rows, horizons) as far as they pay; return the CRPS with
-        that, horizons weighed as in the loss."""
-        network, count, prior = self.network, len(self.labels.train_rows), self.network.config.adjustment
-        found, weights = [], []
-        network.centre.copy_(log_scale[:count].mean(dim=0))
-        swing, learned = (part.double().cpu().numpy() for part in (log_scale - network.centre, mean))
-        for h in range(network.horizons):
-            parts = []
-            for i, at in enumerate((slice(None, count), slice(count, None))):
-                counted = self.counted[i][:, h]
-                parts.append(Rows(learned[at, h][counted], swing[at, h][counted], self.outcome[i][counted, h]))
-            judged = Judged(*parts)
-            if any(not len(part.outcome) for part in parts):
-                network.trust[h] = network.lean[h] = 0.0
-                continue
-            share, lean = trust(judged, float(self.overlap[h]), prior.scale_errors, prior.mean_errors)
-            found.append(float(judged.score(share, lean).mean()))
-            weights.append(float(self.horizon_weights[h]))
-            network.trust[h], network.lean[h] = share, lean
-            margin = judged.margin(share, lean, MARGIN_LEVELS) / float(torch.exp(network.centre[h]))
-            network.margins[:, h] = torch.from_numpy(margin)
-        return float(np.average(found, weights=weights))
 
     def _settle_shape(self, context: Tensor, parts: int) -> tuple[float, NDArray[np.float64]]:
         """Let draws look at the context where that proves itself; return the gain, as a share of the CRPS, and draws.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import torch
@@ -16,12 +15,11 @@ from fxgpt_core.diffusion.heads import HEADS, HeadSize
 from fxgpt_core.diffusion.samplers import Noise, sample, sampler_levels
 from fxgpt_core.diffusion.schedules import Schedule
 from fxgpt_core.diffusion.student import Distillation, distil, student_of
+from fxgpt_core.models.margins import normal_margins, placed
 from fxgpt_core.models.sssd.config import DiffusionConfig, SSSDConfig
 from fxgpt_core.models.sssd.encoder import Encoder
 
 _FREEDOM = 5.0  # degrees of freedom of the scale likelihood: fat tails must not move the scale
-MARGIN_LEVELS = 999
-"""Evenly spaced quantiles that stand for a margin."""
 
 
 class Network(nn.Module):
@@ -54,8 +52,7 @@ class Network(nn.Module):
         self.register_buffer("trust", torch.ones(horizons))
         self.register_buffer("centre", torch.zeros(horizons))
         self.register_buffer("informed", torch.ones(()))
-        normal = torch.special.ndtri((torch.arange(MARGIN_LEVELS) + 0.5) / MARGIN_LEVELS)
-        self.register_buffer("margins", normal[:, None].repeat(1, horizons))
+        self.register_buffer("margins", normal_margins(horizons))
         self.denoiser = build_denoiser(wide, horizons, config.encoder.context, config.encoder.dropout)
         self.student = None if wide.student is None else student_of(self.denoiser).requires_grad_(False)
         self.location = nn.Linear(config.encoder.context, horizons)
@@ -184,14 +181,8 @@ class Network(nn.Module):
         return z if mask is None else z.masked_fill(mask.to(z) == 0, torch.nan)
 
     def _placed(self, u: Tensor) -> Tensor:
-        """Return draws (rows, draws, horizons) in the order they have, placed on `margins` if uninformed.
-
-        Evenly placed instead of at random: a hundred draws then say of a margin what a thousand would.
-        """
-        if bool(self.informed):
-            return u
-        ranks = u.argsort(dim=1).argsort(dim=1)
-        return spread_out(self.margins, u.shape[1]).to(u).expand(len(u), -1, -1).gather(1, ranks)
+        """Return draws (rows, draws, horizons) in the order they have, placed on `margins` if uninformed."""
+        return u if bool(self.informed) else placed(self.margins, u)
 
 
 def build_denoiser(wide: DiffusionConfig, horizons: int, context: int, dropout: float) -> Denoiser:
@@ -203,35 +194,7 @@ def build_denoiser(wide: DiffusionConfig, horizons: int, context: int, dropout: 
     return Denoiser(HEADS[wide.head](size), schedule, Objective(wide.prediction, wide.min_snr, wide.subsets))
 
 
-def spread_out(margins: Tensor, draws: int) -> Tensor:
-    """Return `draws` equally likely values of each margin (levels, horizons), increasing: (draws, horizons).
-
-    Each is the mean of its share of the margin, so that the mean is the margin's and hardly any of its deviation is
-    lost: quantiles in the middle of the shares lose the tails, up to an eighth of the deviation with Student's law.
-    """
-    levels = len(margins)
-    total = torch.cat([torch.zeros_like(margins[:1]), margins.cumsum(dim=0)]).double()
-    at = torch.arange(draws + 1, device=margins.device, dtype=torch.float64) * levels / draws
-    low = at.long().clamp(max=levels - 1)
-    until = total[low] + (at - low)[:, None] * margins.double()[low]  # (draws + 1, horizons)
-    return (until.diff(dim=0) * draws / levels).to(margins)
-
-
-def default_weights(horizons: int, given: tuple[float, ...] | None) -> Tensor:
-    """Return loss weights (horizons,) with mean 1: the given ones or n, n-1, ..., 1 (SPEC 3: .4/.3/.2/.1 for four)."""
-    values = torch.tensor(given if given is not None else [float(horizons - i) for i in range(horizons)])
-    return values / values.mean()
-
-
 def blindness(generator: torch.Generator, shape: tuple[int, int], share: float) -> Tensor:
     """Return what `Network.losses` calls `blind`, (noises, rows): 0, or for a `share` of them a random sign."""
     sign = 1.0 - 2.0 * (torch.rand(shape, generator=generator) < 0.5).float()
     return torch.where(torch.rand(shape, generator=generator) < share, sign, 0.0)
-
-
-def level_noise(generator: torch.Generator, shape: tuple[int, int], steps: int) -> Tensor:
-    """Return levels in (0, steps], (noises, rows), evenly spread over the batch to lower the variance of the loss."""
-    count = math.prod(shape)
-    spread = (torch.arange(count) + torch.rand(1, generator=generator)) / count
-    order = torch.randperm(count, generator=generator)
-    return (1 - spread[order]).clamp(min=1e-4).reshape(shape) * steps

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from fxgpt_core.models.sssd.evidence import pairing
-from fxgpt_core.models.sssd.network import Network, level_noise
+from fxgpt_core.diffusion.practice import level_noise
+from fxgpt_core.models.evidence import pairing
+from fxgpt_core.models.sssd.network import Network
 from fxgpt_core.models.sssd.tuning import Rows
 
 _ROWS = 512

@@ -1,12 +1,10 @@
-"""Files of a fitted SSSD: safetensors and JSON, and the marker that says a fit is finished."""
+"""Files of a fitted SSSD: safetensors and JSON."""
 
 from __future__ import annotations
 
 import json
-import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from safetensors.torch import load_file, save_file
@@ -14,16 +12,12 @@ from torch import Tensor
 
 from fxgpt_core.common.errors import ModelError
 from fxgpt_core.common.hashing import bytes_hash, stable_hash
-from fxgpt_core.features.dataset import Dataset, Split
-from fxgpt_core.models.forecaster import FitReport
-from fxgpt_core.models.sssd.adjustment import Adjustment
+from fxgpt_core.models.adjustment import Adjustment
 from fxgpt_core.models.sssd.config import SSSDConfig
 from fxgpt_core.models.sssd.inputs import Scaling
 from fxgpt_core.models.sssd.network import Network
-from fxgpt_core.training.plan import TrainingPlan
 
-FINISHED = "fitted"
-_WEIGHTS, _MODEL, _FIT = "weights.safetensors", "model.json", "fit.json"
+_WEIGHTS, _MODEL = "weights.safetensors", "model.json"
 
 
 @dataclass(frozen=True)
@@ -93,60 +87,3 @@ def model_hash(network: Network, scaling: Scaling) -> str:
     """Return a hash of weights and scaling: what a state of the encoder belongs to."""
     weights = [bytes_hash(v.detach().cpu().contiguous().numpy().tobytes()) for v in network.state_dict().values()]
     return stable_hash([weights, scaling.to_dict()])
-
-
-def fingerprint(config: SSSDConfig, dataset: Dataset, split: Split, plan: TrainingPlan) -> str:
-    """Return a hash of everything that decides a fit: configuration, data, split, seed, precision."""
-    arrays = [dataset.targets, split.train, split.validation, dataset.last_known]
-    arrays += [table.values for table in dataset.tables.values()]
-    return stable_hash(
-        {
-            "config": config.model_dump(mode="json"),
-            "data": [dataset.symbol, dataset.definition_hash, list(dataset.horizons), list(dataset.tables)],
-            "arrays": [bytes_hash(np.ascontiguousarray(values).tobytes()) for values in arrays],
-            "trained_until": str(split.trained_until),
-            "plan": [plan.seed, plan.precision],
-        }
-    )
-
-
-def prepare(folder: Path, wanted: str) -> None:
-    """Make `folder` hold state of the fit `wanted` only: what belongs to another one is removed."""
-    started = folder / _FIT
-    if started.is_file() and _fit_of(started).get("fingerprint") == wanted:
-        return
-    for path in (*folder.glob("*.ckpt"), started):
-        path.unlink(missing_ok=True)
-    shutil.rmtree(folder / FINISHED, ignore_errors=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    started.write_text(json.dumps({"fingerprint": wanted}), encoding="utf-8")
-
-
-def finish(folder: Path, wanted: str, report: FitReport) -> None:
-    """Mark the fit as finished and drop its checkpoints; the marker is written last, in one rename."""
-    partial = folder / "fit.partial"
-    partial.write_text(json.dumps({"fingerprint": wanted, "report": asdict(report)}), encoding="utf-8")
-    partial.replace(folder / _FIT)
-    for path in folder.glob("*.ckpt"):
-        path.unlink()
-
-
-def finished(folder: Path, wanted: str) -> FitReport | None:
-    """Return the report of a finished fit `wanted` in `folder`, None where there is none."""
-    values = _fit_of(folder / _FIT)
-    if values.get("fingerprint") != wanted or "report" not in values:
-        return None
-    report = values["report"]
-    curves = {name: tuple(points) for name, points in report["curves"].items()}
-    notes = (*report["notes"], "loaded from a finished fit")
-    return FitReport(report["rows"], report["seconds"], report["metrics"], curves, notes, tuple(report.get("plan", ())))
-
-
-def _fit_of(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        return {}  # cut off while being written: as good as absent
-    return values if isinstance(values, dict) else {}

@@ -14,9 +14,10 @@ import psutil
 import torch
 from torch import Tensor
 
+from fxgpt_core.diffusion.practice import default_weights, level_noise
 from fxgpt_core.models.sssd.config import SSSDConfig
 from fxgpt_core.models.sssd.inputs import Inputs
-from fxgpt_core.models.sssd.network import Network, blindness, default_weights, level_noise
+from fxgpt_core.models.sssd.network import Network, blindness
 from fxgpt_core.ssm.groups import parameter_groups
 
 WINDOWS = {"5m": 500, "15m": 166, "1h": 41, "4h": 10}

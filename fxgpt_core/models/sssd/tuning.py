@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fxgpt_core.diffusion.fine_tuning import FineTuning, fair_crps, fair_energy_score, fine_tune
+from fxgpt_core.diffusion.practice import default_weights
 from fxgpt_core.features.dataset import Dataset
 from fxgpt_core.models.sssd.config import FineTuningConfig
 from fxgpt_core.models.sssd.inputs import Inputs
-from fxgpt_core.models.sssd.network import Network, default_weights
+from fxgpt_core.models.sssd.network import Network
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,44 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
+from fxgpt_core.common.config import Config
 from fxgpt_core.features.dataset import Dataset
-from fxgpt_core.models.sssd.config import AdjustmentConfig
 
 Floats = NDArray[np.float64]
 
 _FEWEST = 5.0  # effective rows below which nothing is fitted
+
+
+class AdjustmentConfig(Config):
+    """What validation rows have to show before forecasts leave the yardstick."""
+
+    scale_errors: float = Field(
+        0.5, ge=0, le=10, description="Standard errors of gain at which the learned scale of a horizon counts nothing."
+    )
+    mean_errors: float = Field(
+        2.0,
+        ge=0,
+        le=10,
+        description="The same for its learned mean; more, since currencies hardly trend: at one, every sixth mean "
+        "would be let in by chance.",
+    )
+    shape_errors: float | None = Field(
+        3.0,
+        ge=0,
+        le=100,
+        description="Standard errors by which draws given the context must beat draws of one law for all rows; high, "
+        "because every epoch tries. The CRPS hardly sees two modes: where they are what is looked for, null gives "
+        "draws the context without asking.",
+    )
+    spread_prior: float = Field(
+        2000.0,
+        ge=0,
+        le=1e6,
+        description="Effective rows at which a new spread counts half: spreads drift from month to month.",
+    )
+    mean_prior: float = Field(100.0, ge=0, le=1e6, description="Effective rows at which a mean counts half.")
 
 
 def sample_crps(samples: Floats, outcome: Floats) -> Floats:
