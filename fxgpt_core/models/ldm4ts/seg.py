@@ -66,7 +66,8 @@ def unfold(pictures: Tensor, period: int, length: int, variables: int) -> Tensor
     across = torch.linalg.pinv(weights(columns, size, pictures.device).double())
     folded = (down @ pictures.double() @ across.T).float()  # (rows, variables * period, columns)
     stacked = folded.reshape(len(pictures), variables, period, columns)
-    return stacked.permute(0, 3, 2, 1).flatten(1, 2)[:, -length:]
+    series: Tensor = stacked.permute(0, 3, 2, 1).flatten(1, 2)
+    return series[:, -length:]
 
 
 def _fold(scaled: Tensor, period: int) -> Tensor:
