@@ -58,13 +58,17 @@ def judge_drift(lineage: Lineage) -> DriftVerdict:
     """Judge the last days of a symbol against its champion's training span, or all history before one exists.
 
     The verdict before this one decides about the onset. Judging the same window again, after a crash say, gives the
-    same verdict, because the one before it is stored beside it. A span too short for thresholds is not judged.
+    same verdict, because the one before it is stored beside it. Where a later window of the same model was judged
+    meanwhile, that verdict stands. A span too short for thresholds is not judged.
     """
     documents, symbol, config = lineage.workspace.documents, lineage.symbol, lineage.settings.drift
     served = _champion(lineage)
     dataset = lineage.dataset() if served is None else served.dataset
     model, now = "" if served is None else served.version.label, dataset.known_at[-1]
-    before = _before(documents.find(DOCUMENT, symbol), now, model)
+    stored = documents.find(DOCUMENT, symbol)
+    if stored is not None and stored["verdict"].get("model", "") == model and _ended(stored["verdict"]) > now:
+        return DriftVerdict.from_dict(stored["verdict"])  # a run that began before it knows fewer bars
+    before = _before(stored, now, model)
     previous = None if before is None else DriftVerdict.from_dict(before)
     table, online, pulse = drift_table(dataset, config), None, Pulse.of(dataset.candles)
     reference: DriftReference | None = None
@@ -230,6 +234,10 @@ def _window_forecast(lineage: Lineage, served: Served, now: np.datetime64) -> Fo
         parts.append(served.bundle.raw(served.dataset, rows, stamp, lineage.settings.seed))
     parts = [part for part in parts if len(part)]
     return concat(parts) if parts else None
+
+
+def _ended(verdict: dict[str, Any]) -> np.datetime64:
+    return np.datetime64(str(verdict["window_end"]).removesuffix("Z"), "ns")
 
 
 def _before(stored: dict[str, Any] | None, now: np.datetime64, model: str) -> dict[str, Any] | None:

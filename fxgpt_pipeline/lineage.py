@@ -18,6 +18,8 @@ from fxgpt_pipeline.settings import Settings, load_settings
 from fxgpt_pipeline.stages import CANDLES, Key, Stage, build_stages
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from fxgpt_core.features.bars import Releases
     from fxgpt_core.features.dataset import Dataset
     from fxgpt_core.market.candles import Candles
@@ -29,11 +31,18 @@ class Lineage:
 
     A fingerprint hashes a stage's code version, its settings and the fingerprints below it, down to the checksums
     of the bars: equal fingerprints mean that computing again would give the same result.
+
+    `until`: the close (UTC) of the newest bar that this lineage knows of, None for all that there are. Bars come in
+    while models train; a run knows those that it began with, from its first stage to its last.
     """
 
-    def __init__(self, workspace: Workspace, asset: AssetConfig) -> None:
-        self.workspace, self.asset, self.symbol = workspace, asset, asset.symbol
+    def __init__(self, workspace: Workspace, asset: AssetConfig, until: np.datetime64 | None = None) -> None:
+        self.workspace, self.asset, self.symbol, self.until = workspace, asset, asset.symbol, until
         self._fingerprints: dict[Key, str] = {}
+
+    def pinned(self, until: np.datetime64 | None) -> Lineage:
+        """Return the lineage as it was when the newest bar had closed at `until` (UTC)."""
+        return Lineage(self.workspace, self.asset, until)
 
     @cached_property
     def settings(self) -> Settings:
@@ -73,7 +82,7 @@ class Lineage:
         return validate(family(name).config_type(), values, f"configs/{name}")
 
     def fingerprint(self, key: Key) -> str:
-        """Return the fingerprint that the result of a stage has, or would have, right now."""
+        """Return the fingerprint that the result of a stage has, or would have, right now (or as of `until`)."""
         if key not in self._fingerprints:
             stage = self.stages[key]
             parts: dict[str, Any] = {
@@ -132,12 +141,13 @@ class Lineage:
         return releases_fingerprint(self.workspace.lake, self.symbol)
 
     def _source_fingerprint(self) -> str:
-        from fxgpt_core.market.history import given_bars, source_fingerprint
+        from fxgpt_core.market.history import given_bars
+        from fxgpt_core.market.source_bars import source_fingerprint
 
         lake, asset = self.workspace.lake, self.asset
         if asset.remote and not given_bars(lake, self.symbol):
             return "nothing fetched yet"
-        return source_fingerprint(lake, self.symbol, self.timeframes[0], asset.candle_source)
+        return source_fingerprint(lake, self.symbol, self.timeframes[0], asset.candle_source, self.until)
 
     def require_good_bars(self) -> None:
         """Raise DataError when the stored candles failed their quality check, whoever asks to build on them."""
@@ -149,7 +159,7 @@ class Lineage:
         """Read the stored candles of one timeframe, the base by default."""
         from fxgpt_core.market.history import load_candles
 
-        return load_candles(self.workspace.lake, self.symbol, bar or self.timeframes[0])
+        return load_candles(self.workspace.lake, self.symbol, bar or self.timeframes[0], self.until)
 
     def releases(self) -> Releases | None:
         """Read the economic calendar of both currencies, None where the lake lacks one."""
@@ -161,7 +171,7 @@ class Lineage:
         """Read candles, features and targets as one dataset."""
         from fxgpt_core.features.assemble import load_dataset
 
-        return load_dataset(self.workspace.lake, self.symbol, self.timeframes, self.horizons, self.spec)
+        return load_dataset(self.workspace.lake, self.symbol, self.timeframes, self.horizons, self.spec, self.until)
 
     def current_dataset(self) -> Dataset:
         """Return the dataset up to the newest stored bar, its features and targets made first where bars are newer.

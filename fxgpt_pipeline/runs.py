@@ -49,17 +49,6 @@ def stale_stages(lineage: Lineage, instance: DagsterInstance) -> list[Key]:
     return stale
 
 
-def outdated_inputs(lineage: Lineage, instance: DagsterInstance, key: Key) -> list[Key]:
-    """Return the stages right below `key` whose recorded result is not what bars, settings and code ask for now."""
-    from dagster import AssetKey
-
-    deps = lineage.stages[key].deps if key in lineage.stages else ()
-    records = {
-        dep: instance.get_latest_data_version_record(AssetKey(dep), partition_key=lineage.symbol) for dep in deps
-    }
-    return [dep for dep, record in records.items() if _data_version(record) != lineage.fingerprint(dep)]
-
-
 def with_stale_ancestors(lineage: Lineage, chosen: Sequence[Key], stale: Iterable[Key]) -> list[Key]:
     """Return `chosen` and every stale stage below it, in order of dependency."""
     wanted, old = set(chosen), set(stale)

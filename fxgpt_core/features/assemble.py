@@ -46,20 +46,32 @@ def build_dataset(
 
 
 def load_dataset(
-    lake: Lake, symbol: str, timeframes: Sequence[Timeframe], horizons: Sequence[int], spec: FeatureSpec
+    lake: Lake,
+    symbol: str,
+    timeframes: Sequence[Timeframe],
+    horizons: Sequence[int],
+    spec: FeatureSpec,
+    until: np.datetime64 | None = None,
 ) -> Dataset:
     """Return the dataset that `stored.update_tables` and `stored.update_targets` left in the lake.
 
-    Raises DataError when something is missing or was computed with another configuration or from other bars.
+    `until` (UTC): only what was known by then. Features and targets may reach further than the bars asked for, because
+    others add to the lake meanwhile: they are cut to those, and a label that ends later is not known. Raises DataError
+    when something is missing or was computed with another configuration or from other bars.
     """
     from fxgpt_core.features.stored import read_table, read_targets
     from fxgpt_core.market.history import load_candles
 
     timeframes, horizons = check_layout(timeframes, horizons)
-    base = load_candles(lake, symbol, timeframes[0])
+    base = load_candles(lake, symbol, timeframes[0], until)
     definitions = spec.definition_hashes(timeframes)
-    tables = {bar.code: read_table(lake, symbol, bar, definitions[bar.code]) for bar in timeframes}
+    tables = {bar.code: _until(read_table(lake, symbol, bar, definitions[bar.code]), base) for bar in timeframes}
     return assemble(base, tables, horizons, read_targets(lake, base, horizons, spec), spec)
+
+
+def _until(table: FeatureTable, base: Candles) -> FeatureTable:
+    """Return the rows of a table that were known at the close of the last base bar."""
+    return table.take(slice(0, int(np.searchsorted(table.known_at, base.known_at[-1:], side="right").sum())))
 
 
 def assemble(

@@ -30,6 +30,12 @@ class Targets:
         """Return the chosen bars."""
         return Targets(self.yardstick[rows], self.target[rows], self.label_end[rows], self.mask[rows])
 
+    def known(self, known_at: NDArray[np.datetime64]) -> Targets:
+        """Return the first bars, those that closed at `known_at`, as they were known at the last close of them."""
+        first = self.take(slice(0, len(known_at)))
+        known = first.label_end <= known_at[-1:]  # of no bars there is no last one
+        return Targets(first.yardstick, np.where(known, first.target, np.nan), first.label_end, first.mask & known)
+
     def to_arrow(self, candles: Candles, horizons: tuple[int, ...]) -> pa.Table:
         """Return `ts_utc`, `known_at` and, per horizon, `yardstick_60`, `target_60`, `label_end_60`, `mask_60`."""
         columns = {"ts_utc": _stamps(candles.ts_utc), "known_at": _stamps(candles.known_at)}

@@ -73,8 +73,16 @@ def update_tables(
 
     A month is recomputed when the bars that its block is computed from (its own and its warm-up), or the definition of
     the features, changed. Columns that are missing, constant or explosive in some month are stored as they are and
-    named in the log. Raises DataError where candles are missing.
+    named in the log. One process at a time does so for a symbol; another waits. Raises DataError where candles are
+    missing.
     """
+    with lake.lock(FEATURES, {"symbol": symbol}):
+        return _update_tables(lake, symbol, timeframes, spec, progress)
+
+
+def _update_tables(
+    lake: Lake, symbol: str, timeframes: Sequence[Timeframe], spec: FeatureSpec, progress: Progress
+) -> FeaturesSummary:
     for idle in spec.idle(timeframes):
         log.warning("%s: %s; nothing is computed.", symbol, idle)
     rows, columns, computed, skipped = {}, {}, {}, {}
@@ -120,9 +128,16 @@ def update_targets(
     """Bring yardstick and targets of the base bars up to the stored candles.
 
     All months are computed in one pass, because the yardstick's levels run through; only parts that changed are
-    written. Raises DataError where candles are missing.
+    written, by one process at a time. Raises DataError where candles are missing.
     """
     timeframes, horizons = check_layout(timeframes, horizons)
+    with lake.lock(TARGETS, {"symbol": symbol}):
+        return _update_targets(lake, symbol, timeframes, horizons, spec)
+
+
+def _update_targets(
+    lake: Lake, symbol: str, timeframes: Sequence[Timeframe], horizons: tuple[int, ...], spec: FeatureSpec
+) -> TargetsSummary:
     candles = load_candles(lake, symbol, timeframes[0])
     definition = spec.target_hash(timeframes[0], horizons)
     targets = make_targets(candles, horizons, spec.yardstick)
@@ -148,16 +163,19 @@ def read_table(lake: Lake, symbol: str, bar: Timeframe, definition: str) -> Feat
 
 
 def read_targets(lake: Lake, candles: Candles, horizons: tuple[int, ...], spec: FeatureSpec) -> Targets:
-    """Read the stored targets of base `candles`; raises DataError when they are missing or belong to other bars."""
-    bar = candles.timeframe
+    """Read the stored targets of base `candles`, as they were known at the close of the last of them.
+
+    Those stored may reach further. Raises DataError when they are missing or belong to other bars.
+    """
+    bar, bars = candles.timeframe, len(candles)
     table = _read(lake, TARGETS, candles.symbol, bar, spec.target_hash(bar, horizons))
     stamps = table["ts_utc"].to_numpy().astype("datetime64[ns]")
-    if len(stamps) != len(candles) or (stamps != candles.ts_utc).any():
+    if len(stamps) < bars or (stamps[:bars] != candles.ts_utc).any():
         raise DataError(
-            f"Targets of {candles.symbol} {bar} cover {len(stamps)} bars, the candles are {len(candles)}: "
+            f"Targets of {candles.symbol} {bar} cover {len(stamps)} bars, the candles are {bars}: "
             "materialise the targets again."
         )
-    return Targets.from_arrow(table, horizons)
+    return Targets.from_arrow(table, horizons).known(candles.known_at)
 
 
 def _read(lake: Lake, dataset: str, symbol: str, bar: Timeframe, definition: str) -> pa.Table:

@@ -50,7 +50,7 @@ def derive(
     `given` is the manifest of the given `feed` bars; months named in `again` ("2024-03") are derived whatever the
     manifests say. A month is read once for all targets, a year of months at a time.
     """
-    sources = _month_sources(given)
+    sources = month_sources(given)
     with ExitStack() as held:
         for target in targets:
             held.enter_context(lake.lock(CANDLES, bar_keys(symbol, target)))
@@ -147,7 +147,7 @@ def _finish(lake: Lake, symbol: str, given: Manifest, feed: Timeframe, plan: _Pl
     lake.write_manifest(CANDLES, plan.keys, manifest)
 
 
-def _month_sources(given: Manifest) -> dict[str, str]:
+def month_sources(given: Manifest) -> dict[str, str]:
     """Return what each month's slow bars are made from: month -> hash.
 
     A slow bar (at most a week) known in a month holds fast bars of that month and the one before; and whether the last

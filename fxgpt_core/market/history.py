@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -15,9 +15,6 @@ from fxgpt_core.market.bars import (
     CANDLES,
     Source,
     bar_keys,
-    by_month,
-    checksum,
-    fingerprint,
     origin,
     read_bars,
     settled,
@@ -26,12 +23,12 @@ from fxgpt_core.market.bars import (
 from fxgpt_core.market.candles import Candles
 from fxgpt_core.market.config import QualityConfig
 from fxgpt_core.market.derived import derive
-from fxgpt_core.market.lake import Lake, Manifest, PartEntry
+from fxgpt_core.market.lake import Lake, Manifest
 from fxgpt_core.market.quality.assessment import assess_stored
 from fxgpt_core.market.quality.report import QualityReport
 from fxgpt_core.market.quarantine import standing_quarantine, unsorted_rows
+from fxgpt_core.market.source_bars import CandleSource, feeding, given_until, sample_bars
 
-CandleSource = Literal["sample", "import"]
 _QUALITY_VERSION = 4
 _REPORTS = "quality"
 
@@ -42,7 +39,8 @@ class CandlesSummary:
 
     `rows`: bars per timeframe; `months_written`, `months_kept`: per timeframe derived; `fingerprint`: content hash of
     the base bars; `first`: open of the first base bar, `last`: close of the last (ISO 8601, UTC); `failures`: one
-    sentence per quality limit exceeded, empty when the bars may be used.
+    sentence per quality limit exceeded, empty when the bars may be used; `until`: close of the newest bar that was
+    given when the work began (UTC, as `np.datetime64` writes it): every timeframe reaches there, if not further.
     """
 
     symbol: str
@@ -57,6 +55,7 @@ class CandlesSummary:
     gaps: int
     quality: QualityReport
     failures: tuple[str, ...]
+    until: str
 
     def to_dict(self) -> dict[str, Any]:
         """Return the summary as JSON-able values."""
@@ -87,7 +86,8 @@ def update_candles(
     if source == "sample":
         _store_sample(lake, symbol, frames[0])
     _settle(lake, symbol)
-    feed, given, unused = _feed(lake, symbol, frames[0])
+    until = given_until(lake, symbol, frames[0])
+    feed, given, unused = feeding(lake, symbol, frames[0])
     if side is not None and given.extra["side"] != side:
         raise DataError(
             f"{symbol} is configured with {side} prices, but its bars are {given.extra['side']}: "
@@ -117,13 +117,18 @@ def update_candles(
         gaps=report.gaps,
         quality=report,
         failures=tuple(failures),
+        until=str(until),
     )
 
 
-def load_candles(lake: Lake, symbol: str, bar: str | Timeframe) -> Candles:
-    """Return all bars of one timeframe; raises DataError saying what to import or materialise when there are none."""
+def load_candles(lake: Lake, symbol: str, bar: str | Timeframe, until: np.datetime64 | None = None) -> Candles:
+    """Return all bars of one timeframe, with `until` (UTC) those that closed by then.
+
+    Raises DataError saying what to import or materialise when there are none.
+    """
     manifest = _manifest(lake, symbol, timeframe(bar))
-    return read_bars(lake, symbol, timeframe(bar), str(manifest.extra["side"]), sorted(manifest.parts))
+    bars = read_bars(lake, symbol, timeframe(bar), str(manifest.extra["side"]), sorted(manifest.parts))
+    return bars if until is None else bars.take(slice(0, int(np.searchsorted(bars.known_at, until, side="right"))))
 
 
 def recent_candles(lake: Lake, symbol: str, bar: str | Timeframe, count: int) -> Candles:
@@ -148,40 +153,10 @@ def given_bars(lake: Lake, symbol: str) -> bool:
     return any(manifest is not None and origin(manifest) == "given" for manifest in manifests)
 
 
-def source_fingerprint(lake: Lake, symbol: str, bar: str | Timeframe, source: CandleSource) -> str:
-    """Return what identifies the given bars behind base timeframe `bar`, read from manifests alone.
-
-    For a sample that is not in the lake yet it is what the fingerprint will be. Raises DataError without given bars.
-    """
-    base = timeframe(bar)
-    if source == "sample" and lake.read_manifest(CANDLES, bar_keys(symbol, base)) is None:
-        candles = _sample(symbol, base)
-        parts = {name: PartEntry(checksum(bars), len(bars)) for name, bars in by_month(candles).items()}
-        return fingerprint(symbol, base, candles.side, parts)
-    marks = [_mark(manifest) for manifest in _usable(lake, symbol, base).values()]
-    return marks[0] if len(marks) == 1 else stable_hash(marks)
-
-
-def _mark(given: Manifest) -> str:
-    # Months of an interrupted import are not yet in the fingerprint: say something that no finished import says.
-    return stable_hash([given.fingerprint, given.extra["writing"]]) if "writing" in given.extra else given.fingerprint
-
-
-def _sample(symbol: str, base: Timeframe) -> Candles:
-    from fxgpt_core.market.providers import sample
-
-    if (symbol, base.code) != (sample.SYMBOL, sample.TIMEFRAME):
-        raise BadInputError(
-            f"The sample holds {sample.SYMBOL} {sample.TIMEFRAME} bars, not {symbol} {base}: "
-            "import a file and set the asset's source to import."
-        )
-    return sample.sample_candles()
-
-
 def _store_sample(lake: Lake, symbol: str, base: Timeframe) -> None:
     from fxgpt_core.market.providers import sample
 
-    candles, check = _sample(symbol, base), sample.sample_checksum()
+    candles, check = sample_bars(symbol, base), sample.sample_checksum()
     manifest = lake.read_manifest(CANDLES, bar_keys(symbol, base))
     if manifest is not None:
         if check in manifest.extra.get("files", {}):
@@ -202,55 +177,6 @@ def _manifest(lake: Lake, symbol: str, bar: Timeframe) -> Manifest:
             "(fxgpt import FILE), then materialise the symbol's candles."
         )
     return manifest
-
-
-def _usable(lake: Lake, symbol: str, base: Timeframe) -> dict[Timeframe, Manifest]:
-    """Return the manifests of the given timeframes from which `base` can be had, fastest first."""
-    present = {bar: lake.read_manifest(CANDLES, bar_keys(symbol, bar)) for bar in sorted(TIMEFRAMES.values())}
-    given = {bar: manifest for bar, manifest in present.items() if manifest is not None and origin(manifest) == "given"}
-    usable = {bar: manifest for bar, manifest in given.items() if bar <= base}
-    if not usable:
-        has = f"the lake has only {', '.join(map(str, given))} bars of it" if given else "the lake has no bars of it"
-        raise DataError(
-            f"{symbol} needs {base} bars and {has}: import a file of {base} or faster bars (fxgpt import FILE), "
-            "or name slower timeframes in the asset's configuration."
-        )
-    return usable
-
-
-def _feed(lake: Lake, symbol: str, base: Timeframe) -> tuple[Timeframe, Manifest, list[str]]:
-    """Return the given timeframe that feeds `base`, its manifest, and what faster bars it leaves unused, in words.
-
-    That is the slowest one, or a faster one of the same side that covers it and ends later.
-    """
-    usable = _usable(lake, symbol, base)
-    *faster, feed = usable
-    unused: list[str] = []
-    for bar in reversed(faster):
-        if not usable[bar].parts or not usable[feed].parts:
-            continue
-        (first, last), (begin, end) = _span(lake, symbol, bar, usable[bar]), _span(lake, symbol, feed, usable[feed])
-        if last < end + base.duration:
-            continue
-        if first <= begin and usable[bar].extra["side"] == usable[feed].extra["side"]:
-            feed, unused = bar, []
-        else:
-            unused.append(
-                f"The {feed} bars given end {_minute(end)} and the {bar} bars, which reach {_minute(last)}, do not "
-                f"cover them: import {feed} bars up to there or {bar} bars from {_minute(begin)} on, of one price side."
-            )
-    return feed, usable[feed], unused
-
-
-def _span(lake: Lake, symbol: str, bar: Timeframe, manifest: Manifest) -> tuple[np.datetime64, np.datetime64]:
-    """Return the open of the first stored bar and the close of the last."""
-    parts, side = sorted(manifest.parts), str(manifest.extra["side"])
-    first, last = (read_bars(lake, symbol, bar, side, [part]) for part in (parts[0], parts[-1]))
-    return first.ts_utc[0], last.known_at[-1]
-
-
-def _minute(moment: np.datetime64) -> str:
-    return str(moment)[:16].replace("T", " ")
 
 
 def _settle(lake: Lake, symbol: str) -> None:

@@ -39,7 +39,6 @@ def build(parts: Parts) -> Automation:
     """Return the jobs, schedules and sensors."""
     outside = [dg.AssetKey(key) for key in (LEADERBOARD, DASHBOARD, PORTFOLIO, RETRAINED, PERFORMANCE, SHADOW)]
     everything = dg.AssetSelection.all() - dg.AssetSelection.assets(*outside)
-    retrained = everything - dg.AssetSelection.assets(dg.AssetKey(DRIFT))
     jobs = [
         dg.define_asset_job(
             LINEAGE_JOB,
@@ -50,7 +49,7 @@ def build(parts: Parts) -> Automation:
         ),
         dg.define_asset_job(
             RETRAIN_JOB,
-            retrained,
+            everything,
             description="New features, forecasts and a new candidate for one symbol; its champion keeps serving.",
             partitions_def=parts.symbols,
             executor_def=dg.in_process_executor,

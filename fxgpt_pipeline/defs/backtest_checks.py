@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 
 from fxgpt_core.models.registry import FAMILIES, FamilyEntry
-from fxgpt_pipeline.defs.common import Parts
+from fxgpt_pipeline.defs.common import Parts, known
 from fxgpt_pipeline.stages import PORTFOLIO, RETRAINED, backtest
 from fxgpt_pipeline.workspace import Workspace
 
@@ -45,7 +45,7 @@ def _checks(parts: Parts, entry: FamilyEntry) -> dg.AssetChecksDefinition:
     ) -> Iterator[dg.AssetCheckResult]:
         from fxgpt_pipeline.auditing import adherence, audit_family
 
-        lineage = workspace.lineage(context.partition_key)
+        lineage = known(context, workspace)
         on = entry.name in lineage.families
         found = audit_family(lineage, entry.name) if on else {}
         found["fills_adhere"] = adherence(lineage, entry.name)["decision"]["evidence"]["alerts"] if on else []
@@ -69,7 +69,7 @@ def _replay_checks(parts: Parts) -> dg.AssetChecksDefinition:
     ) -> Iterator[dg.AssetCheckResult]:
         from fxgpt_pipeline.auditing import audit_replay
 
-        lineage = workspace.lineage(context.partition_key)
+        lineage = known(context, workspace)
         found = {name: audits for name in lineage.families if (audits := audit_replay(lineage, name)) is not None}
         right = f"All is right: {', '.join(found)}." if found else "No replay of these bars and settings is stored."
         for name in told:

@@ -14,7 +14,7 @@ import numpy as np
 from fxgpt_core.common.errors import DataError
 from fxgpt_core.common.progress import Progress
 from fxgpt_pipeline.lineage import Lineage
-from fxgpt_pipeline.runs import outdated_inputs
+from fxgpt_pipeline.pinning import outdated_inputs, pinned
 from fxgpt_pipeline.stages import Key, Stage
 from fxgpt_pipeline.workspace import Workspace
 
@@ -82,14 +82,19 @@ class Parts:
         )
 
 
+def known(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext, workspace: Workspace) -> Lineage:
+    """Return the lineage of the run's symbol with the bars that the run began with; later ones are another run's."""
+    return pinned(workspace.lineage(context.partition_key), context.instance, context.run.run_id)
+
+
 def begin(context: dg.AssetExecutionContext, workspace: Workspace, key: Key) -> Lineage:
-    """Return the lineage of the run's symbol; refuse to build on inputs that are out of date.
+    """Return the lineage of the run's symbol as the run knows it; refuse to build on inputs that are out of date.
 
     A result carries the fingerprint of what its inputs should be, so they must be that when it is made. Raises
     DataError naming the stages to materialise first.
     """
-    lineage = workspace.lineage(context.partition_key)
-    behind = [lineage.stages[dep].name for dep in outdated_inputs(lineage, context.instance, key)]
+    lineage = known(context, workspace)
+    behind = [lineage.stages[dep].name for dep in outdated_inputs(lineage, context.instance, context.run.run_id, key)]
     if behind:
         raise DataError(
             f"{lineage.symbol}: {', '.join(behind)} were made from other bars, settings or code: materialise them "

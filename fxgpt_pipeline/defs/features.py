@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from fxgpt_core.features.registry import declarations_hash
-from fxgpt_pipeline.defs.common import FRESH, Parts, begin, finished, reporter
+from fxgpt_pipeline.defs.common import FRESH, Parts, begin, finished, known, reporter
 from fxgpt_pipeline.stages import TABLES, TARGETS
 from fxgpt_pipeline.workspace import Workspace
 
@@ -125,7 +125,7 @@ def _no_look_ahead(parts: Parts) -> dg.AssetChecksDefinition:
     ) -> dg.AssetCheckResult:
         from fxgpt_pipeline.feature_checks import look_ahead
 
-        lineage = workspace.lineage(context.partition_key)
+        lineage = known(context, workspace)
         settings = lineage.settings
         report, stored = look_ahead(lineage, settings.leakage.cuts, settings.seed)
         return dg.AssetCheckResult(
@@ -158,7 +158,7 @@ def _warm_up_suffices(parts: Parts) -> dg.AssetChecksDefinition:
     ) -> dg.AssetCheckResult:
         from fxgpt_pipeline.feature_checks import warm_up
 
-        lineage = workspace.lineage(context.partition_key)
+        lineage = known(context, workspace)
         report = warm_up(lineage, lineage.settings.leakage.warm_up_months, lineage.settings.seed)
         return dg.AssetCheckResult(
             passed=report.passed,

@@ -12,6 +12,7 @@ from fxgpt_pipeline.defs.common import Automation, Parts
 from fxgpt_pipeline.defs.market import FRESH
 from fxgpt_pipeline.defs.run_keys import ACTIVE, next_run_key
 from fxgpt_pipeline.freshness import Freshness, judge_freshness
+from fxgpt_pipeline.pinning import as_of, data_version, latest
 from fxgpt_pipeline.runs import CAUSE_TAG
 from fxgpt_pipeline.settings import load_settings
 from fxgpt_pipeline.stages import CANDLES
@@ -148,17 +149,19 @@ def _imports_sensor(workspace: Workspace) -> dg.SensorDefinition:
 def _candles_state(workspace: Workspace, symbol: str, instance: dg.DagsterInstance) -> str | None:
     """Return the fingerprint that candles should have where theirs is another; None where all is well or no bars are.
 
-    Only manifests are read.
+    Bars that a provider brought after the candles were made are the business of the schedule that fetches them: a live
+    loop adds some every few minutes.
     """
     from fxgpt_core.market.history import given_bars
 
     lineage = workspace.lineage(symbol)
     if not given_bars(workspace.lake, symbol):
         return None
+    made = latest(instance, CANDLES, symbol)
+    if lineage.asset.remote:
+        lineage = as_of(lineage, made)
     wanted = lineage.fingerprint(CANDLES)
-    record = instance.get_latest_data_version_record(dg.AssetKey(CANDLES), partition_key=symbol)
-    event = record.asset_event if record is not None else None
-    return None if event is not None and (event.tags or {}).get("dagster/data_version") == wanted else wanted
+    return None if data_version(made) == wanted else wanted
 
 
 def _inbox_sensor(workspace: Workspace) -> dg.SensorDefinition:

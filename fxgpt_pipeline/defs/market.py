@@ -4,11 +4,13 @@ import base64
 from typing import Any
 
 import dagster as dg
+import numpy as np
 from pydantic import Field
 
-from fxgpt_pipeline.defs.common import Parts, begin, finished, reporter
+from fxgpt_pipeline.defs.common import Parts, finished, reporter
 from fxgpt_pipeline.freshness import judge_freshness
 from fxgpt_pipeline.lineage import Lineage
+from fxgpt_pipeline.pinning import UNTIL
 from fxgpt_pipeline.refreshing import Refreshed, refresh_candles, write_quality
 from fxgpt_pipeline.stages import CANDLES
 from fxgpt_pipeline.workspace import Workspace
@@ -39,8 +41,9 @@ def build(parts: Parts) -> list[Any]:
     def candles(
         context: dg.AssetExecutionContext, config: CandlesConfig, workspace: dg.ResourceParam[Workspace]
     ) -> dg.MaterializeResult[Any]:
-        lineage = begin(context, workspace, CANDLES)
+        lineage = workspace.lineage(context.partition_key)
         done = refresh_candles(lineage, config.months, reporter(context, workspace))
+        lineage = lineage.pinned(np.datetime64(done.candles.until, "ns"))
         report = {**done.candles.quality.to_dict(), "failures": list(done.candles.failures)}
         workspace.documents.write(QUALITY, lineage.symbol, report, lineage.fingerprint(CANDLES))
         page = write_quality(lineage)
@@ -94,6 +97,7 @@ def _metadata(done: Refreshed) -> dict[str, Any]:
         "rows_by_timeframe": found.rows,
         "first": found.first,
         "last": found.last,
+        UNTIL: found.until,
         "side": found.side,
         "gaps": found.gaps,
         "missing_bars": quality.missing,

@@ -5,7 +5,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from fxgpt_pipeline.defs.common import OWNERS, TRAINING_POOL, Parts, reporter
+from fxgpt_pipeline.defs.common import OWNERS, TRAINING_POOL, Parts, known, reporter
 from fxgpt_pipeline.stages import CANDLES, RETRAINED, TABLES, TARGETS
 from fxgpt_pipeline.workspace import Workspace
 
@@ -40,7 +40,7 @@ def build(parts: Parts) -> list[Any]:
     ) -> dg.MaterializeResult[Any]:
         from fxgpt_pipeline.replaying import replay_families
 
-        lineage = workspace.lineage(context.partition_key)
+        lineage = known(context, workspace)
         families = tuple(config.families) or lineage.settings.retraining.replay.families
         facts, version = replay_families(lineage, families, reporter(context, workspace))
         metadata = {name: dg.MetadataValue.json(fact) for name, fact in facts.items()}

@@ -16,10 +16,11 @@ from fxgpt_core.market.bars import ONE_SIDED, bar_keys, checksum
 from fxgpt_core.market.candles import Candles
 from fxgpt_core.market.config import QualityConfig
 from fxgpt_core.market.files.importing import import_file
-from fxgpt_core.market.history import load_candles, source_fingerprint, update_candles
+from fxgpt_core.market.history import load_candles, update_candles
 from fxgpt_core.market.lake import Lake
 from fxgpt_core.market.providers.sample import sample_candles
 from fxgpt_core.market.sides import combine_sides
+from fxgpt_core.market.source_bars import source_fingerprint
 
 HOUR = timeframe("1h")
 KEYS = bar_keys("EURUSD", HOUR)

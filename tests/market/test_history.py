@@ -17,11 +17,12 @@ from fxgpt_core.market.bars import checksum
 from fxgpt_core.market.candles import Candles
 from fxgpt_core.market.config import QualityConfig
 from fxgpt_core.market.files.importing import import_file
-from fxgpt_core.market.history import load_candles, source_fingerprint, update_candles
+from fxgpt_core.market.history import load_candles, update_candles
 from fxgpt_core.market.instruments import instrument, rough_rate
 from fxgpt_core.market.lake import Lake
 from fxgpt_core.market.providers.sample import sample_candles
 from fxgpt_core.market.resampling import resample
+from fxgpt_core.market.source_bars import source_fingerprint
 
 QUALITY = QualityConfig()
 SAMPLE_FRAMES = [timeframe(code) for code in ("1h", "4h", "1d")]
