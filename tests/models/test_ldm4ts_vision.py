@@ -8,7 +8,7 @@ from pyts.image import GramianAngularField, RecurrencePlot
 from fxgpt_core.common.errors import BadInputError
 from fxgpt_core.models.ldm4ts import gaf, rp, seg
 from fxgpt_core.models.ldm4ts.resample import unit, weights
-from fxgpt_core.models.ldm4ts.vision import VisionConfig, encode, encode_bytes, from_bytes, resampled, to_bytes
+from fxgpt_core.models.ldm4ts.vision import VisionConfig, draw, encode, encode_bytes, from_bytes, resampled, to_bytes
 
 
 def walks(rows: int, length: int = 100, variables: int = 5, seed: int = 0) -> torch.Tensor:
@@ -126,6 +126,24 @@ def test_time_runs_along_the_axes_and_not_variables():
     assert changed[0, 1:, :56, :56].abs().max() < 1e-5  # both early
     assert changed[0, 1:, 61:, :56].abs().max() > 1e-3
     assert changed[0, 0, :, :48].abs().max() < 1e-5  # early columns of the segmentation
+
+
+def test_a_series_that_keeps_its_size_is_drawn_as_it_is():
+    scaled = unit(walks(3, 64))[0]
+    config = VisionConfig(size=64)
+    periods = seg.periods(scaled, config)
+    assert torch.allclose(draw(scaled, config), encode(scaled, config), atol=1e-5)
+    small = draw(0.5 + 0.1 * (scaled - 0.5), config, periods)
+    assert small[:, 0].abs().max() == pytest.approx(0.1, abs=1e-5)
+    assert torch.allclose(small[:, 0], 0.1 * encode(scaled, config)[:, 0], atol=1e-5)
+    assert small[:, 2].min() > 0.75  # near to itself at all times
+
+
+def test_mixed_precision_does_not_blur_pictures():
+    windows, config = walks(3), VisionConfig(size=64)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = encode(windows, config)
+    assert torch.equal(mixed, encode(windows, config))
 
 
 def test_eight_bits_are_off_by_half_a_grey_level():

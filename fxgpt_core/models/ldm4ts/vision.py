@@ -7,6 +7,7 @@ that it travels in.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import cycle, islice
 
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor
 from fxgpt_core.common.errors import BadInputError
 from fxgpt_core.models.ldm4ts import gaf, rp, seg
 from fxgpt_core.models.ldm4ts.resample import unit, weights
-from fxgpt_core.models.ldm4ts.vision_config import Encoding, VisionConfig
+from fxgpt_core.models.ldm4ts.vision_config import VisionConfig
 
 COLOURS = 3
 """Channels of a picture, as published image autoencoders read them."""
@@ -29,16 +30,17 @@ def encode(windows: Tensor, config: VisionConfig) -> Tensor:
     not finite.
     """
     _check(windows)
-    out = torch.empty(len(windows), COLOURS, config.size, config.size, device=windows.device)
-    with torch.no_grad(), torch.autocast(windows.device.type, enabled=False):
-        scaled = unit(windows)[0]
-        series = resampled(scaled, config.size)
-        for channel, name in enumerate(islice(cycle(config.channels), COLOURS)):
-            if channel < len(config.channels):
-                _draw(name, scaled, series, config, out[:, channel])
-            else:
-                out[:, channel] = out[:, channel - len(config.channels)]
-    return out
+    return _drawn(unit(windows)[0], resampled, config, None)
+
+
+def draw(scaled: Tensor, config: VisionConfig, period: Tensor | None = None) -> Tensor:
+    """Return the pictures (rows, 3, size, size), float32 in -1..1, of series (rows, length, variables) in 0..1 whose
+    size is to show: nothing is stretched to its own extremes. Otherwise as `encode`.
+
+    `period`: the bars per fold of each row (rows,) int64; None: as `encode` chooses them.
+    """
+    _check(scaled)
+    return _drawn(scaled, _at, config, period)
 
 
 def encode_bytes(windows: Tensor, config: VisionConfig) -> Tensor:
@@ -60,17 +62,31 @@ def resampled(scaled: Tensor, size: int) -> Tensor:
     """Return series (rows, length, variables) at `size` moments, each variable spanning 0..1."""
     if scaled.shape[1] == size:
         return scaled
-    return unit(weights(scaled.shape[1], size, scaled.device) @ scaled)[0]
+    return unit(_at(scaled, size))[0]
 
 
-def _draw(name: Encoding, scaled: Tensor, series: Tensor, config: VisionConfig, out: Tensor) -> None:
-    """Write one encoding into `out`, (rows, size, size) in -1..1."""
-    if name == "seg":
-        seg.draw(2.0 * scaled - 1.0, seg.periods(scaled, config), out)
-    elif name == "gaf":
-        gaf.draw(series, config.gaf, config.gaf_range == "positive", out)
-    else:
-        rp.draw(series, config.rp_kernel, config.rp_scale, out)
+def _at(scaled: Tensor, size: int) -> Tensor:
+    return weights(scaled.shape[1], size, scaled.device) @ scaled
+
+
+@torch.no_grad()
+def _drawn(
+    scaled: Tensor, sampled: Callable[[Tensor, int], Tensor], config: VisionConfig, period: Tensor | None
+) -> Tensor:
+    out = torch.empty(len(scaled), COLOURS, config.size, config.size, device=scaled.device)
+    with torch.autocast(scaled.device.type, enabled=False):  # products in half precision would blur the pictures
+        series = sampled(scaled, config.size)
+        for channel, name in enumerate(islice(cycle(config.channels), COLOURS)):
+            if channel >= len(config.channels):
+                out[:, channel] = out[:, channel - len(config.channels)]
+            elif name == "seg":
+                folds = seg.periods(scaled, config) if period is None else period
+                seg.draw(2.0 * scaled - 1.0, folds, out[:, channel])
+            elif name == "gaf":
+                gaf.draw(series, config.gaf, config.gaf_range == "positive", out[:, channel])
+            else:
+                rp.draw(series, config.rp_kernel, config.rp_scale, out[:, channel])
+    return out
 
 
 def _check(windows: Tensor) -> None:
@@ -88,4 +104,4 @@ def _check(windows: Tensor) -> None:
         )
 
 
-__all__ = ["COLOURS", "VisionConfig", "encode", "encode_bytes", "from_bytes", "resampled", "to_bytes"]
+__all__ = ["COLOURS", "VisionConfig", "draw", "encode", "encode_bytes", "from_bytes", "resampled", "to_bytes"]
