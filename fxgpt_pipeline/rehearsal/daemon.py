@@ -6,6 +6,7 @@ contexts, whenever the set clock says that they are due, and what they request i
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -49,6 +50,9 @@ class RehearsedDaemon:
     _cursors: dict[str, Any] = field(default_factory=dict)
     _keys: set[str] = field(default_factory=set)
     _conditions_at: datetime | None = None
+
+    def __post_init__(self) -> None:
+        logging.getLogger("dagster.automation_condition_tester").setLevel(logging.WARNING)  # it tells every evaluation
 
     def tick(self) -> None:
         """Evaluate every schedule tick since the last call, then every sensor once, then, when due, the conditions."""
