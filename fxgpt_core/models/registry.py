@@ -64,6 +64,7 @@ FAMILIES: dict[str, FamilyEntry] = {
         FamilyEntry("ridge", "Ridge", "fxgpt_core.models.tabular.ridge", code_version="2"),
         FamilyEntry("lightgbm", "LightGBM", "fxgpt_core.models.tabular.lightgbm"),
         FamilyEntry("sssd", "SSSD", "fxgpt_core.models.sssd.family", accelerated=True),
+        FamilyEntry("ldm4ts", "LDM4TS", "fxgpt_core.models.ldm4ts.family", accelerated=True),
     )
 }
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from fxgpt_core.common.forecast import LEVELS
 from fxgpt_core.diffusion.noise import row_noise
 from fxgpt_core.diffusion.student import disagreement
+from fxgpt_core.models import margins
 from fxgpt_core.models.adjustment import Adjustment
 from fxgpt_core.models.sssd.network import Network
 
@@ -52,20 +53,12 @@ def draw_all(network: Network, contexts: Tensor, moments: Times, seed: int, by_s
 
 
 def standing_law(network: Network, contexts: Tensor, adjust: Adjustment) -> tuple[Floats, Floats] | None:
-    """Return adjusted deviations (rows, horizons) and quantiles (rows, horizons, levels) of contexts (rows, context).
-
-    Where draws are not given the context (else None) their law is known, and its quantiles need no draws: a hundred
-    that keep the deviation of fat tails put the first and last hundredth too far out.
-    """
+    """Return `margins.standing_law` of contexts (rows, context), None where draws are given the context."""
     if bool(network.informed):
         return None
-    margins = network.margins.double().cpu().numpy()  # (levels, horizons)
-    middle = (np.arange(len(margins)) + 0.5) / len(margins)
-    law = np.stack([np.interp(LEVELS, middle, margin) for margin in margins.T])  # (horizons, levels)
     with torch.no_grad():
         mean, width = (part.double().cpu().numpy() for part in (network.mean(contexts), network.log_scale(contexts)))
-    width = adjust.scale * np.exp(width)
-    return width * margins.std(axis=0), (adjust.shrink * mean)[..., None] + width[..., None] * law
+    return margins.standing_law(network.margins, mean, width, adjust)
 
 
 def student_disagreement(network: Network, contexts: Tensor, moments: Times, seed: int) -> Floats:

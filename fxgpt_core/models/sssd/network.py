@@ -15,11 +15,10 @@ from fxgpt_core.diffusion.heads import HEADS, HeadSize
 from fxgpt_core.diffusion.samplers import Noise, sample, sampler_levels
 from fxgpt_core.diffusion.schedules import Schedule
 from fxgpt_core.diffusion.student import Distillation, distil, student_of
+from fxgpt_core.models.likelihood import student_loss
 from fxgpt_core.models.margins import normal_margins, placed
 from fxgpt_core.models.sssd.config import DiffusionConfig, SSSDConfig
 from fxgpt_core.models.sssd.encoder import Encoder
-
-_FREEDOM = 5.0  # degrees of freedom of the scale likelihood: fat tails must not move the scale
 
 
 class Network(nn.Module):
@@ -101,10 +100,7 @@ class Network(nn.Module):
         """
         log_scale = self.learned_log_scale(context)
         weighed = mask * weights
-        ratio = (target - self.learned_mean(context)) * torch.exp(-log_scale)
-        # Student t with unit variance: -log density up to a constant.
-        density = log_scale + (_FREEDOM + 1) / 2 * torch.log1p(ratio.square() / (_FREEDOM - 2))
-        scale_loss = (density * weighed).sum() / weighed.sum().clamp(min=1e-8)
+        scale_loss, ratio = student_loss(target, self.learned_mean(context), log_scale, weighed)
         clean, told = ratio.detach(), context
         if blind is not None:
             clean = clean * torch.where(blind == 0, 1.0, blind)[..., None]

@@ -1,0 +1,171 @@
+"""`LDM4TS`: the Forecaster of this family."""
+
+from __future__ import annotations
+
+import copy
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from fxgpt_core.common.errors import ModelError
+from fxgpt_core.common.forecast import Forecast, from_standardised
+from fxgpt_core.common.progress import Progress, silent
+from fxgpt_core.features.coverage import MissingColumns
+from fxgpt_core.features.dataset import Dataset, Split
+from fxgpt_core.features.feed import Feed
+from fxgpt_core.models import fit_folder
+from fxgpt_core.models.adjustment import Adjustment
+from fxgpt_core.models.examples import show_examples
+from fxgpt_core.models.forecaster import FitReport, Provenance
+from fxgpt_core.models.ldm4ts import sampling, storage
+from fxgpt_core.models.ldm4ts.config import LDM4TSConfig
+from fxgpt_core.models.ldm4ts.latents import Latents
+from fxgpt_core.models.ldm4ts.network import Network
+from fxgpt_core.models.ldm4ts.perception import Perception
+from fxgpt_core.models.margins import standing_law
+from fxgpt_core.models.output import check_horizons, split_of
+from fxgpt_core.models.session import BulkSession, Session
+from fxgpt_core.models.summary import summarise
+from fxgpt_core.training.plan import TrainingPlan
+
+
+class LDM4TS:
+    """Forecasts through pictures in a latent diffusion model (SPEC 5).
+
+    Fitted state: network weights with how far they are trusted, what is seen of a row (`Perception`), the frozen
+    autoencoder, adjustment, horizons, `trained_until`.
+    """
+
+    family = "ldm4ts"
+
+    def __init__(self, config: LDM4TSConfig) -> None:
+        self.config = config
+        self.device: torch.device = torch.device("cpu")
+        self.horizons: tuple[int, ...] = ()
+        self.trained_until = np.datetime64("NaT", "ns")
+        self.network: Network | None = None
+        self.perception: Perception | None = None
+        self.adjustment = Adjustment.none(0)
+        self._missing = MissingColumns()
+
+    def fit(self, dataset: Dataset, plan: TrainingPlan, progress: Progress = silent) -> FitReport:
+        """Train on strided rows of `dataset.split.train`, stop and trust by `.validation`.
+
+        With `plan.checkpoints`, an interrupted fit of the same data, configuration and seed continues there, and a
+        finished one is loaded; a folder with anything else is started afresh. Raises ModelError without labels.
+        """
+        from fxgpt_core.models.ldm4ts.fitting import fit_network
+
+        split, plan = split_of(dataset, self.family), plan.wished(self.config.training.hardware)
+        began = time.perf_counter()
+        fingerprint = fit_folder.fingerprint(self.config, dataset, split, plan)
+        folder = plan.checkpoints
+        if folder is not None:
+            done = fit_folder.finished(folder, fingerprint)
+            if done is not None:
+                self.load(folder / fit_folder.FINISHED)
+                self.to(plan.device)
+                return done
+            fit_folder.prepare(folder, fingerprint)
+        self.horizons, self.trained_until = dataset.horizons, split.trained_until.astype("datetime64[ns]")
+        fitted = fit_network(self.config, dataset, plan, progress)
+        self.network, self.perception, self.adjustment = fitted.network, fitted.perception, fitted.adjustment
+        self.to(fitted.device)
+        report = FitReport(
+            fitted.rows, time.perf_counter() - began, fitted.metrics, fitted.curves, fitted.notes, fitted.plan
+        )
+        if folder is not None:
+            self.save(folder / fit_folder.FINISHED)
+            fit_folder.finish(folder, fingerprint, report)
+        self._show(dataset, split, plan)
+        return report
+
+    def _show(self, dataset: Dataset, split: Split, plan: TrainingPlan) -> None:
+        show_examples(self, dataset, split, plan)
+
+    def forecast(self, dataset: Dataset, rows: NDArray[np.int64], provenance: Provenance, seed: int = 0) -> Forecast:
+        """Forecast base bars `rows`; equal seeds give equal forecasts, however rows are batched.
+
+        Raises ModelError when unfitted, or when horizons or feature names are not those of the fit.
+        """
+        network, perception = self.fitted()
+        check_horizons(dataset, self.horizons, self.family)
+        raw = perception.design(dataset, rows)
+        self._missing.tell(f"{self.family} of {dataset.symbol}", perception.columns.unknown(raw))
+        seen = perception.rows(dataset, rows, network.latents, self.device)
+        moments = dataset.known_at[rows]
+        samples = sampling.draw_rows(network, seen, moments, seed)
+        made = summarise(samples, self.adjustment.apply, self.config.rows_per_pass)
+        std, quantiles = made.std, made.quantiles
+        if not bool(network.informed):
+            mean, log_scale = (part.double().cpu().numpy() for part in sampling.moments_of(network, seen))
+            std, quantiles = standing_law(network.margins, mean, log_scale, self.adjustment)
+        return from_standardised(
+            symbol=dataset.symbol,
+            family=self.family,
+            horizons=self.horizons,
+            decided_at=moments,
+            made_at=provenance.made_at,
+            trained_until=self.trained_until,
+            model_version=provenance.model_version,
+            yardstick=dataset.yardstick[rows],
+            mean=made.mean,
+            std=std,
+            quantiles=quantiles,
+            samples=made.samples,
+            origin=provenance.origin,
+        )
+
+    def open(self, feed: Feed, snapshot: Path | None = None) -> Session:
+        """Follow the market; a window is all that a forecast needs, so there is no state and nothing to restore."""
+        return BulkSession(self, feed)
+
+    def save(self, folder: Path) -> None:
+        """Write the fitted state into `folder`; see `ldm4ts.storage`."""
+        network, perception = self.fitted()
+        storage.write(folder, network, perception, self.adjustment, self.horizons, self.trained_until)
+
+    def load(self, folder: Path) -> None:
+        """Read what `save` wrote, configuration included; the model lands on the CPU."""
+        stored = storage.read(folder)
+        self.config, self.perception, self.adjustment = stored.config, stored.perception, stored.adjustment
+        self.horizons, self.trained_until = stored.horizons, stored.trained_until
+        self.network = build(self.config, self.perception, len(self.horizons), stored.latents, seed=0)
+        self.network.load_state_dict(stored.weights)
+        self.to("cpu")
+
+    def with_draws(self, draws: int) -> LDM4TS:
+        """Return the same model with another number of draws per forecast; raises ModelError out of 10..2000."""
+        values = self.config.model_dump()
+        try:
+            config = LDM4TSConfig.model_validate({**values, "diffusion": {**values["diffusion"], "samples": draws}})
+        except ValidationError as error:
+            raise ModelError(f"{draws} draws were asked for: a forecast has 10 to 2000.") from error
+        other = copy.copy(self)
+        other.config, other.network = config, copy.copy(self.fitted()[0])
+        other.network.config = config
+        return other
+
+    def to(self, device: torch.device | str) -> None:
+        """Move network and autoencoder to a torch device and set them to inference."""
+        self.device = torch.device(device)
+        if self.network is not None:
+            self.network.to(self.device).eval()
+            self.network.latents.to(self.device)
+
+    def fitted(self) -> tuple[Network, Perception]:
+        """Return network and perception; raises ModelError before `fit` or `load`."""
+        if self.network is None or self.perception is None:
+            raise ModelError("LDM4TS has not been fitted or loaded: call fit or load before forecast and save.")
+        return self.network, self.perception
+
+
+def build(config: LDM4TSConfig, perception: Perception, horizons: int, latents: Latents, seed: int) -> Network:
+    """Return an untrained network for what is seen of a row."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return Network(perception.layout, len(perception.columns.columns), horizons, config, latents)
