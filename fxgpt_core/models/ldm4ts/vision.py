@@ -50,7 +50,7 @@ def encode_bytes(windows: Tensor, config: VisionConfig) -> Tensor:
 
 def to_bytes(pictures: Tensor) -> Tensor:
     """Return pictures in -1..1 as uint8, a quarter of the memory; values beyond are cut."""
-    return pictures.add(1.0).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
+    return pictures.mul(127.5).add_(128.0).clamp_(0.0, 255.0).to(torch.uint8)
 
 
 def from_bytes(pictures: Tensor) -> Tensor:
