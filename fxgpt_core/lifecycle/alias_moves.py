@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from datetime import datetime
 
 from fxgpt_core.common.errors import FxgptError
-from fxgpt_core.lifecycle.registry import ModelRegistry, ModelVersion
+from fxgpt_core.lifecycle.registry import CHAMPION, SHADOW, ModelRegistry, ModelVersion
 from fxgpt_core.policy.decision import Decision
 from fxgpt_core.store.database import Database
 from fxgpt_core.store.exclusive import exclusively
@@ -23,6 +23,9 @@ from fxgpt_core.store.records import promotion_at, record_promotion
 
 Changes = Mapping[str, str | None]
 """Alias -> the version that holds it, None: nobody."""
+
+SERVING_SINCE = "serving_since"
+"""Tag of a version: since when it has been champion or shadow without a break."""
 
 _LOG = logging.getLogger("fxgpt.promotion")
 _EVIDENCE = 4000  # characters that MLflow takes in a tag, with room to spare
@@ -71,7 +74,7 @@ def move(
         _undo(registry, database, symbol, before, error)
         raise
     try:
-        _show(registry, version, alias, decision.reasons, at)
+        _show(registry, version, alias, decision.reasons, at, before)
     except FxgptError as error:
         _LOG.error("%s is %s; the registry shows it after the next command: %s", version.label, alias, error)
 
@@ -90,7 +93,7 @@ def mend(registry: ModelRegistry, database: Database, symbol: str) -> str | None
     recorded = promotion_at(database, symbol, alias, to, at)
     if recorded is not None:
         _set(registry, symbol, left["changes"])
-        _show(registry, registry.get(symbol, to), alias, recorded.evidence.get("reasons", ()), at)
+        _show(registry, registry.get(symbol, to), alias, recorded.evidence.get("reasons", ()), at, left["before"])
         said = f"{symbol}: version {to} is {alias}; the process that made it so stopped before it could say so."
     else:
         before = left["before"]
@@ -125,7 +128,18 @@ def _undo(
         error.add_note(f"The next command that moves aliases of {symbol} mends what is left: {second}")
 
 
-def _show(registry: ModelRegistry, version: ModelVersion, alias: str, reasons: Sequence[str], at: datetime) -> None:
+def _show(
+    registry: ModelRegistry,
+    version: ModelVersion,
+    alias: str,
+    reasons: Sequence[str],
+    at: datetime,
+    before: Mapping[str, str],
+) -> None:
     """Write the evidence into the registry and take the note away; the move counts already."""
-    registry.tag(version, {f"{alias}_reason": " ".join(reasons)[:_EVIDENCE], f"{alias}_at": at.isoformat()})
+    moment, tags = at.isoformat(), version.tags
+    stayed = version.version in (before.get(CHAMPION), before.get(SHADOW))
+    since = tags.get(SERVING_SINCE, tags.get(f"{SHADOW}_at", moment)) if stayed else moment
+    why = {f"{alias}_reason": " ".join(reasons)[:_EVIDENCE], f"{alias}_at": moment}
+    registry.tag(version, {**why, SERVING_SINCE: since})
     registry.end_move(version.symbol)

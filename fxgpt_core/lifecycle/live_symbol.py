@@ -11,6 +11,7 @@ import numpy as np
 
 from fxgpt_core.common.errors import FxgptError, StoreError
 from fxgpt_core.features.outcomes import Outcomes
+from fxgpt_core.lifecycle.alias_moves import SERVING_SINCE
 from fxgpt_core.lifecycle.champion_watch import ChampionWatch, WatchOf
 from fxgpt_core.lifecycle.following import Answer, Follower, LiveBars, Times, missed, origin_of
 from fxgpt_core.lifecycle.registry import CHAMPION, SHADOW, ModelRegistry, ModelVersion
@@ -134,7 +135,7 @@ class LiveSymbol:
         reached = self._reached.get(version.version)
         if reached is None:
             reached = last_logged(self._database, self.symbol, version.version)
-        entered = version.tags.get(f"{alias}_at")
+        entered = version.tags.get(SERVING_SINCE, version.tags.get(f"{alias}_at"))
         since = None if entered is None else to_datetime64(datetime.fromisoformat(entered))
         closes = self._bars.decisions(since if reached is None else reached, now)
         if reached is None and not len(closes):
@@ -209,15 +210,21 @@ class LiveSymbol:
         return follower
 
     def _log(self, moment: np.datetime64, answers: Mapping[str, Answer], done: SymbolStep) -> None:
-        """Log the answers to one decision in one transaction, and which of them was served."""
-        shadow = SHADOW in answers and CHAMPION in answers
-        serves = SHADOW if shadow and shadow_answers(self.symbol, moment, self._config.shadow_share) else CHAMPION
-        entries = []
-        for alias, answer in answers.items():
-            live = answer.forecast.origin[0] == "live"
-            entries.append(LoggedForecast(answer.forecast, answer.latency_ms, live and alias == serves, answer.novelty))
-            done.live += live
-            done.backfilled += not live
+        """Log the answers to one decision in one transaction, and which of them was served.
+
+        It is that of the model whose turn it is, or the only one made in time: of a champion that has expired, failed
+        or refused the row its shadow's answer is the one there is.
+        """
+        live = [alias for alias, answer in answers.items() if answer.forecast.origin[0] == "live"]
+        serves = SHADOW if shadow_answers(self.symbol, moment, self._config.shadow_share) else CHAMPION
+        if serves not in live:
+            serves = next(iter(live), CHAMPION)
+        entries = [
+            LoggedForecast(answer.forecast, answer.latency_ms, alias in live and alias == serves, answer.novelty)
+            for alias, answer in answers.items()
+        ]
+        done.live += len(live)
+        done.backfilled += len(entries) - len(live)
         if entries:
             save_forecasts(self._database, entries)
 

@@ -14,6 +14,7 @@ from sqlalchemy import select
 
 from fxgpt_core.common.errors import StoreError
 from fxgpt_core.features.assemble import build_dataset
+from fxgpt_core.lifecycle.alias_moves import SERVING_SINCE
 from fxgpt_core.lifecycle.live import forecast_latest
 from fxgpt_core.market import calendar
 from fxgpt_core.models.forecaster import Provenance
@@ -218,6 +219,40 @@ def test_a_new_champion_takes_over_at_the_next_bar(desk: Desk) -> None:
     assert decisions(desk, version="2") == closes(TRAINED + 21, TRAINED + 21)
 
 
+def test_a_version_that_comes_back_owes_nothing_of_the_time_it_was_away(desk: Desk) -> None:
+    first = desk.registry.held["EURUSD"][0]
+    with desk.loop() as loop:
+        desk.at(TRAINED + 20)
+        loop.step()
+        desk.registry.add("EURUSD", "ewma", "champion", desk.clock.now())
+        for bar in range(TRAINED + 21, TRAINED + 26):
+            desk.at(bar)
+            loop.step()
+        back = replace(first, tags={**first.tags, "champion_at": desk.clock.now().isoformat()})
+        desk.registry.held["EURUSD"] = [back]
+        (step,) = loop.step().symbols.values()  # at once, on a bar that the other one has forecast
+        assert (step.live, step.backfilled, step.skipped) == (1, 0, 0)
+        desk.at(TRAINED + 26)
+        loop.step()
+    assert decisions(desk) == closes(TRAINED + 20, TRAINED + 20) + closes(TRAINED + 25, TRAINED + 26)
+    assert decisions(desk, version="2") == closes(TRAINED + 21, TRAINED + 25)
+
+
+def test_a_shadow_that_became_champion_while_nothing_ran_owes_what_it_missed_as_shadow(desk: Desk) -> None:
+    desk.at(TRAINED + 20)
+    shadow = desk.registry.add("EURUSD", "ewma", "shadow", desk.clock.now())
+    with desk.loop() as loop:
+        loop.step()
+    since = shadow.tags["shadow_at"]
+    desk.at(TRAINED + 23)
+    tags = {**shadow.tags, "champion_at": desk.clock.now().isoformat(), SERVING_SINCE: since}
+    desk.registry.held["EURUSD"] = [replace(shadow, aliases=("champion",), tags=tags)]
+    desk.at(TRAINED + 25)
+    with desk.loop() as again:
+        again.step()
+    assert decisions(desk, version="2") == closes(TRAINED + 20, TRAINED + 25)
+
+
 def test_without_the_registry_the_champion_goes_on(desk: Desk) -> None:
     with desk.loop() as loop:
         desk.at(TRAINED + 20)
@@ -264,6 +299,23 @@ def test_an_expired_model_stops_and_says_so(desk: Desk) -> None:
     assert "seasonal_ewma has expired" in step.problems[0]
     assert "live.expires_days" in step.problems[0]
     assert decisions(desk) == [market("EURUSD").known_at[first - 1]]
+
+
+def test_where_the_champion_has_expired_what_its_shadow_answers_is_what_was_served(desk: Desk) -> None:
+    desk.config = LiveConfig(expires_days_of={"seasonal_ewma": 5.0}, shadow_share=0.1)
+    (version,) = desk.registry.held["EURUSD"]
+    last = np.datetime64(version.tags["trained_until"]) + np.timedelta64(5, "D")
+    first = int(np.searchsorted(market("EURUSD").known_at, last, side="right"))
+    desk.at(first - 1)
+    desk.registry.add("EURUSD", "ewma", "shadow", desk.clock.now())
+    with desk.loop() as loop:
+        for bar in range(first, first + 12):
+            desk.at(bar)
+            loop.step()
+    rows = logged(desk)
+    assert {row.model.mlflow_version for row in rows} == {"2"}
+    assert len(rows) == 12 * len(HORIZONS)
+    assert all(row.served for row in rows)
 
 
 def test_a_missing_bar_is_no_decision(desk: Desk) -> None:

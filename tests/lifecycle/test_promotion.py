@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from fxgpt_core.common.errors import BadInputError, StoreError
 from fxgpt_core.lifecycle import alias_moves
 from fxgpt_core.lifecycle.archiving import archive_shadow
-from fxgpt_core.lifecycle.promotion import promote, rollback, settle
+from fxgpt_core.lifecycle.promotion import enter_shadow, promote, rollback, settle
 from fxgpt_core.lifecycle.registry import ModelRegistry
 from fxgpt_core.policy.config import GateConfig
 from fxgpt_core.policy.decision import Decision
@@ -293,6 +293,19 @@ def test_rollback_is_recorded_with_its_reason(home: SmallRegistry) -> None:
     assert home.registry.aliases(SYMBOL)[0] == {"champion": "1", "previous": "2"}
     (row,) = [row for row in recent_decisions(home.database, SYMBOL) if row.what == "rollback"]
     assert row.reasons == ["Rolled back from EURUSD/2 to EURUSD/1 by a person: spreads doubled"]
+
+
+def test_a_version_serves_since_it_came_and_anew_after_it_was_away(home: SmallRegistry) -> None:
+    def since(version: str) -> str:
+        return home.registry.get(SYMBOL, version).tags["serving_since"]
+
+    _at_version_one(home)
+    decision, times = Decision(SYMBOL, "shadow", ("r",), to_datetime64(NOON)), [NOON + n * HOUR for n in range(6)]
+    enter_shadow(home.registry, home.database, home.registry.get(SYMBOL, "2"), decision, times[2], smoke)
+    home.promote("2", hours=3)
+    assert since("2") == times[2].isoformat()  # shadow first, champion without a break
+    rollback(home.registry, home.database, SYMBOL, times[4], smoke)
+    assert since("1") == times[4].isoformat()
 
 
 def test_a_symbol_that_had_one_champion_cannot_be_rolled_back(tmp_path: Path) -> None:
