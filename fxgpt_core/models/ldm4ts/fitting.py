@@ -15,6 +15,7 @@ from fxgpt_core.features.dataset import Dataset
 from fxgpt_core.features.likeness import likeness
 from fxgpt_core.models.adjustment import Adjustment, label_overlap, sample_crps
 from fxgpt_core.models.evidence import pairing, shape_gain
+from fxgpt_core.models.forecaster import FitReport
 from fxgpt_core.models.ldm4ts import sampling
 from fxgpt_core.models.ldm4ts.config import LDM4TSConfig
 from fxgpt_core.models.ldm4ts.future import PicturesOfBoth, draw_paths, future_paths
@@ -31,6 +32,8 @@ from fxgpt_core.training.plan import TrainingPlan
 from fxgpt_core.training.rows import RowStream
 from fxgpt_core.training.run import run_training
 
+AUTOENCODER = "autoencoder"
+"""Folder of its training among the checkpoints of a fit."""
 _DRAWS = 32  # per validation row, where draws given conditions are judged
 
 
@@ -54,10 +57,8 @@ def fit_network(config: LDM4TSConfig, dataset: Dataset, plan: TrainingPlan, prog
     from fxgpt_core.models.ldm4ts.forecaster import build
 
     split, training = split_of(dataset, "ldm4ts"), config.training
-    ready = dataset.usable
-    taught, judged = (rows[ready[rows]] for rows in training_windows(dataset, config.window))
-    taught, judged = taught[:: training.stride], _spaced(judged, training.validation_rows)
-    latents, facts = autoencoder(config, dataset, taught, judged, plan, progress)
+    taught, judged = chosen_rows(config, dataset)
+    latents, pictured = autoencoder(config, dataset, taught, judged, plan, progress)
     perception = Perception.fit(dataset, taught, config, latents)
     network = build(config, perception, len(dataset.horizons), latents, plan.seed).to(plan.device)
     labels = [
@@ -93,13 +94,20 @@ def fit_network(config: LDM4TSConfig, dataset: Dataset, plan: TrainingPlan, prog
         "epochs": float(len(trained.history["train_loss"])),
         **_by_horizon(dataset.horizons, network, adjustment),
         **shape,
-        **facts,
+        **_losses_of_pictures(pictured),
         "weights": float(sum(weight.numel() for weight in network.parameters())),
     }
     curves = {name: tuple(values) for name, values in trained.history.items()}
     said = (*trained.plan.reasons, *trained.plan.warnings)
     notes = (*_notes(config, dataset, perception, taught, judged), *trained.notes)
     return Fitted(network, perception, adjustment, trained.plan.device, len(taught), metrics, curves, notes, said)
+
+
+def chosen_rows(config: LDM4TSConfig, dataset: Dataset) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the base bars that are trained on and those that judge."""
+    ready, training = dataset.usable, config.training
+    taught, judged = (rows[ready[rows]] for rows in training_windows(dataset, config.window))
+    return taught[:: training.stride], _spaced(judged, training.validation_rows)
 
 
 def autoencoder(
@@ -109,14 +117,13 @@ def autoencoder(
     judged: NDArray[np.int64],
     plan: TrainingPlan,
     progress: Progress,
-) -> tuple[Latents, dict[str, float]]:
-    """Return the published autoencoder, or the project's own trained on windows and futures of training rows.
-
-    The second part says how much of the pictures the own one loses.
+) -> tuple[Latents, FitReport | None]:
+    """Return the published autoencoder, or the project's own trained on windows and futures of training rows, with the
+    report of that training.
     """
     found = published(config)
     if found is not None:
-        return found.to(plan.device), {}
+        return found.to(plan.device), None
     count, size = len(dataset), config.vision.size
     paths = np.full((count, size), np.nan, dtype=np.float32)
     ends = []
@@ -128,11 +135,14 @@ def autoencoder(
         ends.append(torch.from_numpy(np.sort(np.concatenate([rows, count + after]))))
     series = torch.from_numpy(candle_series(dataset.candles))
     pictures = PicturesOfBoth(series, config.window, config.vision, torch.from_numpy(np.nan_to_num(paths)))
-    folder = None if plan.checkpoints is None else plan.checkpoints / "autoencoder"
-    vae, report = fit_vae(pictures, ends[0], ends[1], config.latents.vae, replace(plan, checkpoints=folder), progress)
-    kept = ("unexplained_",)
-    facts = {f"autoencoder_{name}": value for name, value in report.metrics.items() if name.startswith(kept)}
-    return vae, facts
+    folder = None if plan.checkpoints is None else plan.checkpoints / AUTOENCODER
+    return fit_vae(pictures, ends[0], ends[1], config.latents.vae, replace(plan, checkpoints=folder), progress)
+
+
+def _losses_of_pictures(report: FitReport | None) -> dict[str, float]:
+    """Return how much of the pictures an autoencoder of the project's own loses."""
+    found = {} if report is None else report.metrics
+    return {f"autoencoder_{name}": value for name, value in found.items() if name.startswith("unexplained_")}
 
 
 @torch.no_grad()
