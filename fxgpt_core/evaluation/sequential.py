@@ -1,11 +1,12 @@
 """Evidence that may be looked at after every observation: an e-process for the mean of blocks.
 
 The e-value is the likelihood ratio of Student's t statistic, averaged over effect sizes above zero, against an effect
-of zero: a test martingale for normal observations of unknown variance, however often one looks (Lai 1976, Annals of
-Statistics 4; Pérez-Ortiz, Lardy, de Heide and Grünwald 2024, Annals of Statistics 52; Wang and Ramdas 2025,
-Sequential Analysis 44). By Ville's inequality it ever reaches 1/α with a probability of at most α where the mean is
-zero or below. Forecast scores are neither normal nor independent: their means over blocks, none of whose labels reaches
-into another, come near it, and `docs/live.md` says what the simulation of the whole rule finds.
+of zero: for normal observations of unknown variance a test martingale in what remains of them when their scale is
+taken out, which is all that the rule looks at, however often (Lai 1976, Annals of Statistics 4; Pérez-Ortiz, Lardy,
+de Heide and Grünwald 2024, Annals of Statistics 52; Wang and Ramdas 2025, Sequential Analysis 44, where a Gaussian
+mixture takes the place of Lai's flat one). By Ville's inequality it ever reaches 1/α with a probability of at most α
+where the mean is zero or below. Forecast scores are neither normal nor independent: their means over blocks, none of
+whose labels reaches into another, come near it, and `docs/live.md` says what the simulation of the whole rule finds.
 """
 
 from __future__ import annotations
