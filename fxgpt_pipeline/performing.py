@@ -10,13 +10,21 @@ from typing import Any
 import numpy as np
 
 from fxgpt_core.common.errors import DataError
+from fxgpt_core.common.forecast import Forecast
 from fxgpt_core.evaluation.archive import CALIBRATED, read_span
 from fxgpt_core.evaluation.live_figures import LiveFigures
-from fxgpt_core.evaluation.performance import ScoredRows
+from fxgpt_core.evaluation.performance import ScoredRows, join
 from fxgpt_core.features.outcomes import Outcomes
 from fxgpt_core.lifecycle.registry import CHAMPION, SHADOW, ModelVersion
 from fxgpt_core.lifecycle.replay.judging import PerformanceWatch
-from fxgpt_core.lifecycle.tracking import WINDOWS, Track, WindowPerformance, performance, track_of
+from fxgpt_core.lifecycle.tracking import (
+    WINDOWS,
+    Track,
+    WindowPerformance,
+    archived_forecast,
+    performance,
+    track_of,
+)
 from fxgpt_core.market.history import last_close
 from fxgpt_core.policy.degradation import PerformanceNews, degradations
 from fxgpt_core.policy.floors import Figure
@@ -181,7 +189,7 @@ def _news(
     if len(judged) and max(np.isfinite(judged.values["crps"]).sum(axis=0)) >= _FEWEST:
         before = _reference(lineage, version, track)
         watch = PerformanceWatch(version.label, track.forecast.horizons, trained_at, before, config)
-        compared = watch.news(own, now)
+        compared = watch.news(join([*_archived_first(lineage, version, track, trained_at, first), own]), now)
         found = () if compared is None else compared.comparisons
     return PerformanceNews(version.label, now, found, figures) if found or figures else None
 
@@ -190,9 +198,35 @@ def _reference(lineage: Lineage, version: ModelVersion, track: Track) -> list[Sc
     """Return what the family forecast out of sample before the version was trained, scored; none without it."""
     try:
         forecast = read_span(lineage.workspace.lake, CALIBRATED, lineage.symbol, version.family)
-        dataset = lineage.current_dataset()
+        return _scored(lineage, forecast, track)
     except DataError:
         return []
+
+
+def _archived_first(
+    lineage: Lineage, version: ModelVersion, track: Track, trained_at: np.datetime64, first: np.datetime64
+) -> list[ScoredRows]:
+    """Return those of the version's first days that have left the operational database, scored by the candles.
+
+    They are part of its reference as long as it serves.
+    """
+    known = track.forecast.decided_at[0]
+    if known <= trained_at + np.timedelta64(lineage.timeframes[0].minutes, "m"):
+        return []
+    until = min(first, known - np.timedelta64(1, "us"))
+    forecast = archived_forecast(lineage.workspace.lake, version, aware(trained_at), aware(until))
+    try:
+        return [] if forecast is None else _scored(lineage, forecast, track)
+    except DataError:
+        return []
+
+
+def _scored(lineage: Lineage, forecast: Forecast, track: Track) -> list[ScoredRows]:
+    """Score forecasts of the past by the lineage's data; none where their horizons are others than the track's.
+
+    Raises DataError where there are no data.
+    """
+    dataset = lineage.current_dataset()
     if forecast.horizons != track.forecast.horizons:
         return []
     rows = np.searchsorted(dataset.known_at, forecast.decided_at)

@@ -8,12 +8,14 @@ from datetime import datetime
 from itertools import groupby
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from fxgpt_core.common.errors import StoreError
 from fxgpt_core.market.lake import Lake
 from fxgpt_core.store.database import Database
 from fxgpt_core.store.forecast_log import delete_forecasts, oldest_forecasts
 from fxgpt_core.store.models import LiveForecast
+from fxgpt_core.store.track import TrackRow
 
 DATASET = "forecast_log"
 _TIME = pa.timestamp("us", tz="UTC")
@@ -56,6 +58,37 @@ def archive_forecasts(database: Database, lake: Lake, until: datetime, at_once: 
         gone = delete_forecasts(database, [row.id for row in rows])
         moved += gone
     return moved
+
+
+def archived_rows(lake: Lake, symbol: str, version: str, since: datetime, until: datetime) -> list[TrackRow]:
+    """Return what a version forecast for decisions after `since` and up to `until` and what has left the database.
+
+    By decision and horizon; outcomes are those of the candles and not given.
+    """
+    keys = {"symbol": symbol}
+    parts = [part for part in lake.parts(DATASET, keys) if f"month={since:%Y-%m}" <= part <= f"month={until:%Y-%m}"]
+    if not parts:
+        return []
+    table = lake.read(DATASET, keys, parts)
+    inside = pc.and_(pc.greater(table["decided_at"], since), pc.less_equal(table["decided_at"], until))
+    mine = table.filter(pc.and_(inside, pc.equal(table["model_version"], version))).sort_by("key")
+    return [
+        TrackRow(
+            decided_at=row["decided_at"],
+            made_at=row["made_at"],
+            horizon=row["horizon"],
+            mean=row["mean"],
+            std=row["std"],
+            quantiles=json.loads(row["quantiles"]),
+            latency_ms=row["latency_ms"],
+            origin=row.get("origin") or "live",  # months begun before the column was there
+            calibration=row.get("calibration") or "",
+            known_at=None,
+            log_return=None,
+            yardstick=None,
+        )
+        for row in mine.to_pylist()
+    ]
 
 
 def _place(row: LiveForecast) -> tuple[str, str]:

@@ -14,7 +14,9 @@ from fxgpt_core.common.forecast import Forecast
 from fxgpt_core.evaluation.live_figures import LiveFigures, live_figures
 from fxgpt_core.evaluation.performance import ScoredRows
 from fxgpt_core.features.outcomes import Outcomes
+from fxgpt_core.lifecycle.forecast_archive import archived_rows
 from fxgpt_core.lifecycle.registry import ModelVersion
+from fxgpt_core.market.lake import Lake
 from fxgpt_core.store.clock import to_datetime64
 from fxgpt_core.store.database import Database
 from fxgpt_core.store.live_log import failures_between
@@ -95,13 +97,14 @@ def track_of(database: Database, version: ModelVersion, since: datetime, until: 
     Raises DataError where a decision lacks horizons that others have: the rows were changed by hand.
     """
     rows = track_rows(database, version.symbol, version.version, since, until)
-    if not rows:
-        return None
-    horizons = tuple(sorted({row.horizon for row in rows}))
-    if len(rows) % len(horizons) or any(row.horizon != horizons[i % len(horizons)] for i, row in enumerate(rows)):
-        raise DataError(f"{version.label}: some live forecasts since {since:%Y-%m-%d %H:%M} lack a horizon.")
-    failed = failures_between(database, version.symbol, version.version, since, until)
-    return _track(version, rows, horizons, np.array(failed, dtype="datetime64[ns]"))
+    failed = failures_between(database, version.symbol, version.version, since, until) if rows else []
+    return _track(version, rows, since, np.array(failed, dtype="datetime64[ns]")) if rows else None
+
+
+def archived_forecast(lake: Lake, version: ModelVersion, since: datetime, until: datetime) -> Forecast | None:
+    """Return what a version forecast for decisions in (`since`, `until`] that lies in the lake, None without any."""
+    rows = archived_rows(lake, version.symbol, version.version, since, until)
+    return _track(version, rows, since, np.empty(0, dtype="datetime64[ns]")).forecast if rows else None
 
 
 def performance(track: Track, now: datetime, hours: int, coverage: float) -> WindowPerformance:
@@ -121,9 +124,10 @@ def performance(track: Track, now: datetime, hours: int, coverage: float) -> Win
     return WindowPerformance(hours, tuple(figures), made, latency, failed / owed if owed else None, failed)
 
 
-def _track(
-    version: ModelVersion, rows: list[TrackRow], horizons: tuple[int, ...], failed: NDArray[np.datetime64]
-) -> Track:
+def _track(version: ModelVersion, rows: list[TrackRow], since: datetime, failed: NDArray[np.datetime64]) -> Track:
+    horizons = tuple(sorted({row.horizon for row in rows}))
+    if len(rows) % len(horizons) or any(row.horizon != horizons[i % len(horizons)] for i, row in enumerate(rows)):
+        raise DataError(f"{version.label}: some live forecasts since {since:%Y-%m-%d %H:%M} lack a horizon.")
     shape = (len(rows) // len(horizons), len(horizons))
     first = rows[:: len(horizons)]
     levels = tuple(sorted(float(level) for level in first[0].quantiles))

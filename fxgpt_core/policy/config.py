@@ -7,6 +7,8 @@ from pydantic import Field
 from fxgpt_core.common.config import Config
 from fxgpt_core.policy.floors import FloorsConfig
 
+_MONTH_DAYS = 30.44
+
 
 class DegradationConfig(Config):
     """When realised forecasts are worse than the model's own reference (SPEC 13).
@@ -23,11 +25,18 @@ class DegradationConfig(Config):
         default=365.0, gt=0, le=3650, description="How far the reference reaches back from the training, in days."
     )
     false_alarm: float = Field(
-        default=0.02,
+        default=0.05,
         gt=0,
         lt=0.5,
-        description="Probability that one look at a model which is as good as ever raises an alarm, over all measures "
-        "and horizons together.",
+        description="Most alarms a month that a model which is as good as ever raises, over all measures, horizons and "
+        "looks together.",
+    )
+    look_days: float = Field(
+        default=3.5,
+        gt=0,
+        le=90,
+        description="Days from one look at a version to the next; in between nothing is decided anew, for every look "
+        "has to be paid for.",
     )
     min_effective: float = Field(
         default=20.0, ge=4, le=100_000, description="Fewest effective outcomes of window and reference to compare."
@@ -40,6 +49,11 @@ class DegradationConfig(Config):
         default=0.03, ge=0, le=0.5, description="The coverage must be off nominal by more than this."
     )
     floors: FloorsConfig = FloorsConfig()
+
+    @property
+    def false_alarm_of_a_look(self) -> float:
+        """Probability of a false alarm that one look may have, so that those of a month stay below `false_alarm`."""
+        return min(self.false_alarm, self.false_alarm * self.look_days / _MONTH_DAYS)
 
 
 class ReplayConfig(Config):

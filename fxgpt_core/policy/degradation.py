@@ -81,14 +81,25 @@ def degradations(news: PerformanceNews, config: DegradationConfig) -> tuple[str,
 
     None where there is too little evidence.
 
-    Bounds are one-sided, with the effective number of outcomes, at `false_alarm` divided by the comparisons that have
-    enough of them (Bonferroni).
+    Bounds are one-sided, with the effective number of outcomes, at what of `false_alarm` this look may spend, divided
+    by the comparisons that have enough of them (Bonferroni over both: whatever depends on what, the expected number of
+    false alarms a month stays below `false_alarm`). `news` is that of a look of the schedule (`last_look`).
     """
     enough = [entry for entry in news.comparisons if _enough(entry, config)]
-    level = config.false_alarm / max(1, len(enough))
+    level = config.false_alarm_of_a_look / max(1, len(enough))
     found = (_worse(entry, level, config) for entry in enough)
     below = below_floors(news.figures, config.floors, config.min_effective)
     return (*(sentence for sentence in found if sentence), *below)
+
+
+def last_look(first: np.datetime64, now: np.datetime64, config: DegradationConfig) -> np.datetime64 | None:
+    """Return the last look at or before `now` of the schedule that begins at `first`; None before the first one.
+
+    Looks stand on the calendar of a version and not on who asks: how often somebody asks changes nothing.
+    """
+    step = np.timedelta64(round(config.look_days * 86_400), "s")
+    looks = int((now - first) // step)
+    return None if looks < 1 else np.datetime64(first + looks * step, "ns")
 
 
 def _enough(entry: Comparison, config: DegradationConfig) -> bool:

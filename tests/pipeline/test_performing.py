@@ -9,9 +9,11 @@ import dagster as dg
 import pytest
 from sqlalchemy import select
 
+from fxgpt_core.lifecycle.alias_moves import SERVING_SINCE
+from fxgpt_core.lifecycle.forecast_archive import archive_forecasts
 from fxgpt_core.store.alerts import alerts_between
 from fxgpt_core.store.clock import FixedClock, to_datetime64
-from fxgpt_core.store.live_log import record_failure
+from fxgpt_core.store.live_log import forget_outcomes, record_failure
 from fxgpt_core.store.models import LiveForecast, PerformanceRow
 from fxgpt_core.store.records import last_retraining
 from fxgpt_pipeline.alerting import tell
@@ -47,9 +49,8 @@ def followed(space: Workspace) -> None:
     """Let the champion forecast the later bars, as if it had been running all the time."""
     version = space.registry.holder(SYMBOL, "champion")
     assert version is not None
-    space.registry.tag(
-        version, {"champion_at": later_bars(1).ts_utc[0].astype("datetime64[s]").item().isoformat() + "+00:00"}
-    )
+    since = later_bars(1).ts_utc[0].astype("datetime64[s]").item().isoformat() + "+00:00"
+    space.registry.tag(version, {"champion_at": since, SERVING_SINCE: since})
     with space.database.session() as session:
         for row in session.scalars(select(LiveForecast)):
             session.delete(row)
@@ -132,6 +133,24 @@ def test_a_degraded_champion_is_seen_told_and_retrained_once(
     assert evidence["performance"]["since"] is not None
     assert run(["retrain", SYMBOL, "--why"]) == 0
     assert "was degraded since" in capsys.readouterr().out
+
+
+def test_the_first_days_stay_part_of_the_reference_when_they_have_left_the_database(space: Workspace) -> None:
+    followed(space)
+    first = judge_performance(space.lineage(SYMBOL)).news
+    assert first is not None
+    assert first.comparisons
+    until = space.clock.now() - timedelta(days=6)
+    moved = archive_forecasts(space.database, space.lake, until)
+    assert moved > 48
+    assert forget_outcomes(space.database, until) > 0
+    again = judge_performance(space.lineage(SYMBOL)).news
+    assert again is not None
+    for before, after in zip(first.comparisons, again.comparisons, strict=True):
+        assert before.reference is not None
+        assert after.reference is not None
+        assert after.reference.rows == before.reference.rows
+        assert after.reference.mean == pytest.approx(before.reference.mean, rel=1e-9)
 
 
 def test_bars_of_the_lake_are_given_as_they_closed(space: Workspace) -> None:

@@ -13,7 +13,7 @@ from scipy.signal import lfilter
 from fxgpt_core.common.dependence import MeanEstimate, estimate_mean
 from fxgpt_core.policy.config import DegradationConfig, RetrainingConfig
 from fxgpt_core.policy.decision import Decision
-from fxgpt_core.policy.degradation import Comparison, Measure, PerformanceNews, degradations
+from fxgpt_core.policy.degradation import Comparison, Measure, PerformanceNews, degradations, last_look
 from fxgpt_core.policy.retraining import RetrainingState, decide_retraining
 from fxgpt_core.store.clock import to_datetime64
 
@@ -124,5 +124,45 @@ def test_a_model_as_good_as_ever_is_seldom_called_worse() -> None:
         series = 0.57 + 0.1 * lfilter([1.0], [1.0, -0.9], rng.normal(size=(9, 3000)))
         pairs = ((estimate_mean(s[2500:]), estimate_mean(s[:2500])) for s in series)
         judged = news(*(Comparison("crps", 60 + i, *pair) for i, pair in enumerate(pairs)))
-        alarms += bool(degradations(judged, CONFIG.model_copy(update={"false_alarm": 0.05, "min_effective": 5})))
+        alarms += bool(
+            degradations(
+                judged, CONFIG.model_copy(update={"false_alarm": 0.05, "look_days": 30.44, "min_effective": 5})
+            )
+        )
     assert alarms <= 0.1 * looks
+
+
+def test_looks_stand_on_the_calendar_of_a_version() -> None:
+    first, config = to_datetime64(NOW), DegradationConfig(look_days=3.5)
+    assert last_look(first, first + np.timedelta64(83, "h"), config) is None
+    for hours, days in ((84, 3.5), (100, 3.5), (167, 3.5), (168, 7.0)):
+        found = last_look(first, first + np.timedelta64(hours, "h"), config)
+        assert found == first + np.timedelta64(round(days * 24), "h")
+
+
+def test_looks_share_the_false_alarms_of_a_month() -> None:
+    for days in (0.1, 1.0, 3.5, 30.44):
+        config = DegradationConfig(look_days=days)
+        assert config.false_alarm_of_a_look * 30.44 / days == pytest.approx(config.false_alarm)
+    assert DegradationConfig(look_days=90).false_alarm_of_a_look == config.false_alarm
+
+
+def test_asking_more_often_finds_no_more_false_alarms() -> None:
+    """The rule as it was, 2 % at each of many looks, and as it is, over eight weeks of versions as good as ever."""
+    rng, false = np.random.default_rng(5), {"each look": 0, "all looks": 0}
+    config, before = DegradationConfig(look_days=1.0), DegradationConfig(false_alarm=0.02, look_days=90)
+    versions, days = 60, 56
+    for _ in range(versions):
+        series = 0.57 + 0.2 * rng.normal(size=(3, 364 + days, 24)).reshape(3, -1)
+        told = {"each look": False, "all looks": False}
+        for day in range(2, days):
+            now, start = (364 + day) * 24, (364 + max(0, day - 30)) * 24
+            pairs = [(estimate_mean(s[start:now]), estimate_mean(s[: 364 * 24])) for s in series]
+            judged = news(*(Comparison("crps", 60 + i, *pair) for i, pair in enumerate(pairs)))
+            told["each look"] |= bool(degradations(judged, before))
+            told["all looks"] |= bool(degradations(judged, config))
+        for name, raised in told.items():
+            false[name] += raised
+    months = versions * days / 30.44
+    assert false["all looks"] <= config.false_alarm * months
+    assert false["each look"] > 2 * config.false_alarm * months

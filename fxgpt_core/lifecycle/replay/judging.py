@@ -18,7 +18,7 @@ from fxgpt_core.lifecycle.drift.config import DriftConfig
 from fxgpt_core.lifecycle.drift.reference import DriftReference, build_reference
 from fxgpt_core.lifecycle.drift.verdict import DriftVerdict, judge
 from fxgpt_core.policy.config import DegradationConfig
-from fxgpt_core.policy.degradation import Comparison, Measure, PerformanceNews
+from fxgpt_core.policy.degradation import Comparison, Measure, PerformanceNews, last_look
 from fxgpt_core.policy.retraining import DriftNews
 
 Cell = tuple[Measure, int]
@@ -82,12 +82,14 @@ class PerformanceWatch:
         self._kept: tuple[int, dict[Cell, MeanEstimate | None]] = (-1, {})
 
     def news(self, own: ScoredRows | None, now: np.datetime64) -> PerformanceNews | None:
-        """Compare at `now`; `own`: the version's scored forecasts, None before it had any.
+        """Compare as at the last look of the schedule; `own`: the version's scored forecasts, None before it had any.
 
-        None where too few outcomes are known.
+        None before the first look, and where too few outcomes were known at it.
         """
-        if own is None or now <= self.first:
+        look = last_look(self.first, now, self.config)
+        if own is None or look is None:
             return None
+        now = look
         recent = own.between(max(self.first, now - days(self.config.recent_days)), now).known_at(now)
         reference = self._reference(own, now)
         found = []
