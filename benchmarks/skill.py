@@ -57,12 +57,17 @@ def main() -> None:
     parser.add_argument("--config", type=json.loads, default={}, help="JSON laid over the preset.")
     parser.add_argument("--label", help="What to call it; default the family's name.")
     parser.add_argument("--beside", nargs="*", default=[], help="Labels of the output folder to compare with as well.")
+    parser.add_argument("--folds", type=int, help="Use the first so many folds; default all.")
     parser.add_argument("--out", type=Path, default=Path(".fxgpt/benchmarks/skill"))
     asked = parser.parse_args()
     logging.disable(logging.WARNING)
     asked.out.mkdir(parents=True, exist_ok=True)
     ours = Ours(
-        asked.label or asked.family, asked.family, {"preset": asked.preset, **asked.config}, tuple(asked.beside)
+        asked.label or asked.family,
+        asked.family,
+        {"preset": asked.preset, **asked.config},
+        tuple(asked.beside),
+        asked.folds,
     )
     datasets: dict[str, Dataset] = {}
     for seed in asked.seeds:
@@ -78,17 +83,18 @@ def main() -> None:
 
 @dataclass(frozen=True)
 class Ours:
-    """What is judged: its label, family and configuration, and the labels beside which it is shown."""
+    """What is judged: its label, family and configuration, the labels beside which it is shown, on how many folds."""
 
     label: str
     family: str
     config: dict[str, Any]
     beside: tuple[str, ...]
+    folds: int | None
 
 
 def table(pair: str, seed: int, dataset: Dataset, ours: Ours, out: Path) -> list[str]:
     """Return the rows of one pair and seed: skill in percent with p-values, coverage of 90 % raw and calibrated."""
-    splits = tuple(walk_forward(dataset, WalkForwardConfig()))
+    splits = tuple(walk_forward(dataset, WalkForwardConfig()))[: ours.folds]
     rivals = _RIVALS | {name: (name,) for name in ours.beside}
     parts: dict[str, list[Forecast]] = {}
     for name in (*BASELINES, "ridge", *ours.beside, ours.label):
