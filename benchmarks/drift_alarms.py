@@ -38,9 +38,10 @@ from fxgpt_core.lifecycle.drift.assess import said_tables
 from fxgpt_core.lifecycle.drift.columns import DriftTable, drift_table, online_rows
 from fxgpt_core.lifecycle.drift.config import DriftConfig
 from fxgpt_core.lifecycle.drift.feed import Pulse
-from fxgpt_core.lifecycle.drift.reference import DriftReference, build_reference
+from fxgpt_core.lifecycle.drift.reference import VOLATILITY, DriftReference, build_reference
 from fxgpt_core.lifecycle.drift.statistics import ks_distances, ks_p_value
 from fxgpt_core.lifecycle.drift.verdict import DriftVerdict, judge
+from fxgpt_core.lifecycle.drift.volatility import volatility_table
 from fxgpt_core.lifecycle.drift.watch import OnlineWatch
 from fxgpt_core.market import calendar
 from fxgpt_core.market.candles import Candles
@@ -122,6 +123,7 @@ class Market:
         end = begin - CONFIG.window_days * DAY
         table = drift_table(dataset, CONFIG)
         said = said_tables(forecasts(forecaster, dataset, start), Outcomes.from_dataset(dataset).known_at(begin))
+        said[VOLATILITY] = volatility_table(dataset.candles)
         silence = Pulse.of(dataset.candles).longest(start, end)
         window = online_rows(dataset, CONFIG)
         reference = build_reference(table, start, end, CONFIG, 0, said, "EURUSD/1", (), window, silence, levels=True)
@@ -161,6 +163,7 @@ def watched(
     """
     since = market.reference.end - 10 * DAY
     said = said_tables(forecasts(market.forecaster, dataset, since), Outcomes.from_dataset(dataset))
+    size = volatility_table(dataset.candles)
     watch, pulse = deepcopy(begun) or caught_up(market, table, start), Pulse.of(dataset.candles)
     looks: list[DriftVerdict] = []
     alarms: list[tuple[np.datetime64, str]] = []
@@ -168,7 +171,7 @@ def watched(
         for at in table.between(now - DAY, now).known_at if now > start else ():
             alarms += [(at, name) for name in watch.observe(table.between(at - HOUR, at)).onsets]
         online = watch.observe(table.between(now - DAY, now))
-        known = {name: part.between(since, now) for name, part in said.items()}
+        known = {name: part.between(since, now) for name, part in said.items()} | {VOLATILITY: size}
         looks.append(judge(market.reference, table, now, CONFIG, looks[-1] if looks else None, known, online, pulse))
         if begun is not None and alarms and looks[-1].drifted:
             break

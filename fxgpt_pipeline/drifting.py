@@ -16,12 +16,13 @@ from fxgpt_core.features.outcomes import Outcomes
 from fxgpt_core.lifecycle.bundle import Bundle, load_bundle
 from fxgpt_core.lifecycle.champion_watch import ALERT, CAUSE
 from fxgpt_core.lifecycle.drift.assess import said_tables
-from fxgpt_core.lifecycle.drift.columns import drift_table, online_rows
+from fxgpt_core.lifecycle.drift.columns import DriftTable, drift_table, online_rows
 from fxgpt_core.lifecycle.drift.feed import Pulse
-from fxgpt_core.lifecycle.drift.reference import DriftReference, build_reference
+from fxgpt_core.lifecycle.drift.reference import VOLATILITY, DriftReference, build_reference
 from fxgpt_core.lifecycle.drift.report import write_drift_report
 from fxgpt_core.lifecycle.drift.stored import StoredReferences
 from fxgpt_core.lifecycle.drift.verdict import DriftVerdict, judge, unjudged
+from fxgpt_core.lifecycle.drift.volatility import volatility_table
 from fxgpt_core.lifecycle.drift.watch import OnlineWatch, drift_states
 from fxgpt_core.lifecycle.registry import CHAMPION, ModelVersion
 from fxgpt_core.models.forecaster import Provenance
@@ -35,7 +36,7 @@ from fxgpt_pipeline.serving import dataset_of
 from fxgpt_pipeline.stages import DRIFT
 
 DOCUMENT = "drift"
-_REFERENCE_VERSION = "1"
+_REFERENCE_VERSION = "2"
 _MARGIN = np.timedelta64(5, "D")
 """Decisions so long before the window may become known inside it: the longest horizon comes on top, and a weekend."""
 
@@ -78,7 +79,7 @@ def judge_drift(lineage: Lineage) -> DriftVerdict:
         verdict = unjudged(symbol, model, now, config, str(error).rstrip("."), previous)
     else:
         forecast = None if served is None else _window_forecast(lineage, served, now)
-        said = said_tables(forecast, Outcomes.from_dataset(dataset))
+        said = _said(dataset, forecast, Outcomes.from_dataset(dataset))
         online = None if served is None else _watch(lineage, reference).observe(dataset)
         verdict = judge(reference, table, now, config, previous, said, online, pulse)
     write_drift_report(reference, table, verdict, report_path(lineage).parent, config)
@@ -147,13 +148,18 @@ def _build(lineage: Lineage, served: Served) -> DriftReference:
         end,
         config,
         lineage.settings.seed,
-        said_tables(folds, Outcomes.from_dataset(dataset).known_at(served.trained_until)),
+        _said(dataset, folds, Outcomes.from_dataset(dataset).known_at(served.trained_until)),
         served.version.label,
         (note,),
         online_rows(dataset, config),
         Pulse.of(dataset.candles).longest(start, end),
         levels=True,
     )
+
+
+def _said(dataset: Dataset, forecast: Forecast | None, outcomes: Outcomes) -> dict[str, DriftTable]:
+    """Return what is judged besides the features: forecasts, where there are any, and the bars themselves."""
+    return {**said_tables(forecast, outcomes), VOLATILITY: volatility_table(dataset.candles)}
 
 
 def _training_start(lineage: Lineage, served: Served) -> np.datetime64:
@@ -173,10 +179,14 @@ def _without_model(lineage: Lineage, dataset: Dataset) -> DriftReference:
         raise DataError(f"{lineage.symbol} has no bar past the warm-up: import more history.")
     end = dataset.known_at[-1] - np.timedelta64(config.window_days, "D")
     start, table = dataset.known_at[int(usable[0])], drift_table(dataset, config)
-    notes, silence = ("no champion yet: features alone are judged, against all history",), Pulse.of(dataset.candles)
-    return build_reference(
-        table, start, end, config, lineage.settings.seed, notes=notes, silence=silence.longest(start, end), levels=True
+    notes, silence = (
+        ("no champion yet: features and volatility alone are judged, against all history",),
+        Pulse.of(dataset.candles),
     )
+    return build_reference(
+        table, start, end, config, lineage.settings.seed, {VOLATILITY: volatility_table(dataset.candles)}, notes=notes,
+        silence=silence.longest(start, end), levels=True,
+    )  # fmt: skip
 
 
 def _live_onsets(lineage: Lineage, now: np.datetime64) -> list[dict[str, str]]:

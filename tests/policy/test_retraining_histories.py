@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import numpy as np
 from hypothesis import example, given, settings
@@ -124,7 +125,7 @@ def test_no_history_breaks_a_rule(events: list[Event], lengths: list[int]) -> No
         assert pair.open == {}, "a cause was never answered"
         others = [hour for other in pairs.values() if other is not pair for hour, _, _ in other.starts]
         turns = [0, *(hour for hour, _, _ in pair.starts), LAST]
-        for before, hour in zip(turns, turns[1:], strict=False):
+        for before, hour in pairwise(turns):
             waited = sum(before <= other < hour for other in others)  # one at once, and whoever asks first comes first
             assert hour - before <= CONFIG.every_days * 24 + 46 * (waited + 1), "the schedule was forgotten"
 

@@ -1,7 +1,7 @@
 """What one group of columns of the training span is remembered by, and how a window is compared with it.
 
 Three kinds: `KsPart` and `LevelPart` compare column by column, `MmdPart` all columns at once. Features are compared by
-the first two, PIT values by the first, predictions and residuals by the last.
+the first two, PIT values by the first, predictions and residuals by the last; `volatility.VolatilityPart` is a fourth.
 
 Why standardised: slow columns (a 288-bar volatility) differ from the whole span in every single week, fast ones
 (absolute returns) never. Each column's KS is therefore counted in standard deviations of its own training windows, and
@@ -23,7 +23,9 @@ from fxgpt_core.lifecycle.drift.columns import DriftTable
 from fxgpt_core.lifecycle.drift.config import DriftConfig
 from fxgpt_core.lifecycle.drift.detectors import DriftDetector
 from fxgpt_core.lifecycle.drift.statistics import ks_against_sorted, median_bandwidth, mmd2, rbf
+from fxgpt_core.lifecycle.drift.volatility import VolatilityPart
 from fxgpt_core.lifecycle.drift.windows import (
+    ROOT,
     Window,
     sampled,
     thinned,
@@ -126,7 +128,7 @@ class LevelPart:
             scale=scale,
             centre=distances.mean(axis=0),
             spread=np.maximum(distances.std(axis=0, ddof=1), _LEAST_SPREAD),
-            threshold=threshold_of(_standardised_maxima(distances, windows, config), windows, config, monthly),
+            threshold=threshold_of(_standardised_maxima(distances, windows, config), windows, config, monthly, ROOT),
             weeks=weeks_of(windows, config),
             window_rows=usual_rows(windows),
         )
@@ -176,7 +178,7 @@ class MmdPart:
             location=location,
             scale=scale,
             sigma=sigma,
-            threshold=threshold_of(statistic, windows, config, monthly),
+            threshold=threshold_of(statistic, windows, config, monthly, ROOT),
             weeks=weeks_of(windows, config),
             window_rows=usual_rows(windows),
         )
@@ -191,14 +193,15 @@ class MmdPart:
         return {"values": self.values, "location": self.location, "scale": self.scale}
 
 
-Part = KsPart | LevelPart | MmdPart
-KINDS: Mapping[str, type[Part]] = {part.kind: part for part in (KsPart, LevelPart, MmdPart)}
+Part = KsPart | LevelPart | MmdPart | VolatilityPart
+KINDS: Mapping[str, type[Part]] = {part.kind: part for part in (KsPart, LevelPart, MmdPart, VolatilityPart)}
 
 
 def facts_of(part: Part) -> dict[str, Any]:
     """Return what of a part is stored as JSON."""
     scalars = {"threshold": part.threshold, "weeks": part.weeks, "window_rows": part.window_rows}
     own = {"sigma": part.sigma} if isinstance(part, MmdPart) else {}
+    own = part.scalars() if isinstance(part, VolatilityPart) else own
     return {"kind": part.kind, "names": list(part.names), **scalars, **own}
 
 

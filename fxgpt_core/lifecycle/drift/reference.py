@@ -22,16 +22,21 @@ from fxgpt_core.lifecycle.drift.columns import DriftTable, online_names
 from fxgpt_core.lifecycle.drift.config import DriftConfig
 from fxgpt_core.lifecycle.drift.online import ONLINE, OnlinePart
 from fxgpt_core.lifecycle.drift.parts import KsPart, LevelPart, MmdPart, Part, facts_of, judged_columns, part_from
+from fxgpt_core.lifecycle.drift.volatility import VolatilityPart
 from fxgpt_core.lifecycle.drift.windows import training_windows, weeks_of
 
 FEATURES, LEVELS, PREDICTIONS, RESIDUALS, PIT = "features", "levels", "predictions", "residuals", "pit"
+VOLATILITY = "volatility"
 _KINDS: Mapping[str, type[Part]] = {
     FEATURES: KsPart,
     LEVELS: LevelPart,
     PREDICTIONS: MmdPart,
     RESIDUALS: MmdPart,
     PIT: KsPart,
+    VOLATILITY: VolatilityPart,
 }
+_SHARES: Mapping[str, float] = {VOLATILITY: 8.0, FEATURES: 3.0, LEVELS: 3.0, **dict.fromkeys(ONLINE, 0.25)}
+"""Shares of the false alarms, 1 where not named: more for what finds most, less where tails are heavier than fitted."""
 _ARRAYS, _JSON = "reference.safetensors", "reference.json"
 FILES = (_ARRAYS, _JSON)
 """What a stored reference consists of, in the order of writing: the last one holds the checksum of the first."""
@@ -136,10 +141,10 @@ def build_reference(
 ) -> DriftReference:
     """Return the reference of what was known in (start, end].
 
-    `table`: features. `said`: further tables by part (`predictions`, `residuals`, `pit`), judged too where they cover
-    `min_windows` windows of the span. `window`: bars that the online statistics look at, 0 for none of them. `levels`:
-    how far off features are is judged, too. All parts and online statistics share the false alarms equally. `silence`
-    as in `DriftReference`.
+    `table`: features. `said`: further tables by part (`predictions`, `residuals`, `pit`, `volatility`), judged too
+    where they cover `min_windows` windows of the span. `window`: bars that the online statistics look at, 0 for none of
+    them. `levels`: how far off features are is judged, too. Parts and online statistics share the false alarms by
+    `_SHARES`. `silence` as in `DriftReference`.
     Raises DataError when the span holds fewer than `min_windows` windows of features.
     """
     rng = np.random.default_rng(seed)
@@ -161,8 +166,9 @@ def build_reference(
         else:
             said_notes.append(f"{name} not judged: {covered} weeks of them, {config.min_windows} are needed")
     watched = ONLINE if window else ()
-    rate = config.monthly_false_alarms / (len(spans) + len(watched))
-    parts = {name: _KINDS[name].build(span, config, rate, rng) for name, span in spans.items()}
+    whole = sum(_SHARES.get(name, 1.0) for name in (*spans, *watched))
+    rate = config.monthly_false_alarms / whole
+    parts = {name: _KINDS[name].build(span, config, rate * _SHARES.get(name, 1.0), rng) for name, span in spans.items()}
     stream = spans[FEATURES].select(online_names(table, config))
     online = {kind: OnlinePart.build(kind, stream, window, config, rate, rng) for kind in watched}
     return DriftReference(table.symbol, start, end, parts, model, tuple(said_notes), online, silence)

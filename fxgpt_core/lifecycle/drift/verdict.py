@@ -16,6 +16,7 @@ from fxgpt_core.lifecycle.drift.feed import Pulse
 from fxgpt_core.lifecycle.drift.parts import LevelPart, MmdPart, Part
 from fxgpt_core.lifecycle.drift.reference import FEATURES, LEVELS, DriftReference
 from fxgpt_core.lifecycle.drift.statistics import ks_p_value
+from fxgpt_core.lifecycle.drift.volatility import VolatilityPart
 from fxgpt_core.lifecycle.drift.watch import OnlineVerdict
 
 _LISTED = 10
@@ -208,13 +209,7 @@ def _others(
     for name, part in reference.parts.items():
         if name == FEATURES:
             continue
-        statistic, rows, lead = None, 0, ""
-        if name in said:
-            window = said[name].between(start, now).select(part.names)
-            window = window.complete() if isinstance(part, MmdPart) else window
-            rows = len(window)
-            if rows >= part.window_rows / 2:
-                statistic, lead = _statistic(part, window, config)
+        statistic, rows, lead = (None, 0, "") if name not in said else _compared(part, said[name], start, now, config)
         found.append(PartDrift(name, statistic, part.threshold, rows, part.weeks, lead))
     return found
 
@@ -224,12 +219,22 @@ def _streams(online: OnlineVerdict | None) -> list[PartDrift]:
     return [PartDrift(stream.name, stream.peak, stream.threshold, 0, stream.weeks) for stream in streams]
 
 
-def _statistic(part: Part, window: DriftTable, config: DriftConfig) -> tuple[float, str]:
+def _compared(
+    part: Part, table: DriftTable, start: np.datetime64, now: np.datetime64, config: DriftConfig
+) -> tuple[float | None, int, str]:
+    """Return the statistic of a part in (start, now], None where it has too few rows there, these, and what moved."""
+    if isinstance(part, VolatilityPart):
+        statistic, way, rows = part.compare(table, start, now)
+        return (statistic, rows, way) if rows >= part.window_rows / 2 else (None, rows, "")
+    window = table.between(start, now).select(part.names)
+    window = window.complete() if isinstance(part, MmdPart) else window
+    if len(window) < part.window_rows / 2:
+        return None, len(window), ""
     chosen = detector(config.backend)
     if isinstance(part, MmdPart):
-        return part.compare(window, chosen, config.mmd_rows), ""
+        return part.compare(window, chosen, config.mmd_rows), len(window), ""
     _, scores = part.compare(window) if isinstance(part, LevelPart) else part.compare(window, chosen)
-    return float(scores.max()), part.names[int(scores.argmax())]
+    return float(scores.max()), len(window), part.names[int(scores.argmax())]
 
 
 def _verdict(

@@ -1,11 +1,15 @@
 """The training span's own windows, and the alarm threshold that a statistic gets from them.
 
 Why extrapolated: 5 % a month is 1.2 % a week, beyond the largest of less than 85 weeks. A Gumbel distribution fitted to
-the weekly maxima carries on from there; the threshold is never below the plain empirical quantile. With few weeks it is
+the weekly maxima, on the scale where they look like one, carries on from there; the threshold is never below the plain
+empirical quantile. With few weeks it is
 uncertain: how many there were is printed with every verdict.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +21,19 @@ Floats = NDArray[np.float64]
 Times = NDArray[np.datetime64]
 Window = tuple[int, int, int]
 """Days since the span's first row at the window's end; first and one past the last row."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A way to write a statistic, increasing: `of` it, and `back`."""
+
+    of: Callable[[Floats], Floats]
+    back: Callable[[float], float]
+
+
+PLAIN = Scale(lambda values: values, float)
+ROOT = Scale(lambda values: np.sqrt(np.maximum(values, 0.0)), lambda value: max(value, 0.0) ** 2)
+"""Of squared distances, and of those that have no upper end: heavier tails than a Gumbel distribution's."""
 
 DAY = np.timedelta64(86_400_000_000_000, "ns")
 MONTH_DAYS = 30.44
@@ -47,16 +64,22 @@ def usual_rows(windows: list[Window]) -> int:
     return int(np.median([last - first for _, first, last in windows]))
 
 
-def threshold_of(statistic: Floats, windows: list[Window], config: DriftConfig, monthly: float) -> float:
+def threshold_of(
+    statistic: Floats, windows: list[Window], config: DriftConfig, monthly: float, scale: Scale = PLAIN
+) -> float:
     """Return the level that a month of daily windows exceeds with probability `monthly`, from block maxima."""
     block = np.array([(end - config.window_days) // config.window_days for end, _, _ in windows])
-    return block_threshold(np.array([statistic[block == b].max() for b in np.unique(block)]), config, monthly)
+    return block_threshold(np.array([statistic[block == b].max() for b in np.unique(block)]), config, monthly, scale)
 
 
-def block_threshold(maxima: Floats, config: DriftConfig, monthly: float) -> float:
-    """Return the level that the maxima of a month's blocks of `window_days` exceed with probability `monthly`."""
+def block_threshold(maxima: Floats, config: DriftConfig, monthly: float, scale: Scale = PLAIN) -> float:
+    """Return the level that the maxima of a month's blocks of `window_days` exceed with probability `monthly`.
+
+    `scale`: on which the maxima are as a Gumbel distribution has them.
+    """
     probability = (1 - monthly) ** (config.window_days / MONTH_DAYS)
-    return max(gumbel_quantile(maxima, probability), float(np.quantile(maxima, probability)))
+    fitted = scale.back(gumbel_quantile(scale.of(maxima), probability))
+    return max(fitted, float(np.quantile(maxima, probability)))
 
 
 def sampled(rows: int, most: int, rng: np.random.Generator) -> NDArray[np.int64]:
