@@ -117,6 +117,11 @@ class Forecast:
         inside = 1 - (grid[right - 1] + share * (grid[right] - grid[right - 1]))
         return np.where(first == 0, 1 - grid[0], np.where(first == len(grid), 1 - grid[-1], inside))
 
+    def uncertainty(self) -> Floats:
+        """Return std / (std + |mean|), SPEC 5: 1 where a forecast has no opinion on direction, (rows, horizons)."""
+        total = self.std + np.abs(self.mean)
+        return np.asarray(np.divide(self.std, total, out=np.ones_like(total), where=total > 0))
+
     def take(self, rows: NDArray[Any] | slice) -> Forecast:
         """Return the forecast of the chosen rows (boolean mask, indices or slice)."""
         per_row = ("decided_at", "made_at", "trained_until", "model_version", "calibration_version", "origin")

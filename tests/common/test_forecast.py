@@ -48,6 +48,15 @@ def test_probability_up_matches_the_normal_distribution() -> None:
     np.testing.assert_allclose(probability, norm.cdf(0.3), atol=2e-3)
 
 
+def test_uncertainty_is_the_share_of_the_deviation_in_deviation_and_mean() -> None:
+    sure = replace(gaussian(mean=0.3), std=np.zeros_like(gaussian().std))
+    np.testing.assert_array_equal(gaussian(mean=0.0).uncertainty(), 1.0)
+    made = gaussian(mean=0.3)
+    np.testing.assert_allclose(made.uncertainty(), made.std / (made.std + np.abs(made.mean)))
+    np.testing.assert_array_equal(sure.uncertainty(), 0.0)
+    np.testing.assert_array_equal(replace(sure, mean=0 * sure.mean).uncertainty(), 1.0)
+
+
 def test_quantile_between_levels_is_interpolated() -> None:
     forecast = gaussian()
     np.testing.assert_allclose(forecast.quantile(0.5), 0, atol=1e-12)
