@@ -85,3 +85,32 @@ def test_other_features_are_refused(model: LDM4TS, data: Dataset) -> None:
         model.forecast(replace(data, tables={**data.tables, "1h": renamed}), np.array([600]), MADE)
     with pytest.raises(ModelError, match=r"fitted or loaded"):
         LDM4TS(tiny()).forecast(data, np.array([600]), MADE)
+
+
+def test_nothing_after_the_training_span_reaches_a_fit(model: LDM4TS, data: Dataset) -> None:
+    cut = int(np.searchsorted(data.known_at, data.split.trained_until, side="right"))
+    bars = data.candles
+    jump = np.where(np.arange(len(bars)) < cut, 1.0, 1.01 ** np.arange(len(bars)))
+    later = replace(bars, **{name: getattr(bars, name) * jump for name in ("open", "high", "low", "close")})
+    targets = data.targets.copy()
+    targets[cut:] *= -3.0
+    other = LDM4TS(tiny())
+    other.fit(replace(data, candles=later, targets=targets), TrainingPlan(seed=1))
+    ours, theirs = (one.fitted()[0].state_dict() for one in (model, other))
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert model.fitted()[0].latents.identity == other.fitted()[0].latents.identity
+
+
+def test_a_finished_fit_is_loaded_and_another_one_starts_afresh(data: Dataset, tmp_path: Path) -> None:
+    plan = TrainingPlan(seed=1, checkpoints=tmp_path)
+    first = LDM4TS(tiny())
+    done = first.fit(data, plan)
+    assert "loaded from a finished fit" not in done.notes
+    again = LDM4TS(tiny())
+    assert "loaded from a finished fit" in again.fit(data, plan).notes
+    rows = np.flatnonzero(data.split.test)[:5]
+    np.testing.assert_array_equal(
+        first.forecast(data, rows, MADE).quantiles, again.forecast(data, rows, MADE).quantiles
+    )
+    wider = LDM4TS(tiny(fusion={"features": 12}))
+    assert "loaded from a finished fit" not in wider.fit(data, plan).notes
