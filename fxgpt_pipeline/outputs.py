@@ -24,7 +24,9 @@ def present(lineage: Lineage, key: Key) -> bool:
         bars = (lineage.timeframes[0],) if key == TARGETS else lineage.timeframes
         dataset = {CANDLES: "candles", TABLES: "features", TARGETS: "targets"}[key]
         return all(_whole(lake, dataset, {"symbol": symbol, "timeframe": bar.code}) for bar in bars)
-    layer, family = key
+    layer, family = key[:2]
+    if layer == "models":
+        return documents.exists(groundwork_name(family, key[2]), symbol)
     if layer == "backtests":
         return documents.exists(f"backtest_{family}", symbol)
     if layer == "candidates":
@@ -43,6 +45,16 @@ def _whole(lake: Lake, dataset: str, keys: Mapping[str, str]) -> bool:
     return bool(listed) and listed <= set(lake.parts(dataset, keys))
 
 
+def groundwork_name(family: str, name: str) -> str:
+    """Name of the document that says how a family's groundwork came out."""
+    return f"groundwork_{family}_{name}"
+
+
 def report_path(lineage: Lineage) -> Path:
     """Return where the symbol's HTML report lies."""
     return lineage.workspace.home.reports / lineage.symbol / "overview.html"
+
+
+def groundwork_path(lineage: Lineage, family: str, name: str) -> Path:
+    """Return where the page of a family's groundwork lies."""
+    return report_path(lineage).with_name(f"{family}_{name}.html")

@@ -16,7 +16,7 @@ from fxgpt_core.store.asset_config import Costs
 from fxgpt_core.store.documents import write_atomically
 from fxgpt_pipeline.evaluating import EVALUATION, TRADES, backtest_name, calibration_name
 from fxgpt_pipeline.lineage import Lineage
-from fxgpt_pipeline.outputs import report_path
+from fxgpt_pipeline.outputs import groundwork_path, report_path
 from fxgpt_pipeline.scrutiny import verdict_now
 from fxgpt_pipeline.serving import forecast_now, resolve
 from fxgpt_pipeline.splitting import walk_forward_timeline
@@ -50,6 +50,13 @@ def write_backtest(lineage: Lineage, family: str, path: Path | None = None) -> P
         )
     )
     return write_atomically(path or report_path(lineage).with_name(f"backtest_{family}.html"), page)
+
+
+def _groundwork_pages(lineage: Lineage) -> dict[str, str]:
+    """Return the pages of the families' groundwork that were written: label -> file name."""
+    parts = [(FAMILIES[name], part) for name in lineage.families for part in FAMILIES[name].groundwork]
+    paths = {f"{entry.label}: {part.label}": groundwork_path(lineage, entry.name, part.name) for entry, part in parts}
+    return {label: path.name for label, path in paths.items() if path.exists()}
 
 
 def _charged(costs: Costs) -> str:
@@ -86,6 +93,7 @@ def write_overview(lineage: Lineage) -> Path:
             timeline=walk_forward_timeline(lineage, dataset),
             embargo_days=lineage.settings.walk_forward.embargo_days,
             sizes=documents.read(sizes, symbol) if documents.exists(sizes, symbol) else {},
+            pages=_groundwork_pages(lineage),
         )
     )
     return write_atomically(report_path(lineage), page)

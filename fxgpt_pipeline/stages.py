@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from fxgpt_core.models.registry import FAMILIES
+
 Key = tuple[str, ...]
 
 CANDLES: Key = ("market", "candles")
@@ -48,6 +50,11 @@ def backtest(family: str) -> Key:
 def candidate(family: str) -> Key:
     """Key of a family's model trained on everything known, registered as a version."""
     return ("candidates", family)
+
+
+def groundwork(family: str, name: str) -> Key:
+    """Key of a part of a family's fit that is made before its candidate."""
+    return ("models", family, name)
 
 
 @dataclass(frozen=True)
@@ -100,7 +107,10 @@ def build_stages(families: Iterable[str]) -> Mapping[Key, Stage]:
         ),
         Stage(DRIFT, (TABLES, TARGETS), ("drift", "seed"), code_version="2"),
     ]
-    stages += [Stage(candidate(n), (calibrated(n),), ("walk_forward", "seed"), n) for n in names]
+    for name in names:
+        parts = tuple(groundwork(name, part.name) for part in FAMILIES[name].groundwork)
+        stages += [Stage(key, (TABLES, TARGETS), ("walk_forward", "seed"), name) for key in parts]
+        stages.append(Stage(candidate(name), (calibrated(name), *parts), ("walk_forward", "seed"), name))
     evidence = tuple(key(n) for n in names for key in (candidate, backtest))
     stages += [
         Stage(CHAMPION, (SCORES, *evidence), ("gate", "acknowledged_alarms")),

@@ -31,6 +31,7 @@ from fxgpt_core.models.walk_forward import DATASET, FoldStore, WalkForward, read
 from fxgpt_core.store.trainings import Fitted, begin_training, fail_training, record_training
 from fxgpt_core.training.plan import TrainingPlan, plan_training
 from fxgpt_pipeline.evaluating import calibrator_name
+from fxgpt_pipeline.groundwork import place_groundwork
 from fxgpt_pipeline.lineage import Lineage
 from fxgpt_pipeline.stages import candidate
 from fxgpt_pipeline.stages import walk_forward as walk_forward_key
@@ -93,6 +94,7 @@ def train_candidate(
     plan = replace(_plan(lineage, entry, fingerprint, lineage.settings.seed), watch=watch)
     forecaster = entry.create(lineage.family_config(entry.name))
     started = workspace.clock.now()
+    place_groundwork(lineage, entry, _scratch(lineage, entry, fingerprint))
     with _recorded(lineage, entry, fingerprint, run_id, started, dataset, plan):
         fit = forecaster.fit(dataset.with_split(split), plan, progress)
     if fit.curves:  # only what learns by epochs has a run of its own

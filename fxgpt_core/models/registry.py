@@ -8,6 +8,7 @@ from typing import Any
 
 from fxgpt_core.common.errors import BadInputError
 from fxgpt_core.models.forecaster import Forecaster
+from fxgpt_core.models.groundwork import Groundwork
 
 
 @dataclass(frozen=True)
@@ -15,6 +16,7 @@ class FamilyEntry:
     """One family: `name` as in configuration, `label` for people, `module` with `Config` and `create(config)`.
 
     `baseline`: honest reference that others must beat. `accelerated`: trains on the device that torch finds.
+    `groundwork`: parts of its fit that have stages of their own.
     The module is imported only when the family is used, so that listing families stays free of torch.
     """
 
@@ -24,6 +26,7 @@ class FamilyEntry:
     baseline: bool = False
     accelerated: bool = False
     code_version: str = "1"
+    groundwork: tuple[Groundwork, ...] = ()
 
     def config_type(self) -> Any:
         """Return the family's configuration type (a Pydantic model)."""
@@ -64,7 +67,13 @@ FAMILIES: dict[str, FamilyEntry] = {
         FamilyEntry("ridge", "Ridge", "fxgpt_core.models.tabular.ridge", code_version="2"),
         FamilyEntry("lightgbm", "LightGBM", "fxgpt_core.models.tabular.lightgbm"),
         FamilyEntry("sssd", "SSSD", "fxgpt_core.models.sssd.family", accelerated=True),
-        FamilyEntry("ldm4ts", "LDM4TS", "fxgpt_core.models.ldm4ts.family", accelerated=True),
+        FamilyEntry(
+            "ldm4ts",
+            "LDM4TS",
+            "fxgpt_core.models.ldm4ts.family",
+            accelerated=True,
+            groundwork=(Groundwork("autoencoder", "autoencoder of pictures", "fxgpt_core.models.ldm4ts.pretraining"),),
+        ),
     )
 }
 

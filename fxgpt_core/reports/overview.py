@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,8 @@ _COVERAGES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 class OverviewInputs:
     """Everything the page shows. `raw`, `calibrated`: family -> walk-forward forecasts; `backtests`: family -> summary
     with `curve`; `champion`, `drift`, `quality`: stored documents; `live`: the champion's newest forecast or None;
-    `splits`: the folds over the bars known at `known_at` (bars,); `sizes`: what the champion's calibration rests on."""
+    `splits`: the folds over the bars known at `known_at` (bars,); `sizes`: what the champion's calibration rests on;
+    `pages`: further pages beside this one, label -> file name."""
 
     symbol: str
     made_at: str
@@ -52,6 +53,7 @@ class OverviewInputs:
     timeline: str
     embargo_days: float
     sizes: Mapping[str, Any]
+    pages: Mapping[str, str] = field(default_factory=dict)
 
 
 def render_overview(inputs: OverviewInputs) -> str:

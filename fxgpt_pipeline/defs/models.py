@@ -5,9 +5,10 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
+from fxgpt_core.models.groundwork import Groundwork
 from fxgpt_core.models.registry import FAMILIES, FamilyEntry
 from fxgpt_pipeline.defs.common import TRAINING_POOL, Parts, begin, finished, reporter, switched_off
-from fxgpt_pipeline.stages import candidate, walk_forward
+from fxgpt_pipeline.stages import candidate, groundwork, walk_forward
 from fxgpt_pipeline.workspace import Workspace
 
 
@@ -27,8 +28,16 @@ class WalkForwardConfig(dg.Config):
 
 
 def build(parts: Parts) -> list[Any]:
-    """Return walk-forward forecasts and registered candidate of every family."""
-    return [asset for entry in FAMILIES.values() for asset in (_walk_forward(parts, entry), _candidate(parts, entry))]
+    """Return walk-forward forecasts, groundwork and registered candidate of every family."""
+    return [
+        asset
+        for entry in FAMILIES.values()
+        for asset in (
+            _walk_forward(parts, entry),
+            *(_groundwork(parts, entry, part) for part in entry.groundwork),
+            _candidate(parts, entry),
+        )
+    ]
 
 
 def _walk_forward(parts: Parts, entry: FamilyEntry) -> dg.AssetsDefinition:
@@ -66,6 +75,40 @@ def _walk_forward(parts: Parts, entry: FamilyEntry) -> dg.AssetsDefinition:
         )
 
     return forecasts
+
+
+def _groundwork(parts: Parts, entry: FamilyEntry, part: Groundwork) -> dg.AssetsDefinition:
+    key = groundwork(entry.name, part.name)
+
+    @parts.asset(
+        key,
+        description=f"{entry.label}: {part.label}, trained on everything known and registered as a version of its own. "
+        "The candidate starts from it; folds train their own, since this one has seen what they forecast.",
+        kinds={"torch" if entry.accelerated else "python", "mlflow"},
+        pool=TRAINING_POOL,
+    )
+    def made(context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult[Any]:
+        from fxgpt_pipeline.fit_facts import fit_facts
+        from fxgpt_pipeline.groundwork import NOTHING, make_groundwork
+
+        lineage = begin(context, workspace, key)
+        if entry.name not in lineage.families:
+            return switched_off(entry.name)
+        left = make_groundwork(lineage, entry, part, context.run_id, reporter(context, workspace))
+        parameters = lineage.family_config(entry.name).model_dump(mode="json")
+        return finished(
+            lineage,
+            key,
+            {
+                "version": NOTHING if left.version is None else left.version.label,
+                "mlflow_run": None if left.version is None else left.version.run_id,
+                "page": None if left.page is None else dg.MetadataValue.path(str(left.page)),
+                **({} if left.fit is None else {"rows": left.fit.rows, **left.fit.metrics}),
+                **fit_facts({} if left.fit is None else {part.name: left.fit}, parameters),
+            },
+        )
+
+    return made
 
 
 def _candidate(parts: Parts, entry: FamilyEntry) -> dg.AssetsDefinition:

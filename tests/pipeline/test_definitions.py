@@ -32,6 +32,7 @@ from fxgpt_pipeline.stages import (
     TABLES,
     build_stages,
     candidate,
+    groundwork,
     walk_forward,
 )
 from fxgpt_pipeline.workspace import Workspace
@@ -144,6 +145,7 @@ def test_assets_are_the_stages(graph: Any) -> None:
 
 def test_training_and_promotion_happen_in_pools(nodes: list[Any]) -> None:
     pools = {key: TRAINING_POOL for family in FAMILIES for key in (walk_forward(family), candidate(family))}
+    pools |= {groundwork(name, part.name): TRAINING_POOL for name in FAMILIES for part in FAMILIES[name].groundwork}
     pools |= {RETRAINED: TRAINING_POOL, CHAMPION: PROMOTION_POOL, SHADOW: PROMOTION_POOL}
     for node in nodes:
         found = pools.get(tuple(node.key.path))
