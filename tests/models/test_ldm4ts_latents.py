@@ -11,10 +11,9 @@ from fxgpt_core.common.errors import BadInputError, ModelError
 from fxgpt_core.models.fit_folder import FINISHED
 from fxgpt_core.models.ldm4ts import vae_files
 from fxgpt_core.models.ldm4ts.latent_cache import cache_key, latents_of
-from fxgpt_core.models.ldm4ts.latents import fit_latents, load_latents, save_latents
 from fxgpt_core.models.ldm4ts.published import PublishedAutoencoder
 from fxgpt_core.models.ldm4ts.vae import SmallVae
-from fxgpt_core.models.ldm4ts.vae_config import LatentsConfig, VaeConfig
+from fxgpt_core.models.ldm4ts.vae_config import VaeConfig
 from fxgpt_core.models.ldm4ts.vae_fit import METRIC, PictureLesson, fit_vae, training_windows, unexplained
 from fxgpt_core.models.ldm4ts.vision_config import VisionConfig
 from fxgpt_core.models.ldm4ts.windows import WindowImages, candle_series
@@ -102,8 +101,8 @@ def test_gradients_pass_through_decoding(fitted):
 
 def test_saved_and_read_it_is_the_same(fitted, tmp_path):
     vae = fitted[0]
-    save_latents(tmp_path, vae, images())
-    back = load_latents(tmp_path)
+    vae_files.write(tmp_path, vae, images().config, images().length)
+    back = vae_files.read(tmp_path)
     assert back.identity == vae.identity
     assert torch.equal(back.encode(images()(JUDGED)), vae.encode(images()(JUDGED)))
     assert vae_files.describe(tmp_path)["vision"]["size"] == 32
@@ -111,15 +110,15 @@ def test_saved_and_read_it_is_the_same(fitted, tmp_path):
 
 def test_damaged_files_are_refused(fitted, tmp_path):
     with pytest.raises(ModelError, match=r"vae\.json is missing"):
-        load_latents(tmp_path)
-    save_latents(tmp_path, fitted[0], images())
+        vae_files.read(tmp_path)
+    vae_files.write(tmp_path, fitted[0], images().config, images().length)
     weights = tmp_path / "vae.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")
     with pytest.raises(ModelError, match=r"checksum differs"):
-        load_latents(tmp_path)
+        vae_files.read(tmp_path)
     (tmp_path / "vae.json").write_text(json.dumps({"kind": "sssd"}))
     with pytest.raises(ModelError, match=r"holds 'sssd'"):
-        load_latents(tmp_path)
+        vae_files.read(tmp_path)
 
 
 def test_a_finished_training_is_loaded_and_another_is_not(tmp_path, monkeypatch):
@@ -164,16 +163,14 @@ def test_a_published_autoencoder_encodes_by_its_own_factors(published):
     assert not latents.train().training
 
 
-def test_a_published_autoencoder_is_found_by_its_subfolder_and_kept_by_reference(published, tmp_path):
-    config = LatentsConfig(autoencoder=str(published), subfolder="vae")
-    latents, report = fit_latents(config, images(), TAUGHT, JUDGED, TrainingPlan(0))
-    assert report is None
-    save_latents(tmp_path, latents, images())
-    assert load_latents(tmp_path).identity == latents.identity
-    kept = json.loads((tmp_path / "autoencoder.json").read_text())
-    (tmp_path / "autoencoder.json").write_text(json.dumps({**kept, "identity": "another"}))
-    with pytest.raises(ModelError, match=r"has changed since the model was trained on it"):
-        load_latents(tmp_path)
+def test_a_published_autoencoder_is_found_by_its_subfolder_and_known_by_its_weights(published):
+    latents = PublishedAutoencoder(str(published), "vae")
+    assert latents.identity == PublishedAutoencoder(str(published / "vae")).identity
+    before = latents.identity
+    with torch.no_grad():
+        next(latents.autoencoder.parameters()).add_(1.0)
+    latents._hash = None
+    assert latents.identity != before
 
 
 def test_an_autoencoder_that_is_not_there_is_told_by_name(published, tmp_path, monkeypatch):

@@ -3,11 +3,13 @@
 from dataclasses import replace
 
 import pytest
+import torch
 from ldm4ts_data import moving, tiny
 
 from fxgpt_core.models.ldm4ts import pretraining, vae_files
 from fxgpt_core.models.ldm4ts.fitting import AUTOENCODER
 from fxgpt_core.models.ldm4ts.forecaster import LDM4TS
+from fxgpt_core.models.ldm4ts.vae import SmallVae
 from fxgpt_core.models.ldm4ts.vae_fit import PictureLesson
 from fxgpt_core.training.plan import TrainingPlan
 
@@ -43,3 +45,16 @@ def test_a_fit_of_an_earlier_date_trains_its_own(tmp_path, epochs):
     model.fit(earlier, plan)
     assert len(epochs) == 2
     assert model.fitted()[0].latents.identity != made.identity
+
+
+def test_an_interrupted_fit_does_not_compute_latents_again(tmp_path, monkeypatch):
+    data, plan = moving(700, 0), TrainingPlan(1, checkpoints=tmp_path)
+    first = LDM4TS(tiny())
+    first.fit(data, plan)
+    assert len(list((tmp_path / "latents").iterdir())) == 4  # windows and futures of training and of validation rows
+    (tmp_path / "fit.json").unlink()
+    monkeypatch.setattr(SmallVae, "encode", None)
+    again = LDM4TS(tiny())
+    again.fit(data, plan)
+    state = again.fitted()[0].state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in first.fitted()[0].state_dict().items())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,7 +19,8 @@ from fxgpt_core.models.evidence import pairing, shape_gain
 from fxgpt_core.models.forecaster import FitReport
 from fxgpt_core.models.ldm4ts import sampling
 from fxgpt_core.models.ldm4ts.config import LDM4TSConfig
-from fxgpt_core.models.ldm4ts.future import PicturesOfBoth, draw_paths, future_paths
+from fxgpt_core.models.ldm4ts.future import PicturesOfBoth, PicturesOfPaths, future_paths
+from fxgpt_core.models.ldm4ts.latent_cache import latents_of
 from fxgpt_core.models.ldm4ts.latents import Latents
 from fxgpt_core.models.ldm4ts.lesson import Labels, Lesson
 from fxgpt_core.models.ldm4ts.network import Network
@@ -61,8 +63,9 @@ def fit_network(config: LDM4TSConfig, dataset: Dataset, plan: TrainingPlan, prog
     latents, pictured = autoencoder(config, dataset, taught, judged, plan, progress)
     perception = Perception.fit(dataset, taught, config, latents)
     network = build(config, perception, len(dataset.horizons), latents, plan.seed).to(plan.device)
+    kept = None if plan.checkpoints is None else plan.checkpoints / "latents"
     labels = [
-        labelled(dataset, rows, mask, perception, latents, plan.device)
+        labelled(dataset, rows, mask, perception, latents, plan.device, kept)
         for rows, mask in ((taught, split.train), (judged, split.validation))
     ]
     stride = float(np.median(np.diff(judged))) if len(judged) > 1 else 1.0
@@ -153,8 +156,10 @@ def labelled(
     perception: Perception,
     latents: Latents,
     device: torch.device | str,
+    folder: Path | None = None,
 ) -> Labels:
-    """Return base bars `rows` with the labels that are `used` (bars, horizons), and the latents of what came.
+    """Return base bars `rows` with the labels that are `used` (bars, horizons), and the latents of what came, which
+    are kept in `folder`, where one is given.
 
     Only rows whose labels are all of that use have a picture of their future: it reaches to the longest of them.
     """
@@ -162,16 +167,11 @@ def labelled(
     mask = used[rows] & np.isfinite(dataset.targets[rows])
     paths = future_paths(dataset, rows, config.vision.size)
     pictured = mask.all(axis=1) & np.isfinite(paths).all(axis=1)
-    drawn = torch.from_numpy(np.nan_to_num(paths)).to(device)
-    future = torch.cat(
-        [
-            latents.encode(draw_paths(part, config.vision)).flatten(1)
-            for part in torch.split(drawn, config.rows_per_pass)
-        ]
-    )
+    drawn = PicturesOfPaths(torch.from_numpy(np.nan_to_num(paths)).to(device), config.vision)
+    future = latents_of(latents, drawn, torch.arange(len(rows)), folder, config.rows_per_pass).flatten(1)
     shown = torch.from_numpy(pictured.astype(np.float32)).to(device)
     return Labels(
-        perception.rows(dataset, rows, latents, device),
+        perception.rows(dataset, rows, latents, device, folder),
         torch.from_numpy(np.where(mask, dataset.targets[rows], 0.0).astype(np.float32)).to(device),
         torch.from_numpy(mask.astype(np.float32)).to(device),
         future * shown[:, None],

@@ -76,6 +76,28 @@ def draw_paths(paths: Tensor, config: VisionConfig) -> Tensor:
 
 
 @dataclass(frozen=True)
+class PicturesOfPaths:
+    """Pictures of standardised `paths` (rows, points)."""
+
+    paths: Tensor
+    config: VisionConfig
+
+    @property
+    def device(self) -> torch.device:
+        """Where paths and pictures lie."""
+        return self.paths.device
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        """Return the pictures (rows, 3, size, size), -1..1, of the paths at `rows` (rows,) int64."""
+        return draw_paths(self.paths[rows.to(self.device)], self.config)
+
+    def fingerprint(self, rows: Tensor) -> str:
+        """Return a hash of all that decides them."""
+        held = self.paths[rows.to(self.device)].cpu().contiguous().numpy()
+        return stable_hash([self.config.model_dump(mode="json"), list(held.shape), bytes_hash(held.tobytes())])
+
+
+@dataclass(frozen=True)
 class PicturesOfBoth(WindowImages):
     """Pictures of windows and of what came after them: bar i ends a window, n + i is the path after bar i of n.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from safetensors import SafetensorError
@@ -11,29 +12,38 @@ from torch import Tensor
 
 from fxgpt_core.common.hashing import stable_hash
 from fxgpt_core.models.ldm4ts.latents import Latents
-from fxgpt_core.models.ldm4ts.windows import WindowImages
 
 _NAME = "latents"
 
 
+class Pictures(Protocol):
+    """Draws the pictures of rows on its device; `fingerprint` hashes all that decides them."""
+
+    @property
+    def device(self) -> torch.device: ...
+
+    def __call__(self, rows: Tensor, /) -> Tensor: ...
+
+    def fingerprint(self, rows: Tensor, /) -> str: ...
+
+
 @torch.no_grad()
 def latents_of(
-    latents: Latents, images: WindowImages, bars: Tensor, folder: Path | None = None, piece: int = 256
+    latents: Latents, images: Pictures, rows: Tensor, folder: Path | None = None, piece: int = 256
 ) -> Tensor:
-    """Return the latents (rows, channels, size / factor, size / factor) of the windows that end with `bars` (rows,).
+    """Return the latents (rows, channels, size / factor, size / factor) of the pictures of `rows` (rows,) int64.
 
-    They lie on the device of the series; 16 KB a window of 64 x 64 pixels at a quarter of the size. Pictures are drawn
-    and encoded `piece` at a time and never kept. With `folder` they are read from there where they were computed
-    before from equal windows by an equal autoencoder, and written otherwise.
+    They lie on the device of the pictures, which are drawn and encoded `piece` at a time and never kept. With `folder`
+    they are read from there where they were computed before from equal pictures by an equal autoencoder, and written
+    otherwise.
     """
-    path = None if folder is None else folder / f"{cache_key(latents, images, bars)}.safetensors"
-    device = images.series.device
+    path = None if folder is None else folder / f"{cache_key(latents, images, rows)}.safetensors"
     if path is not None and path.is_file():
         try:
-            return load_file(path, device=str(device))[_NAME]
+            return load_file(path, device=str(images.device))[_NAME]
         except SafetensorError:  # damaged: as good as absent
             path.unlink()
-    made = torch.cat([latents.encode(images(part)) for part in torch.split(bars, piece)])
+    made = torch.cat([latents.encode(images(part)) for part in torch.split(rows, piece)])
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
@@ -42,6 +52,6 @@ def latents_of(
     return made
 
 
-def cache_key(latents: Latents, images: WindowImages, bars: Tensor) -> str:
-    """Return the hash of what decides these latents: the windows' bars, how they are drawn, the autoencoder."""
-    return stable_hash([images.fingerprint(bars), latents.identity])
+def cache_key(latents: Latents, images: Pictures, rows: Tensor) -> str:
+    """Return the hash of what decides these latents: the series, how they are drawn, the autoencoder."""
+    return stable_hash([images.fingerprint(rows), latents.identity])

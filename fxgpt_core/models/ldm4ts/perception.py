@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,11 @@ from fxgpt_core.features.dataset import Dataset
 from fxgpt_core.models.ldm4ts.conditions import Layout, Told
 from fxgpt_core.models.ldm4ts.config import LDM4TSConfig
 from fxgpt_core.models.ldm4ts.frequency import frequency_tokens, token_width
+from fxgpt_core.models.ldm4ts.latent_cache import latents_of
 from fxgpt_core.models.ldm4ts.latents import Latents
 from fxgpt_core.models.ldm4ts.network import Rows
 from fxgpt_core.models.ldm4ts.text import Wording
 from fxgpt_core.models.ldm4ts.text_encoder import TextEncoder
-from fxgpt_core.models.ldm4ts.vision import encode
 from fxgpt_core.models.ldm4ts.windows import VARIABLES, WindowImages
 from fxgpt_core.models.tabular.design import design, is_core, of_base_bars
 from fxgpt_core.models.tabular.inputs import Inputs
@@ -55,20 +56,28 @@ class Perception:
         return cls(config, layout_of(config, latents, width), columns, names, wording, texts)
 
     @torch.no_grad()
-    def rows(self, dataset: Dataset, rows: NDArray[np.int64], latents: Latents, device: torch.device | str) -> Rows:
+    def rows(
+        self,
+        dataset: Dataset,
+        rows: NDArray[np.int64],
+        latents: Latents,
+        device: torch.device | str,
+        folder: Path | None = None,
+    ) -> Rows:
         """Return what is seen at base bars `rows`, `rows_per_pass` at a time; a row does not depend on its neighbours.
 
-        Raises ModelError for other features than the model was fitted on.
+        Latents of the windows are kept in `folder`, where one is given. Raises ModelError for other features than the
+        model was fitted on.
         """
         series = torch.from_numpy(self.columns.transform(self.design(dataset, rows))).to(device)
         images = WindowImages.of(dataset.candles, self.config.window, self.config.vision, device)
         texts = self._texts(dataset, rows)
         pieces: list[Tensor] = []
-        for part in torch.split(torch.from_numpy(np.asarray(rows, dtype=np.int64)), self.config.rows_per_pass):
+        bars, size = torch.from_numpy(np.asarray(rows, dtype=np.int64)), self.config.rows_per_pass
+        pictured = latents_of(latents, images, bars, folder, size)
+        for part, seen in zip(torch.split(bars, size), torch.split(pictured, size), strict=True):
             done = sum(len(piece) for piece in pieces)
-            windows = images.windows(part)
-            seen = latents.encode(encode(windows, self.config.vision))
-            spectrum = frequency_tokens(windows, self.config.conditions.bands)
+            spectrum = frequency_tokens(images.windows(part), self.config.conditions.bands)
             given = torch.tensor(self.config.conditions.given, device=device).float().expand(len(part), 3)
             told = Told(seen, spectrum, torch.from_numpy(texts[done : done + len(part)]).to(device), given)
             pieces.append(self.layout.pack(told))

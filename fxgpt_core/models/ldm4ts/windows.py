@@ -54,6 +54,11 @@ class WindowImages:
         """Return the windows of `length` candles, five variables each."""
         return cls(torch.from_numpy(candle_series(candles)).to(device), length, config)
 
+    @property
+    def device(self) -> torch.device:
+        """Where series and pictures lie."""
+        return self.series.device
+
     def windows(self, bars: Tensor) -> Tensor:
         """Return the windows that end with `bars` (rows,) int64: (rows, length, variables), oldest first."""
         back = torch.arange(1 - self.length, 1, device=self.series.device)
