@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,11 +49,16 @@ class LiveBars(Protocol):
 
 @dataclass(frozen=True)
 class Answer:
-    """A forecast made live, how long it took (milliseconds, with the bar's features), and how novel its row is."""
+    """A forecast made live, how long it took (milliseconds, with the bar's features), and how novel its row is.
+
+    `device`: where it was computed; `context`: what it was made from (`context_of`).
+    """
 
     forecast: Forecast
     latency_ms: float
     novelty: float | None
+    device: str
+    context: Mapping[str, Any]
 
 
 class Follower:
@@ -112,7 +117,9 @@ class Follower:
         self.session.calibrator = self.bundle.calibrator
         started = time.perf_counter()
         made = self.session.forecast(Provenance(self.version.label, made_at, origin), seed=self._seed)
-        return Answer(made, (taken + time.perf_counter() - started) * 1000, novelty)
+        latency = (taken + time.perf_counter() - started) * 1000
+        device = str(getattr(self.bundle.forecaster, "device", "cpu"))  # families of arrays know no other
+        return Answer(made, latency, novelty, device, context_of(self.feed))
 
     def novelty(self) -> float | None:
         """Return how novel the row at `position` is, None where the model has no numbers to tell."""
@@ -134,6 +141,23 @@ class Follower:
             except ModelError:  # other bars or another model: history says the same, only later
                 pass
         return CalibratedSession(self.bundle, feed)
+
+
+def context_of(feed: Feed) -> dict[str, Any]:
+    """Return in a few numbers what a forecast at a feed's last bar is made from, as JSON-able values.
+
+    `bars`: base bars known; `close`: of the last one; `last`: when the last bar of every timeframe became known;
+    `yardstick`: by horizon (minutes as text), log-return units, None where it is not known.
+    """
+    dataset = feed.dataset
+    sizes = zip(dataset.horizons, dataset.yardstick[-1], strict=True)
+    last = {code: bars.known_at[-1] for code, bars in feed.candles.items() if len(bars)}
+    return {
+        "bars": len(dataset),
+        "close": float(dataset.candles.close[-1]),
+        "last": {code: f"{moment.astype('datetime64[s]')}Z" for code, moment in last.items()},
+        "yardstick": {str(h): float(size) if np.isfinite(size) else None for h, size in sizes},
+    }
 
 
 def origin_of(decided_at: np.datetime64, made_at: np.datetime64, base: Timeframe, config: LiveConfig) -> str:

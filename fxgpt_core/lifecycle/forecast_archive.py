@@ -36,11 +36,16 @@ SCHEMA = pa.schema(
         ("served", pa.bool_()),
         ("calibration", pa.string()),
         ("novelty", pa.float64()),
+        ("timeframe", pa.string()),
+        ("device", pa.string()),
+        ("batch", pa.int32()),
+        ("context", pa.string()),
     ]
 )
-"""Columns of `forecast_log/symbol=…/month=…`; `quantiles` is JSON, level -> log return; `key` is unique and sorts.
+"""Columns of `forecast_log/symbol=…/month=…`; `quantiles` is JSON, level -> log return, `context` too; `key` is unique
+and sorts.
 
-Months that were begun before there were the last four columns go on without them."""
+Months that were begun before there were the columns from `origin` or from `timeframe` on go on without them."""
 
 
 def archive_forecasts(database: Database, lake: Lake, until: datetime, at_once: int = 20_000) -> int:
@@ -125,6 +130,10 @@ def _table(rows: Sequence[LiveForecast]) -> pa.Table:
             "served": row.served,
             "calibration": row.calibration,
             "novelty": row.novelty,
+            "timeframe": row.timeframe,
+            "device": row.device,
+            "batch": row.batch,
+            "context": json.dumps(row.context, sort_keys=True),
         }
         for row in rows
     ]

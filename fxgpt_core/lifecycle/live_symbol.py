@@ -220,7 +220,15 @@ class LiveSymbol:
         if serves not in live:
             serves = next(iter(live), CHAMPION)
         entries = [
-            LoggedForecast(answer.forecast, answer.latency_ms, alias in live and alias == serves, answer.novelty)
+            LoggedForecast(
+                answer.forecast,
+                answer.latency_ms,
+                served=alias in live and alias == serves,
+                novelty=answer.novelty,
+                timeframe=self._followers[alias].feed.timeframes[0].code,
+                device=answer.device,
+                context=answer.context,
+            )
             for alias, answer in answers.items()
         ]
         done.live += len(live)

@@ -117,12 +117,12 @@ class ObjectStorage:
             self._objects.remove(self._path(name))
 
     @contextmanager
-    def lock(self, name: str) -> Iterator[None]:
+    def lock(self, name: str, timeout: float | None = None) -> Iterator[None]:
         self.verify()
         path = self._path(f"{LOCKS}/{name}.lock")
         lease = Lease(self._objects, path, self._lease_seconds)
         with self._said(name, writing=True):
-            lease.acquire(self._timeout)
+            lease.acquire(self._timeout if timeout is None else timeout)
         self._held[name] = lease
         try:
             yield

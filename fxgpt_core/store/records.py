@@ -7,7 +7,7 @@ aware datetimes, or datetime64 meaning UTC as in arrays.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -196,12 +196,15 @@ def save_forecast(
 
 @dataclass(frozen=True)
 class LoggedForecast:
-    """A forecast as it is logged; `served` and `novelty` as in `LiveForecast`."""
+    """A forecast as it is logged; the others as in `LiveForecast`."""
 
     forecast: Forecast
     latency_ms: float
     served: bool = True
     novelty: float | None = None
+    timeframe: str = ""
+    device: str = ""
+    context: Mapping[str, Any] = field(default_factory=dict)
 
 
 def save_forecasts(
@@ -232,6 +235,10 @@ def _log(session: Session, entry: LoggedForecast, config: Mapping[str, Any]) -> 
             "served": entry.served,
             "calibration": str(row["calibration_version"]),
             "novelty": entry.novelty,
+            "timeframe": entry.timeframe,
+            "device": entry.device,
+            "batch": len(forecast),
+            "context": dict(entry.context),
         }
         new += insert_once(session, LiveForecast, values, ("model_id", "decided_at", "horizon"))[1]
     return new

@@ -98,8 +98,11 @@ class Storage(Protocol):
         """Delete a file if it is there."""
         ...
 
-    def lock(self, name: str) -> Any:
-        """Return a context manager that holds a lock by name over all writers; not reentrant."""
+    def lock(self, name: str, timeout: float | None = None) -> Any:
+        """Return a context manager that holds a lock by name over all writers; not reentrant.
+
+        `timeout`: seconds to wait for it, by default those of the storage.
+        """
         ...
 
     def sweep(self, break_locks: bool = False) -> Swept:
@@ -204,14 +207,15 @@ class LocalStorage:
                 path.parent.rmdir()
 
     @contextmanager
-    def lock(self, name: str) -> Iterator[None]:
+    def lock(self, name: str, timeout: float | None = None) -> Iterator[None]:
+        patience = self._timeout if timeout is None else timeout
         file = self._root / LOCKS / f"{name}.lock"
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            held = FileLock(file, timeout=self._timeout)
+            held = FileLock(file, timeout=patience)
             held.acquire()
         except Timeout as error:
-            raise StoreError(f"Waited {self._timeout:.0f} s for {file}: another process is writing there.") from error
+            raise StoreError(f"Waited {patience:.0f} s for {file}: another process is writing there.") from error
         except OSError as error:
             raise StoreError(f"The lake at {self._root} cannot be locked for writing: {error}.") from error
         try:

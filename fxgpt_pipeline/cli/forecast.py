@@ -23,7 +23,7 @@ def forecast(symbol: str, model: str, as_json: bool) -> None:
     import numpy as np
 
     from fxgpt_core.common.timeframes import horizon_name
-    from fxgpt_core.store.records import save_forecast
+    from fxgpt_core.store.records import LoggedForecast, save_forecasts
     from fxgpt_pipeline.cli.calibration_table import calibration_note, calibration_summaries
     from fxgpt_pipeline.homes import prepare
     from fxgpt_pipeline.serving import forecast_now, resolve
@@ -36,7 +36,7 @@ def forecast(symbol: str, model: str, as_json: bool) -> None:
     version = resolve(lineage, model)
     made, latency = forecast_now(lineage, version)
     with _warned("The forecast was not logged. "):
-        save_forecast(workspace.database, made, latency)
+        save_forecasts(workspace.database, [LoggedForecast(made, latency, timeframe=lineage.timeframes[0].code)])
     close = float(lineage.candles().close[-1])
     up = made.probability_up()[0]
     if as_json:

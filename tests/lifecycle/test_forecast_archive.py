@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from fxgpt_core.common.errors import StoreError
 from fxgpt_core.common.forecast import LEVELS, Forecast
-from fxgpt_core.lifecycle.forecast_archive import DATASET, SCHEMA, archive_forecasts
+from fxgpt_core.lifecycle.forecast_archive import DATASET, SCHEMA, archive_forecasts, archived_rows
 from fxgpt_core.market.lake import Lake
 from fxgpt_core.store.database import Database
 from fxgpt_core.store.forecast_log import delete_forecasts
@@ -79,8 +79,25 @@ def test_rows_before_the_day_lie_in_the_lake_by_month_and_the_others_stay(databa
     assert (rows[3]["horizon"], rows[3]["mean"], rows[3]["model_version"]) == (240, pytest.approx(3e-6), "1")
     levels = json.loads(str(rows[3]["quantiles"]))
     assert len(levels) == len(LEVELS)
+    assert (rows[3]["batch"], rows[3]["context"]) == (72, "{}")
     assert {row["model_version"] for row in archived(lake, "GBPUSD")} == {"7"}
     assert archive_forecasts(database, lake, START + timedelta(hours=48)) == 0
+
+
+def test_what_lies_in_the_lake_is_read_back_over_months_old_and_new(database: Database, tmp_path: Path) -> None:
+    lake = Lake(tmp_path / "lake")
+    log(database, 72)
+    log(database, 72, version="2")
+    archive_forecasts(database, lake, START + timedelta(hours=72))
+    first = lake.read(DATASET, {"symbol": "EURUSD"}, ["month=2024-01"])
+    lake.write(DATASET, {"symbol": "EURUSD"}, "month=2024-01", first.drop_columns(["origin", "timeframe", "context"]))
+    rows = archived_rows(lake, "EURUSD", "2", START, START + timedelta(hours=60))
+    assert [row.decided_at for row in rows[::2]] == [START + timedelta(hours=n) for n in range(1, 61)]
+    assert [row.horizon for row in rows[:2]] == [60, 240]
+    assert {row.origin for row in rows} == {"live"}
+    assert rows[1].mean == pytest.approx(3e-6)
+    assert len(rows[0].quantiles) == len(LEVELS)
+    assert archived_rows(lake, "GBPUSD", "2", START, START + timedelta(hours=60)) == []
 
 
 def test_a_crash_between_writing_and_deleting_loses_and_doubles_nothing(

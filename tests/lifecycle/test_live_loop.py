@@ -77,6 +77,11 @@ def test_each_closed_bar_is_forecast_once_and_as_a_batch_would(desk: Desk) -> No
     assert decisions(desk) == closes(TRAINED + 20, TRAINED + 31)
     assert {row.origin for row in logged(desk)} == {"live"}
     assert all(row.served and row.latency_ms > 0 for row in logged(desk))
+    for row in logged(desk):
+        assert (row.timeframe, row.device, row.batch) == ("1h", "cpu", 1)
+        assert row.context["bars"] == int(np.searchsorted(market("EURUSD").known_at, to_datetime64(row.decided_at))) + 1
+        assert row.context["last"]["1h"] == f"{to_datetime64(row.decided_at).astype('datetime64[s]')}Z"
+        assert row.context["yardstick"].keys() == {"60", "240"}
     bars = market("EURUSD").take(slice(0, TRAINED + 32))
     expected = forecast_latest(
         trained("EURUSD", "seasonal_ewma"),

@@ -87,6 +87,35 @@ def test_trainings_of_before_know_their_pair_and_trainings_without_a_version_go_
     engine.dispose()
 
 
+def test_forecasts_of_before_stay_when_their_table_learns_more_and_forgets_it(url: str) -> None:
+    upgrade(url, "0006")
+    engine = make_engine(url)
+    with engine.begin() as connection:
+        connection.execute(
+            sa.text(
+                "INSERT INTO models (id, symbol, family, mlflow_version, trained_until, config) "
+                "VALUES (1, 'EURUSD', 'ridge', '3', '2024-03-08 11:00:00', '{}')"
+            )
+        )
+        connection.execute(
+            sa.text(
+                "INSERT INTO forecasts (id, model_id, decided_at, made_at, horizon, mean, std, quantiles, latency_ms) "
+                "VALUES (1, 1, '2024-03-08 12:00:00', '2024-03-08 12:00:01', 60, 0.1, 0.2, '{}', 2.5)"
+            )
+        )
+    upgrade(url)
+    with engine.begin() as connection:
+        found = connection.execute(sa.text("SELECT mean, timeframe, device, batch, context FROM forecasts")).one()
+        assert tuple(found)[:4] == (0.1, "", "", 1)
+        assert found.context in ("{}", {})
+        with pytest.raises(sa.exc.IntegrityError), connection.begin_nested():
+            connection.execute(sa.text("UPDATE forecasts SET batch = 0"))
+    downgrade(url, "0006")
+    with engine.connect() as connection:
+        assert connection.execute(sa.text("SELECT id, horizon, mean FROM forecasts")).all() == [(1, 60, 0.1)]
+    engine.dispose()
+
+
 def test_foreign_alembic_tables_are_left_alone(url: str) -> None:
     engine = make_engine(url)
     Path(engine.url.database or "").parent.mkdir(parents=True, exist_ok=True) if "sqlite" in url else None

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from fxgpt_core.store import alerts, forecast_log, live_log, orders, records, trainings, trials
+from fxgpt_core.store import alerts, ensembles, forecast_log, live_log, orders, records, studies, trainings, trials
 from fxgpt_core.store.database import Database
+from fxgpt_core.store.models import StudyRow
 from fxgpt_core.store.states import StateStore
 
 START = datetime(2024, 3, 1, tzinfo=UTC)
@@ -85,6 +86,10 @@ def queries(database: Database, end: datetime) -> dict[str, Callable[[], object]
         "alerts_between": lambda: alerts.alerts_between(database, end - hour, end),
         "trials": lambda: trials.counted_trials(database, pair),
         "orders": lambda: orders.stored_orders(database, "paper", end - hour, end),
+        "weights_at": lambda: ensembles.weights_at(database, pair, "stack", end),
+        "weight_history": lambda: ensembles.weight_history(database, pair, "stack", end - hour, end),
+        "study_trials": lambda: studies.study_trials(database, StudyRow(id=7)),
+        "studies_of": lambda: studies.studies_of(database, pair),
         "adherence": lambda: orders.adherence_of(database, pair, "ridge", "backtest", "day"),
     }
 

@@ -9,6 +9,7 @@ from fxgpt_core.store.models.alerts import AlertRow, DeliveryRow
 from fxgpt_core.store.models.audit import DecisionRow, Promotion, RetrainingEvent, StateRow
 from fxgpt_core.store.models.base import Base, UtcDateTime
 from fxgpt_core.store.models.live import ForecastFailure, LiveForecast, OutcomeRow, PerformanceRow
+from fxgpt_core.store.models.research import EnsembleWeight, StudyRow, StudyTrialRow
 from fxgpt_core.store.models.trading import AdherenceRow, FillRow, OrderRow, TrialRow
 from fxgpt_core.store.models.versions import Checkpoint, Model, TrainingRun
 
@@ -19,6 +20,7 @@ __all__ = [
     "Checkpoint",
     "DecisionRow",
     "DeliveryRow",
+    "EnsembleWeight",
     "FillRow",
     "ForecastFailure",
     "LiveForecast",
@@ -29,6 +31,8 @@ __all__ = [
     "Promotion",
     "RetrainingEvent",
     "StateRow",
+    "StudyRow",
+    "StudyTrialRow",
     "TrainingRun",
     "TrialRow",
     "UtcDateTime",

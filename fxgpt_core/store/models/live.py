@@ -17,7 +17,8 @@ class LiveForecast(Base):
 
     `origin`: `live`, made while the bar was the newest, or `backfill`, made later from the same bars. `served`: this
     was the answer, and not one that was only logged beside it. `novelty`: above 1 the row lies outside what the model
-    was trained on, None where that was not judged.
+    was trained on, None where that was not judged. `timeframe`: of the base bars, `device`: where it was computed, both
+    empty where not known; `batch`: decisions that one call answered. `context`: what it was made from, in few numbers.
     """
 
     __tablename__ = "forecasts"
@@ -25,6 +26,7 @@ class LiveForecast(Base):
         UniqueConstraint("model_id", "decided_at", "horizon"),
         CheckConstraint("horizon > 0", name="horizon_positive"),
         CheckConstraint("std >= 0", name="std_not_negative"),
+        CheckConstraint("batch > 0", name="batch_positive"),
         Index(None, "decided_at"),
     )
 
@@ -41,6 +43,10 @@ class LiveForecast(Base):
     served: Mapped[bool] = mapped_column(server_default=true())
     calibration: Mapped[str] = mapped_column(String(64), server_default="")
     novelty: Mapped[float | None]
+    timeframe: Mapped[str] = mapped_column(String(8), server_default="")
+    device: Mapped[str] = mapped_column(String(64), server_default="")
+    batch: Mapped[int] = mapped_column(server_default="1")
+    context: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
 
     model: Mapped[Model] = relationship(lazy="joined")
 
