@@ -89,7 +89,7 @@ def fit_network(config: LDM4TSConfig, dataset: Dataset, plan: TrainingPlan, prog
     lesson.to(trained.plan.device)
     moments = dataset.known_at[judged]
     shape = settle(network, lesson, moments, plan.seed)
-    adjustment = _adjusted(network, lesson, moments, dataset, plan.seed)
+    adjustment = _adjusted(network, lesson, moments, plan.seed)
     metrics = {
         "validation_crps": trained.history["validation_crps"][trained.best_epoch],
         "validation_denoising": trained.history["validation_denoising"][trained.best_epoch],
@@ -201,9 +201,8 @@ def settle(network: Network, lesson: Lesson, moments: NDArray[np.datetime64], se
     return {"informed": float(told), "shape_gain": gain, "shape_t": t, "pairing": paired}
 
 
-def _adjusted(
-    network: Network, lesson: Lesson, moments: NDArray[np.datetime64], dataset: Dataset, seed: int
-) -> Adjustment:
+def _adjusted(network: Network, lesson: Lesson, moments: NDArray[np.datetime64], seed: int) -> Adjustment:
+    """Return the correction of the spread; the mean has been judged before and stays."""
     judged, told = lesson.judged, bool(network.informed)
     at = _spaced(np.arange(len(judged)), network.config.training.shape_rows if told else len(judged))
     some = judged.take(torch.from_numpy(at))

@@ -96,19 +96,19 @@ class LDM4TS:
         check_horizons(dataset, self.horizons, self.family)
         raw = perception.design(dataset, rows)
         self._missing.tell(f"{self.family} of {dataset.symbol}", perception.columns.unknown(raw))
-        seen = perception.rows(dataset, rows, network.latents, self.device)
-        moments = dataset.known_at[rows]
-        samples = sampling.draw_rows(network, seen, moments, seed)
+        seen = perception.rows(dataset, rows, network.latents, self.device, raw=raw)
+        times, moments = dataset.known_at[rows], sampling.moments_of(network, seen)
+        samples = sampling.draw_rows(network, seen, times, seed, moments=moments)
         made = summarise(samples, self.adjustment.apply, self.config.rows_per_pass)
         std, quantiles = made.std, made.quantiles
         if not bool(network.informed):
-            mean, log_scale = (part.double().cpu().numpy() for part in sampling.moments_of(network, seen))
+            mean, log_scale = (part.double().cpu().numpy() for part in moments)
             std, quantiles = standing_law(network.margins, mean, log_scale, self.adjustment)
         return from_standardised(
             symbol=dataset.symbol,
             family=self.family,
             horizons=self.horizons,
-            decided_at=moments,
+            decided_at=times,
             made_at=provenance.made_at,
             trained_until=self.trained_until,
             model_version=provenance.model_version,

@@ -18,6 +18,7 @@ from fxgpt_core.models.ldm4ts.conditions import Layout
 from fxgpt_core.models.ldm4ts.config import LDM4TSConfig
 from fxgpt_core.models.ldm4ts.latents import Latents
 from fxgpt_core.models.ldm4ts.projection import GatedFusion, TemporalProjection
+from fxgpt_core.models.ldm4ts.unet import LatentUNet
 from fxgpt_core.models.likelihood import student_loss
 from fxgpt_core.models.margins import normal_margins, placed
 
@@ -77,8 +78,6 @@ class Network(nn.Module):
 
     def __init__(self, layout: Layout, columns: int, horizons: int, config: LDM4TSConfig, latents: Latents) -> None:
         super().__init__()
-        from fxgpt_core.models.ldm4ts.unet import LatentUNet
-
         wide, fusion = config.diffusion, config.fusion
         self.config, self.layout, self.horizons = config, layout, horizons
         self._latents = (latents,)  # in a tuple, so that torch does not take it for a part of this module

@@ -63,17 +63,21 @@ class Perception:
         latents: Latents,
         device: torch.device | str,
         folder: Path | None = None,
+        raw: Matrix | None = None,
     ) -> Rows:
         """Return what is seen at base bars `rows`, `rows_per_pass` at a time; a row does not depend on its neighbours.
 
-        Latents of the windows are kept in `folder`, where one is given. Raises ModelError for other features than the
-        model was fitted on.
+        Latents of the windows are kept in `folder`, where one is given. `raw`: the `design` of the rows, where it is at
+        hand. Raises ModelError for other features than the model was fitted on.
         """
-        series = torch.from_numpy(self.columns.transform(self.design(dataset, rows))).to(device)
-        images = WindowImages.of(dataset.candles, self.config.window, self.config.vision, device)
+        values = self.design(dataset, rows) if raw is None else raw
+        series = torch.from_numpy(self.columns.transform(values)).to(device)
+        first = _first(dataset, rows, self.config.window)
+        candles = dataset.candles.take(slice(first, int(rows.max(initial=first)) + 1))
+        images = WindowImages.of(candles, self.config.window, self.config.vision, device)
         texts = self._texts(dataset, rows)
         pieces: list[Tensor] = []
-        bars, size = torch.from_numpy(np.asarray(rows, dtype=np.int64)), self.config.rows_per_pass
+        bars, size = torch.from_numpy(np.asarray(rows, dtype=np.int64) - first), self.config.rows_per_pass
         pictured = latents_of(latents, images, bars, folder, size)
         for part, seen in zip(torch.split(bars, size), torch.split(pictured, size), strict=True):
             done = sum(len(piece) for piece in pieces)
@@ -136,6 +140,13 @@ def layout_of(config: LDM4TSConfig, latents: Latents, text_width: int) -> Layout
         )
     bands = config.conditions.bands
     return Layout(latents.channels, side, bands, token_width(config.window, len(VARIABLES), bands), text_width)
+
+
+def _first(dataset: Dataset, rows: NDArray[np.int64], length: int) -> int:
+    """Return the first bar that windows of `length` bars need: the very first where its tick count is not known, since
+    there the last known one stands."""
+    first = max(int(rows.min(initial=len(dataset) - 1)) - length + 1, 0)
+    return first if np.isfinite(dataset.candles.volume[first]) else 0
 
 
 def _chosen(names: tuple[str, ...], config: LDM4TSConfig) -> NDArray[np.bool_]:
