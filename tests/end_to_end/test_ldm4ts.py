@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import numpy as np
 import pytest
 
+from fxgpt_core.lifecycle.groundwork_versions import GroundworkVersions
+from fxgpt_core.models.ldm4ts import vae_files
 from fxgpt_pipeline.serving import predict, resolve
-from fxgpt_pipeline.stages import backtest, candidate, walk_forward
+from fxgpt_pipeline.stages import backtest, candidate, groundwork, walk_forward
 from tests.pipeline.small_home import FAMILIES, SYMBOL, SmallHome, shared_home
 
 pytestmark = pytest.mark.deep
@@ -63,3 +66,14 @@ def test_a_registered_version_forecasts_by_itself(trained: SmallHome) -> None:
     np.testing.assert_array_equal(predict(SYMBOL, model="ldm4ts", seed=4).quantiles, made.quantiles)
     some = predict(SYMBOL, horizons=["4h"], model="ldm4ts", seed=4)
     np.testing.assert_array_equal(some.quantiles[:, 0], made.quantiles[:, 1])
+
+
+def test_a_candidate_carries_the_autoencoder_that_was_registered_before_it(trained: SmallHome, tmp_path: Path) -> None:
+    lineage = trained.lineage()
+    versions = GroundworkVersions(lineage.workspace.registry, SYMBOL, "ldm4ts", "autoencoder")
+    registered = versions.find(lineage.fingerprint(groundwork("ldm4ts", "autoencoder")))
+    assert registered is not None
+    versions.fetch(registered, tmp_path / "autoencoder")
+    bundle = lineage.workspace.registry.folder(resolve(lineage, "ldm4ts"))
+    carried = vae_files.read(bundle / "forecaster" / "autoencoder")
+    assert carried.identity == vae_files.read(tmp_path / "autoencoder" / "fitted").identity
