@@ -345,12 +345,12 @@ def _days(span: Any) -> float:
     return float(span / np.timedelta64(1, "h")) / 24
 
 
-def simulated(markets: int, days: int) -> Iterator[Market]:
-    """Markets that are calm for good."""
+def simulated(markets: int, days: int, seed: int) -> Iterator[Market]:
+    """Markets that are calm for good, by seeds from `seed` on."""
     first = np.datetime64("2020-01-05", "ns") + FIT_DAYS * DAY
-    for seed in range(markets):
+    for number in range(seed, seed + markets):
         bars = (FIT_DAYS + days + JUDGED_DAYS + AFTER_DAYS) * 120 // 7
-        yield Market.of(garch(seed, bars), first, days)
+        yield Market.of(garch(number, bars), first, days)
 
 
 def real(files: list[Path], days: int, years: int) -> Iterator[Market]:
@@ -401,6 +401,7 @@ def main() -> None:
     parser.add_argument("bars", nargs="*", type=Path)
     parser.add_argument("--markets", type=int, default=40, help="Markets that are judged as they are.")
     parser.add_argument("--broken", type=int, default=16, help="Markets that are broken.")
+    parser.add_argument("--seed", type=int, default=0, help="Seed of the first simulated market.")
     parser.add_argument("--reference", type=int, default=364, help="Days of the reference.")
     parser.add_argument("--stretches", type=int, default=3, help="Stretches of history, of each file.")
     parser.add_argument("--out", type=Path, required=True, help="Folder for the figures as JSON.")
@@ -410,7 +411,7 @@ def main() -> None:
     def source() -> Iterator[Market]:
         if given.bars:
             return real(given.bars, given.reference, given.stretches)
-        return simulated(max(given.markets, given.broken), given.reference)
+        return simulated(max(given.markets, given.broken), given.reference, given.seed)
 
     calm = false_alarms(islice(source(), given.markets), JUDGED_DAYS, given.out)
     broken = delays(islice(source(), given.broken), [63], given.out)
