@@ -25,6 +25,7 @@ from fxgpt_core.lifecycle.drift.verdict import DriftVerdict, judge, unjudged
 from fxgpt_core.lifecycle.drift.volatility import volatility_table
 from fxgpt_core.lifecycle.drift.watch import OnlineWatch, drift_states
 from fxgpt_core.lifecycle.registry import CHAMPION, ModelVersion
+from fxgpt_core.market.history import last_close
 from fxgpt_core.models.forecaster import Provenance
 from fxgpt_core.models.walk_forward import read_walk_forward
 from fxgpt_core.store.alerts import alerts_between
@@ -66,8 +67,8 @@ def judge_drift(lineage: Lineage) -> DriftVerdict:
     served = _champion(lineage)
     dataset = lineage.dataset() if served is None else served.dataset
     model, now = "" if served is None else served.version.label, dataset.known_at[-1]
-    stored = documents.find(DOCUMENT, symbol)
-    if stored is not None and stored["verdict"].get("model", "") == model and _ended(stored["verdict"]) > now:
+    stored, newest = documents.find(DOCUMENT, symbol), last_close(lineage.workspace.lake, symbol, lineage.timeframes[0])
+    if stored is not None and stored["verdict"].get("model", "") == model and now < _ended(stored["verdict"]) <= newest:
         return DriftVerdict.from_dict(stored["verdict"])  # a run that began before it knows fewer bars
     before = _before(stored, now, model)
     previous = None if before is None else DriftVerdict.from_dict(before)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
 from fxgpt_core.store.documents import write_atomically
 from fxgpt_core.store.paths import CHECKOUT
+from fxgpt_pipeline.stages import TRAINING_POOL
 from fxgpt_pipeline.workspace import Workspace
+
+if TYPE_CHECKING:
+    from dagster import DagsterInstance
 
 
 def prepare(workspace: Workspace) -> None:
@@ -19,14 +24,22 @@ def prepare(workspace: Workspace) -> None:
     from dagster import DagsterInstance
 
     from fxgpt_core.store.migrate import upgrade
+    from fxgpt_pipeline.settings import load_settings
 
     home = workspace.home.create()
     with FileLock(home.root / ".prepare.lock"):
         upgrade(home.database_url)
         workspace.registry.initialise()
         install_dagster_home(workspace)
-        with DagsterInstance.get():
-            pass  # Opening once creates Dagster's tables before two processes race for it.
+        # Opening once creates Dagster's tables before two processes race for it.
+        with DagsterInstance.get() as instance:
+            _limit_trainings(instance, load_settings(workspace.config_dir).retraining.at_once)
+
+
+def _limit_trainings(instance: DagsterInstance, at_once: int) -> None:
+    """Let as many runs train together as the retraining rule allows; every other pool admits one."""
+    if instance.event_log_storage.get_concurrency_info(TRAINING_POOL).limit != at_once:
+        instance.event_log_storage.set_concurrency_slots(TRAINING_POOL, at_once)
 
 
 def install_dagster_home(workspace: Workspace) -> None:

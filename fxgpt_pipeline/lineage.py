@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from fxgpt_core.common.errors import DataError
+from fxgpt_core.common.errors import DataError, UnfitBarsError
 from fxgpt_core.common.hashing import stable_hash
 from fxgpt_core.common.timeframes import Timeframe, timeframe
 from fxgpt_core.features.spec import FeatureSpec
@@ -153,7 +153,7 @@ class Lineage:
         """Raise DataError when the stored candles failed their quality check, whoever asks to build on them."""
         failures = self.workspace.documents.read("quality", self.symbol)["failures"]
         if failures:
-            raise DataError(f"The bars of {self.symbol} are not good enough to build on: {' '.join(failures)}")
+            raise UnfitBarsError(f"The bars of {self.symbol} are not good enough to build on: {' '.join(failures)}")
 
     def candles(self, bar: Timeframe | None = None) -> Candles:
         """Read the stored candles of one timeframe, the base by default."""

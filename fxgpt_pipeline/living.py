@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from fxgpt_core.common.errors import BadInputError, StoreError
+from fxgpt_core.common.errors import BadInputError, StoreError, UnfitBarsError
 from fxgpt_core.common.timeframes import Timeframe, timeframe
 from fxgpt_core.features.feed import Feed
 from fxgpt_core.features.spec import FeatureSpec
@@ -39,11 +39,11 @@ class LakeBars:
     def refresh(self, now: np.datetime64) -> None:
         """Fetch what has closed, where a provider has it, and bring the slower timeframes up to date.
 
-        Bars that fail the quality limits are refused, with DataError, until they are mended.
+        Bars that fail the quality limits are refused, with UnfitBarsError, until they are mended.
         """
         found = refresh_candles(self._lineage, (), None).candles
         if found.failures:
-            raise BadInputError(f"The bars are not good enough to forecast from: {' '.join(found.failures)}")
+            raise UnfitBarsError(f"The bars are not good enough to forecast from: {' '.join(found.failures)}")
 
     def decisions(self, after: np.datetime64 | None, now: np.datetime64) -> Times:
         """See `LiveBars`; without `after` the newest closes."""

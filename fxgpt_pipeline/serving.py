@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -28,7 +28,7 @@ from fxgpt_core.models.forecaster import Drawing, Exportable, Provenance
 from fxgpt_core.models.session import chosen, newest, select
 from fxgpt_core.policy.serving import expired, unusual
 from fxgpt_core.store.clock import to_datetime64
-from fxgpt_core.store.records import finish_retraining, record_retraining
+from fxgpt_core.store.records import aware, finish_retraining, last_retraining, record_retraining
 from fxgpt_pipeline.evaluating import EVALUATION
 from fxgpt_pipeline.lineage import Lineage
 from fxgpt_pipeline.stages import CHAMPION as CHAMPION_STAGE
@@ -172,7 +172,8 @@ def dataset_of(lineage: Lineage, bundle: Bundle) -> Dataset:
 def settle_symbol(lineage: Lineage, run_id: str, cause: str, started: datetime | None = None) -> dict[str, Any]:
     """Let the gate decide about the newest candidates of a symbol, carry it out, and store what came of it.
 
-    `started` is when the run began: what is judged after that has not been answered by it.
+    `started` is when the run began: what is judged after that has not been answered by it. A run that trained nothing
+    is no retraining unless one was asked for: other costs, say, settle the same candidates anew.
     """
     workspace, symbol = lineage.workspace, lineage.symbol
     registry, now = workspace.registry, workspace.clock.now()
@@ -190,9 +191,11 @@ def settle_symbol(lineage: Lineage, run_id: str, cause: str, started: datetime |
         acknowledged=lineage.asset.acknowledged_alarms,
         trial=_trial(lineage, cause),
     )
-    event = f"{cause or 'run'}:{run_id}"
-    record_retraining(workspace.database, symbol=symbol, cause=event, at=started or now, dagster_run_id=run_id)
-    finish_retraining(workspace.database, symbol=symbol, cause=event, status="done", dagster_run_id=run_id)
+    trained_at = _training(lineage, versions, run_id, started or now, asked=cause not in ("", "manual"))
+    if trained_at is not None:
+        event = f"{cause or 'run'}:{run_id}"
+        record_retraining(workspace.database, symbol=symbol, cause=event, at=trained_at, dagster_run_id=run_id)
+        finish_retraining(workspace.database, symbol=symbol, cause=event, status="done", dagster_run_id=run_id)
     champion, shadow = registry.holder(symbol, CHAMPION), registry.holder(symbol, SHADOW)
     value = {
         "decision": decision.to_dict(),
@@ -204,6 +207,23 @@ def settle_symbol(lineage: Lineage, run_id: str, cause: str, started: datetime |
     }
     workspace.documents.write("champion", symbol, value, fingerprint)
     return value
+
+
+def _training(
+    lineage: Lineage, versions: Mapping[str, ModelVersion], run_id: str, started: datetime, asked: bool
+) -> datetime | None:
+    """Return when the training began that this run settles; None where all of it was settled before.
+
+    The run that trained may be another one: it was killed before it came here.
+    """
+    newest = max(versions.values(), key=lambda version: version.tags["started_at"])
+    began, trainer = datetime.fromisoformat(newest.tags["started_at"]), newest.tags["dagster_run"]
+    if trainer == run_id:
+        return started
+    last = last_retraining(lineage.workspace.database, lineage.symbol)
+    if last is None or (last.dagster_run_id != trainer and aware(last.at) < began):
+        return min(started, began)
+    return started if asked else None
 
 
 def _trial(lineage: Lineage, cause: str) -> timedelta:

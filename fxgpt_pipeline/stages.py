@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from fxgpt_core.models.registry import FAMILIES
 
 Key = tuple[str, ...]
+TRAINING_POOL = "training"
 
 CANDLES: Key = ("market", "candles")
 TABLES: Key = ("features", "tables")

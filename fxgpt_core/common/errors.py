@@ -27,6 +27,10 @@ class DataError(FxgptError):
     """Stored data break an invariant or are missing where they are needed."""
 
 
+class UnfitBarsError(DataError):
+    """Bars fail their quality limits: nothing may be built on them until they are mended."""
+
+
 class ModelError(FxgptError):
     """A model cannot be fitted, loaded or asked for what it does not do."""
 

@@ -59,19 +59,47 @@ def load_dataset(
     others add to the lake meanwhile: they are cut to those, and a label that ends later is not known. Raises DataError
     when something is missing or was computed with another configuration or from other bars.
     """
+    from fxgpt_core.features.stored import at_rest
+
+    timeframes, horizons = check_layout(timeframes, horizons)
+    try:
+        return _read(lake, symbol, timeframes, horizons, spec, until)
+    except DataError:  # while months are written anew their manifest does not list them
+        with at_rest(lake, symbol):
+            return _read(lake, symbol, timeframes, horizons, spec, until)
+
+
+def _read(
+    lake: Lake,
+    symbol: str,
+    timeframes: tuple[Timeframe, ...],
+    horizons: tuple[int, ...],
+    spec: FeatureSpec,
+    until: np.datetime64 | None,
+) -> Dataset:
     from fxgpt_core.features.stored import read_table, read_targets
     from fxgpt_core.market.history import load_candles
 
-    timeframes, horizons = check_layout(timeframes, horizons)
     base = load_candles(lake, symbol, timeframes[0], until)
-    definitions = spec.definition_hashes(timeframes)
-    tables = {bar.code: _until(read_table(lake, symbol, bar, definitions[bar.code]), base) for bar in timeframes}
+    definitions, tables = spec.definition_hashes(timeframes), {}
+    for bar in timeframes:
+        bars = base if bar == timeframes[0] else load_candles(lake, symbol, bar, base.known_at[-1])
+        tables[bar.code] = _of(bars, read_table(lake, symbol, bar, definitions[bar.code]))
     return assemble(base, tables, horizons, read_targets(lake, base, horizons, spec), spec)
 
 
-def _until(table: FeatureTable, base: Candles) -> FeatureTable:
-    """Return the rows of a table that were known at the close of the last base bar."""
-    return table.take(slice(0, int(np.searchsorted(table.known_at, base.known_at[-1:], side="right").sum())))
+def _of(bars: Candles, table: FeatureTable) -> FeatureTable:
+    """Return the rows of a table that belong to the bars, its first ones; raises DataError where some have none."""
+    if len(table) < len(bars) or (table.ts_utc[: len(bars)] != bars.ts_utc).any():
+        raise _other_bars(bars, table)
+    return table.take(slice(0, len(bars)))
+
+
+def _other_bars(bars: Candles, table: FeatureTable) -> DataError:
+    return DataError(
+        f"Features of {bars.symbol} {table.timeframe} cover {len(table)} bars, the candles are {len(bars)}: "
+        "materialise the features again."
+    )
 
 
 def assemble(
@@ -86,10 +114,7 @@ def assemble(
     timeframes = tuple(table.timeframe for table in tables.values())
     first = next(iter(tables.values()))
     if len(first) != len(base) or (first.ts_utc != base.ts_utc).any():
-        raise DataError(
-            f"Features of {base.symbol} {first.timeframe} cover {len(first)} bars, the candles are {len(base)}: "
-            "materialise the features again."
-        )
+        raise _other_bars(base, first)
     return Dataset(
         symbol=base.symbol,
         candles=base,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 FEATURES, TARGETS = "features", "targets"
 _NAMED = 6  # odd columns that the log names
+_PATIENCE = 3600.0
+"""Seconds that one waits for another's features: a long history of fast bars takes minutes to compute."""
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +79,7 @@ def update_tables(
     named in the log. One process at a time does so for a symbol; another waits. Raises DataError where candles are
     missing.
     """
-    with lake.lock(FEATURES, {"symbol": symbol}):
+    with lake.lock(FEATURES, {"symbol": symbol}, _PATIENCE):
         return _update_tables(lake, symbol, timeframes, spec, progress)
 
 
@@ -131,7 +134,7 @@ def update_targets(
     written, by one process at a time. Raises DataError where candles are missing.
     """
     timeframes, horizons = check_layout(timeframes, horizons)
-    with lake.lock(TARGETS, {"symbol": symbol}):
+    with lake.lock(TARGETS, {"symbol": symbol}, _PATIENCE):
         return _update_targets(lake, symbol, timeframes, horizons, spec)
 
 
@@ -155,6 +158,13 @@ def _update_targets(
     labels = {h: int(targets.mask[:, i].sum()) for i, h in enumerate(horizons)}
     usable = int(np.isfinite(targets.yardstick).all(axis=1).sum())
     return TargetsSummary(symbol, len(candles), usable, labels, len(todo), len(tables) - len(todo))
+
+
+@contextmanager
+def at_rest(lake: Lake, symbol: str) -> Iterator[None]:
+    """Hold a symbol's features and targets as they are: nobody writes them meanwhile."""
+    with lake.lock(FEATURES, {"symbol": symbol}, _PATIENCE), lake.lock(TARGETS, {"symbol": symbol}, _PATIENCE):
+        yield
 
 
 def read_table(lake: Lake, symbol: str, bar: Timeframe, definition: str) -> FeatureTable:

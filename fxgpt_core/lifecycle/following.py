@@ -33,7 +33,8 @@ class LiveBars(Protocol):
 
     `refresh` brings what has closed until `now`; `decisions` are the closes of base bars in (`after`, `now`], all
     where `after` is None; `since` the bars of every timeframe that closed then, by code; `feed` a feed in the layout
-    of a model with all history up to `until`. Raise FxgptErrors for what cannot be had.
+    of a model with all history up to `until`. Raise FxgptErrors for what cannot be had; `refresh` UnfitBarsError for
+    bars that nothing may be forecast from.
     """
 
     def refresh(self, now: np.datetime64) -> None: ...

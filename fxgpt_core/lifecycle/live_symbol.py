@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fxgpt_core.common.errors import FxgptError, StoreError
+from fxgpt_core.common.errors import FxgptError, StoreError, UnfitBarsError
 from fxgpt_core.features.outcomes import Outcomes
 from fxgpt_core.lifecycle.alias_moves import SERVING_SINCE
 from fxgpt_core.lifecycle.champion_watch import ChampionWatch, WatchOf
@@ -84,6 +84,10 @@ class LiveSymbol:
         done, now = SymbolStep(self.symbol), self._now()
         try:
             self._bars.refresh(now)
+        except UnfitBarsError as error:  # when they are mended, what was owed meanwhile is forecast late
+            done.complain(str(error))
+            done.outcomes = self._join()
+            return done
         except FxgptError as error:  # what is stored already can be worked on
             done.complain(str(error))
         versions = self._versions(done)

@@ -203,9 +203,12 @@ class Lake:
         self.storage.write(f"{_folder(dataset, keys)}/{_MANIFEST}", text.encode())
 
     @contextmanager
-    def lock(self, dataset: str, keys: Mapping[str, str]) -> Iterator[None]:
-        """Hold the lock of one (dataset, keys): for changing several parts and their manifest as one."""
-        with self.storage.lock(f"{_folder(dataset, keys)}/all"):
+    def lock(self, dataset: str, keys: Mapping[str, str], timeout: float | None = None) -> Iterator[None]:
+        """Hold the lock of one (dataset, keys): for changing several parts and their manifest as one.
+
+        `timeout`: seconds to wait for it, by default those of the lake.
+        """
+        with self.storage.lock(f"{_folder(dataset, keys)}/all", timeout):
             yield
 
     def connect(

@@ -21,7 +21,6 @@ def retrain(symbol: str, why: bool, as_json: bool) -> None:
     from fxgpt_pipeline.defs.automation import decide
     from fxgpt_pipeline.defs.verdicts import latest_verdict
     from fxgpt_pipeline.homes import prepare
-    from fxgpt_pipeline.stages import DRIFT
     from fxgpt_pipeline.workspace import Workspace
 
     with reporter() as progress:
@@ -36,8 +35,9 @@ def retrain(symbol: str, why: bool, as_json: bool) -> None:
             return
         if decision.what != "retrain":
             raise FxgptError(f"{lineage.symbol} is not retrained: {' '.join(decision.reasons)}")
-        stages = [key for key in lineage.stages if key != DRIFT]
-        failure = run_stages(workspace, lineage, stages, cause=f"manual:{workspace.clock.now().isoformat()}")
+        failure = run_stages(
+            workspace, lineage, list(lineage.stages), cause=f"manual:{workspace.clock.now().isoformat()}"
+        )
     if failure:
         raise FxgptError(failure)
 

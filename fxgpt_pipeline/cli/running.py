@@ -14,6 +14,7 @@ from fxgpt_pipeline.cli.output import console
 
 if TYPE_CHECKING:
     from fxgpt_pipeline.lineage import Lineage
+    from fxgpt_pipeline.runs import Outcome
     from fxgpt_pipeline.stages import Key
     from fxgpt_pipeline.workspace import Workspace
 
@@ -29,6 +30,7 @@ def run_stages(
 ) -> str:
     """Materialise what is stale among `chosen`; return the sentence about a failure, or an empty one.
 
+    Bars that a provider has are fetched by a run of their own: what else is stale is known only when they are there.
     `months` of bars are fetched and derived again whatever is up to date.
     """
     from dagster import DagsterInstance
@@ -42,23 +44,34 @@ def run_stages(
     with alone(workspace, lineage.symbol), DagsterInstance.get() as instance:
         for run in close_dead_runs(instance):
             console().print(f"Run {run[:8]} was interrupted earlier; carrying on where it stopped.")
-        stale = stale_stages(lineage, instance)
+        definitions, stale = build_definitions(workspace), stale_stages(lineage, instance)
         forced = set(chosen) if force else set()
         if months:
             forced.add(CANDLES)
             chosen = [*{CANDLES: None, **dict.fromkeys(chosen)}]
+        if lineage.asset.remote and CANDLES in {*stale, *forced} and set(chosen) != {CANDLES}:
+            outcome = execute(definitions, lineage, [CANDLES], instance, cause, months=months)
+            if not outcome.success:
+                return _failure(lineage, outcome)
+            lineage = workspace.lineage(lineage.symbol)
+            stale = [key for key in stale_stages(lineage, instance) if key != CANDLES]
+            forced, months = forced - {CANDLES}, ()
         todo = [key for key in with_stale_ancestors(lineage, chosen, stale) if key in forced or key in stale]
         if not todo:
             console().print(f"{lineage.symbol}: nothing changed, all {len(chosen)} stages are up to date.")
             return ""
         console().print(f"{lineage.symbol}: {len(todo)} of {len(set(todo) | set(chosen))} stages to do.")
-        outcome = execute(build_definitions(workspace), lineage, todo, instance, cause, months=months)
-    if "DagsterExecutionInterruptedError" in outcome.error:
-        raise KeyboardInterrupt
+        outcome = execute(definitions, lineage, todo, instance, cause, months=months)
     if not outcome.success:
-        return f"{lineage.symbol}: run {outcome.run_id[:8]} failed at {outcome.error}"
+        return _failure(lineage, outcome)
     console().print(f"{lineage.symbol}: done, run {outcome.run_id[:8]}.")
     return ""
+
+
+def _failure(lineage: Lineage, outcome: Outcome) -> str:
+    if "DagsterExecutionInterruptedError" in outcome.error:
+        raise KeyboardInterrupt
+    return f"{lineage.symbol}: run {outcome.run_id[:8]} failed at {outcome.error}"
 
 
 @contextmanager

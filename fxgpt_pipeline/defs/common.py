@@ -6,6 +6,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
@@ -19,7 +20,6 @@ from fxgpt_pipeline.stages import Key, Stage
 from fxgpt_pipeline.workspace import Workspace
 
 OWNERS = ["team:fxgpt"]
-TRAINING_POOL = "training"
 PROMOTION_POOL = "promotion"
 FRESH = dg.AutomationCondition.eager() & dg.AutomationCondition.all_deps_blocking_checks_passed()
 """Cheap stages follow their inputs by themselves, unless a blocking check says that these are bad."""
@@ -85,6 +85,13 @@ class Parts:
 def known(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext, workspace: Workspace) -> Lineage:
     """Return the lineage of the run's symbol with the bars that the run began with; later ones are another run's."""
     return pinned(workspace.lineage(context.partition_key), context.instance, context.run.run_id)
+
+
+def began(context: dg.AssetExecutionContext, workspace: Workspace) -> datetime:
+    """Return when the run began, on the clock of the product: Dagster counts wall time, and on a clock that is set a
+    run takes none."""
+    seconds, now = context.instance.get_run_stats(context.run.run_id).start_time, workspace.clock.now()
+    return min(datetime.fromtimestamp(seconds, UTC), now) if seconds else now
 
 
 def begin(context: dg.AssetExecutionContext, workspace: Workspace, key: Key) -> Lineage:

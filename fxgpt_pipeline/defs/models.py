@@ -7,8 +7,8 @@ from pydantic import Field
 
 from fxgpt_core.models.groundwork import Groundwork
 from fxgpt_core.models.registry import FAMILIES, FamilyEntry
-from fxgpt_pipeline.defs.common import TRAINING_POOL, Parts, begin, finished, reporter, switched_off
-from fxgpt_pipeline.stages import candidate, groundwork, walk_forward
+from fxgpt_pipeline.defs.common import Parts, begin, finished, reporter, switched_off
+from fxgpt_pipeline.stages import TRAINING_POOL, candidate, groundwork, walk_forward
 from fxgpt_pipeline.workspace import Workspace
 
 

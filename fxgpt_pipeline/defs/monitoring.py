@@ -4,7 +4,7 @@ from typing import Any
 
 import dagster as dg
 
-from fxgpt_pipeline.defs.common import FRESH, Parts, begin, finished
+from fxgpt_pipeline.defs.common import FRESH, Parts, began, begin, finished
 from fxgpt_pipeline.stages import DRIFT
 from fxgpt_pipeline.workspace import Workspace
 
@@ -32,7 +32,8 @@ def build(parts: Parts) -> list[Any]:
                 "drifted": verdict.drifted,
                 "onset": verdict.onset,
                 "window_end": verdict.window_end,
-                "judged_at": workspace.clock.now().isoformat(),
+                # A training that judges drift on its way knows these bars: its verdict is not news to it.
+                "judged_at": began(context, workspace).isoformat(),
                 "model": verdict.model,
                 "dead_feed": verdict.dead_feed,
                 "statistic": verdict.statistic,

@@ -5,8 +5,8 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from fxgpt_pipeline.defs.common import OWNERS, TRAINING_POOL, Parts, known, reporter
-from fxgpt_pipeline.stages import CANDLES, RETRAINED, TABLES, TARGETS
+from fxgpt_pipeline.defs.common import OWNERS, Parts, known, reporter
+from fxgpt_pipeline.stages import CANDLES, RETRAINED, TABLES, TARGETS, TRAINING_POOL
 from fxgpt_pipeline.workspace import Workspace
 
 

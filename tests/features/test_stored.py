@@ -1,7 +1,9 @@
 """Through the lake or in memory: the same dataset; unchanged months are left alone; a crash is noticed."""
 
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -90,6 +92,29 @@ def test_a_run_killed_between_months_is_finished_by_the_next(lake: Lake, monkeyp
     update_tables(lake, "GBPUSD", LAYOUT, SPEC)
     update_targets(lake, "GBPUSD", LAYOUT, HORIZONS, SPEC)
     same(load_dataset(lake, "GBPUSD", LAYOUT, HORIZONS, SPEC), build_dataset(CANDLES, LAYOUT, HORIZONS, SPEC))
+
+
+@pytest.mark.parametrize("caught", ["1h", "4h", "1d"])
+def test_whoever_reads_while_another_writes_waits_for_whole_tables(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, caught: str
+) -> None:
+    """Months that are written anew stand in no manifest: a reader must not take what is left for all there is."""
+    store(lake, CANDLES)
+    until = CANDLES.known_at[1499]
+    before = build_dataset(CANDLES.take(slice(0, 1500)), LAYOUT, HORIZONS, SPEC)
+    write, found = Lake.write, []
+    reader = Thread(target=lambda: found.append(load_dataset(lake, "GBPUSD", LAYOUT, HORIZONS, SPEC, until)))
+
+    def watched(self: Lake, dataset: str, keys: Mapping[str, str], part: str, table: object) -> None:
+        if keys["timeframe"] == caught and reader.ident is None:
+            reader.start()
+            reader.join(1.0)  # it has looked by then, and waits
+        write(self, dataset, keys, part, table)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Lake, "write", watched)
+    update_tables(lake, "GBPUSD", LAYOUT, SPEC)
+    reader.join()
+    same(found[0], before)
 
 
 def test_targets_of_older_bars_are_refused(lake: Lake) -> None:

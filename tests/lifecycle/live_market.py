@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fxgpt_core.common.errors import BadInputError, StoreError
+from fxgpt_core.common.errors import BadInputError, StoreError, UnfitBarsError
 from fxgpt_core.common.timeframes import Timeframe, timeframe
 from fxgpt_core.evaluation.split_config import WalkForwardConfig
 from fxgpt_core.evaluation.splits import final_split
@@ -61,14 +61,17 @@ def trained(symbol: str, name: str) -> Bundle:
 
 @dataclass
 class SimulatedBars:
-    """`LiveBars` of one symbol: what the simulated market has printed; `broken` bars cannot be read."""
+    """`LiveBars` of one symbol: what the simulated market has printed; `broken` bars cannot be read, those of an
+    `unfit` market fail their quality limits."""
 
     symbol: str
     broken: tuple[np.datetime64, ...] = ()
     missing: tuple[np.datetime64, ...] = ()
+    unfit: bool = False
 
     def refresh(self, now: np.datetime64) -> None:
-        return
+        if self.unfit:
+            raise UnfitBarsError(f"The bars of {self.symbol} are not good enough to forecast from.")
 
     def decisions(self, after: np.datetime64 | None, now: np.datetime64) -> Times:
         closes = self._base().known_at

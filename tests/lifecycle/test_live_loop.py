@@ -113,6 +113,21 @@ def test_outcomes_are_joined_as_they_become_known(desk: Desk) -> None:
         assert to_datetime64(found[key].known_at) > key[0]
 
 
+def test_bars_that_fail_their_limits_are_forecast_when_they_are_mended_and_serve_nobody(desk: Desk) -> None:
+    bars = desk.bars["EURUSD"] = replace(desk.bars["EURUSD"], unfit=True)
+    with desk.loop() as loop:
+        for bar in (TRAINED + 20, TRAINED + 21, TRAINED + 25):
+            desk.at(bar)
+            (step,) = loop.step().symbols.values()
+            assert (step.live, step.backfilled) == (0, 0)
+            assert "not good enough" in step.problems[0]
+    assert logged(desk) == []
+    desk.bars["EURUSD"] = replace(bars, unfit=False)
+    with desk.loop() as loop:
+        loop.step()
+    assert closes(TRAINED + 25, TRAINED + 25) == decisions(desk)
+
+
 @pytest.mark.parametrize("hours", [6.0, 1000.0])
 def test_bars_missed_by_a_dead_process_are_backfilled_or_skipped_and_nothing_is_double(
     desk: Desk, hours: float

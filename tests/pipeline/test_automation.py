@@ -243,6 +243,19 @@ def test_failed_retraining_is_tried_again_and_not_for_ever(daemon: Daemon) -> No
     assert keys == [cause, f"{cause}:attempt2", f"{cause}:attempt3"]
 
 
+def test_a_crashed_retraining_that_dagster_will_resume_is_not_started_a_second_time(daemon: Daemon) -> None:
+    daemon.verdict("2024-06-05T12:00:00Z", drifted=True, onset=True)
+    (asked,) = daemon.tick_sensor(timedelta(days=2))
+    tags = {**asked.tags, "dagster/partition": SYMBOL, "dagster/will_retry": "true"}
+    job = daemon.repository.get_job("retrain")
+    daemon.instance.create_run_for_job(job, status=dg.DagsterRunStatus.FAILURE, tags=tags)
+    assert daemon.tick_sensor(timedelta(days=3)) == []
+    tags |= {"dagster/will_retry": "false"}
+    daemon.instance.create_run_for_job(job, status=dg.DagsterRunStatus.FAILURE, tags=tags)
+    (again,) = daemon.tick_sensor(timedelta(days=4))
+    assert again.run_key == f"{asked.run_key}:attempt2"
+
+
 def test_age_alone_is_left_to_the_schedule(daemon: Daemon) -> None:
     daemon.verdict("2024-06-18T12:00:00Z", drifted=False, onset=False)
     assert daemon.tick_sensor(timedelta(days=15)) == []

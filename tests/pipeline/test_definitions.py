@@ -18,11 +18,10 @@ from fxgpt_core.features.registry import declarations_hash
 from fxgpt_core.models.registry import FAMILIES
 from fxgpt_core.store.paths import Home
 from fxgpt_pipeline.definitions import build_definitions
-from fxgpt_pipeline.defs.common import PROMOTION_POOL, TRAINING_POOL
+from fxgpt_pipeline.defs.common import PROMOTION_POOL
 from fxgpt_pipeline.runs import LINEAGE_JOB
 from fxgpt_pipeline.stages import (
     CANDLES,
-    CHAMPION,
     DASHBOARD,
     LEADERBOARD,
     PERFORMANCE,
@@ -30,6 +29,7 @@ from fxgpt_pipeline.stages import (
     RETRAINED,
     SHADOW,
     TABLES,
+    TRAINING_POOL,
     build_stages,
     candidate,
     groundwork,
@@ -146,7 +146,7 @@ def test_assets_are_the_stages(graph: Any) -> None:
 def test_training_and_promotion_happen_in_pools(nodes: list[Any]) -> None:
     pools = {key: TRAINING_POOL for family in FAMILIES for key in (walk_forward(family), candidate(family))}
     pools |= {groundwork(name, part.name): TRAINING_POOL for name in FAMILIES for part in FAMILIES[name].groundwork}
-    pools |= {RETRAINED: TRAINING_POOL, CHAMPION: PROMOTION_POOL, SHADOW: PROMOTION_POOL}
+    pools |= {RETRAINED: TRAINING_POOL, SHADOW: PROMOTION_POOL}
     for node in nodes:
         found = pools.get(tuple(node.key.path))
         assert node.pools == ({found} if found else set()), node.key

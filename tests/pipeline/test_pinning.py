@@ -14,10 +14,11 @@ from fxgpt_core.features.stored import update_tables, update_targets
 from fxgpt_core.lifecycle.bundle import load_bundle
 from fxgpt_core.lifecycle.registry import SHADOW
 from fxgpt_core.market.candles import Candles
+from fxgpt_core.store.records import last_retraining
 from fxgpt_pipeline.lineage import Lineage
 from fxgpt_pipeline.pinning import data_version, latest
 from fxgpt_pipeline.runs import RETRAIN_JOB
-from fxgpt_pipeline.stages import CANDLES, CHAMPION, DRIFT, TABLES, TARGETS, candidate
+from fxgpt_pipeline.stages import CANDLES, CHAMPION, DRIFT, TABLES, TARGETS, calibrated, candidate, walk_forward
 from tests.pipeline.small_home import SYMBOL, SmallHome, later_bars
 
 MORE = 40
@@ -114,3 +115,57 @@ def test_features_made_again_while_bars_wait_are_those_of_the_candles(clone: Sma
     clone.bring(later_bars(MORE))
     done = clone.materialise([TABLES, TARGETS, DRIFT])
     assert done.success, done.error
+
+
+def test_candles_made_while_features_are_computed_are_the_next_runs(
+    clone: SmallHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fxgpt_core.features.stored as stored
+
+    real, made = stored.update_targets, []
+
+    def overtaken(*given: object, **named: object) -> object:
+        if not made:
+            made.append(True)
+            clone.bring(later_bars(MORE))
+            assert clone.materialise([CANDLES]).success
+        return real(*given, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(stored, "update_targets", overtaken)
+    done = clone.materialise([TABLES, TARGETS, DRIFT])
+    assert (done.success, made) == (True, [True]), done.error
+
+
+def test_what_another_run_has_put_in_its_place_is_no_longer_ones_own(
+    clone: SmallHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Folds exist once a symbol: a run whose folds were replaced stops before it calibrates the other's."""
+    import fxgpt_pipeline.evaluating as evaluating
+
+    real, made = evaluating.calibrate, []
+
+    def overtaken(lineage: Lineage, family: str) -> object:
+        if not made:
+            made.append(True)
+            clone.bring(later_bars(200))
+            others = clone.materialise([CANDLES, TABLES, TARGETS, walk_forward("ridge")])
+            assert others.success, others.error
+        return real(lineage, family)
+
+    monkeypatch.setattr(evaluating, "calibrate", overtaken)
+    done = clone.materialise([calibrated("ewma"), calibrated("ridge")])
+    assert made == [True]
+    assert "walk_forward/ridge were made from other bars" in done.error
+
+
+def test_settling_the_same_candidates_again_is_no_retraining(clone: SmallHome) -> None:
+    """Other costs or gates settle anew what was trained before; age and unanswered drift go on counting."""
+    database = clone.lineage().workspace.database
+    before = last_retraining(database, SYMBOL)
+    clone.configure("pipeline.yaml", {"gate": {"coverage_tolerance": 0.021}})
+    assert clone.stale() == {"lifecycle/champion", "reports/overview"}
+    assert clone.materialise().success
+    after = last_retraining(database, SYMBOL)
+    assert before is not None
+    assert after is not None
+    assert (after.at, after.dagster_run_id) == (before.at, before.dagster_run_id)
