@@ -114,6 +114,10 @@ class TrainingConfig(Config):
     )
     validation_rows: int = Field(2000, ge=20, le=100_000, description="Rows judged after each epoch, at most.")
     shape_rows: int = Field(120, ge=20, le=100_000, description="Validation rows drawn for when training has ended.")
+    finishing: int = Field(
+        10, ge=0, le=1000, description="Epochs of gate and read-outs over every training bar after training; 0: none."
+    )
+    finishing_lr: float = Field(3e-3, gt=0, le=0.1, description="Learning rate of these.")
     checkpoint_every: int = Field(10, ge=1, le=1000, description="Epochs between kept checkpoints.")
     hardware: Wishes = Field(Wishes(), description="What to ask of the hardware plan; everything may be left to it.")
 

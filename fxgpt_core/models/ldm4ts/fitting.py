@@ -19,6 +19,7 @@ from fxgpt_core.models.evidence import pairing, shape_gain
 from fxgpt_core.models.forecaster import FitReport
 from fxgpt_core.models.ldm4ts import sampling
 from fxgpt_core.models.ldm4ts.config import LDM4TSConfig
+from fxgpt_core.models.ldm4ts.finishing import bars_of, finish
 from fxgpt_core.models.ldm4ts.future import PicturesOfBoth, PicturesOfPaths, future_paths
 from fxgpt_core.models.ldm4ts.latent_cache import latents_of
 from fxgpt_core.models.ldm4ts.latents import Latents
@@ -88,10 +89,12 @@ def fit_network(config: LDM4TSConfig, dataset: Dataset, plan: TrainingPlan, prog
     network.to(trained.plan.device).eval()
     lesson.to(trained.plan.device)
     moments = dataset.known_at[judged]
+    finished = _finished(network, perception, dataset, config, plan.seed)
     shape = settle(network, lesson, moments, plan.seed)
     adjustment = _adjusted(network, lesson, moments, plan.seed)
     metrics = {
         "validation_crps": trained.history["validation_crps"][trained.best_epoch],
+        **finished,
         "validation_denoising": trained.history["validation_denoising"][trained.best_epoch],
         "best_epoch": float(trained.best_epoch + 1),
         "epochs": float(len(trained.history["train_loss"])),
@@ -104,6 +107,20 @@ def fit_network(config: LDM4TSConfig, dataset: Dataset, plan: TrainingPlan, prog
     said = (*trained.plan.reasons, *trained.plan.warnings)
     notes = (*_notes(config, dataset, perception, taught, judged), *trained.notes)
     return Fitted(network, perception, adjustment, trained.plan.device, len(taught), metrics, curves, notes, said)
+
+
+def _finished(
+    network: Network, perception: Perception, dataset: Dataset, config: LDM4TSConfig, seed: int
+) -> dict[str, float]:
+    """Let gate and read-outs learn from every training bar; return the validation CRPS before and after."""
+    if not config.training.finishing:
+        return {}
+    split = split_of(dataset, "ldm4ts")
+    masks = (split.train, split.validation)
+    rows = (bars[dataset.usable[bars]] for bars in training_windows(dataset, config.window))
+    bars = [bars_of(network, perception, dataset, at, mask) for at, mask in zip(rows, masks, strict=True)]
+    before, after = finish(network, dataset, bars[0], bars[1], seed)
+    return {"finishing_before": before, "finishing_after": after}
 
 
 def chosen_rows(config: LDM4TSConfig, dataset: Dataset) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

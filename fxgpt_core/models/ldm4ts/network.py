@@ -108,7 +108,11 @@ class Network(nn.Module):
 
     def features(self, rows: Rows) -> Tensor:
         """Return the fused features (rows, features), by way of the picture that the denoiser expects."""
-        return cast(Tensor, self.fuse(self.project(self.decoded(self.expected(rows.context))), rows.series))
+        return cast(Tensor, self.fuse(self.projected(rows.context), rows.series))
+
+    def projected(self, context: Tensor) -> Tensor:
+        """Return the features (rows, features) of the picture that the denoiser expects."""
+        return cast(Tensor, self.project(self.decoded(self.expected(context))))
 
     def expected(self, context: Tensor) -> Tensor:
         """Return the latent that the denoiser expects given the conditions alone, (rows, latent)."""
