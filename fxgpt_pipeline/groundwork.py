@@ -61,6 +61,7 @@ def make_groundwork(lineage: Lineage, entry: FamilyEntry, part: Groundwork, run_
     config = lineage.family_config(entry.name)
     fit = part.fit(config, dataset, plan, progress)
     if fit is None:
+        groundwork_path(lineage, entry.name, part.name).unlink(missing_ok=True)
         workspace.documents.write(document, lineage.symbol, {"version": NOTHING}, fingerprint)
         return Made(None, None, None)
     version = versions.register(scratch / part.name, _record(lineage, config, fit, fingerprint, run_id, started))

@@ -1,6 +1,7 @@
 """The autoencoder of a candidate as a stage: made once, versioned, shown, and found by the candidate's fit."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -8,7 +9,7 @@ from fxgpt_core.evaluation.splits import final_split
 from fxgpt_core.models.ldm4ts.vae_fit import PictureLesson
 from fxgpt_core.models.registry import FAMILIES
 from fxgpt_core.training.plan import plan_training
-from fxgpt_pipeline.groundwork import make_groundwork, place_groundwork
+from fxgpt_pipeline.groundwork import NOTHING, make_groundwork, place_groundwork
 from fxgpt_pipeline.outputs import groundwork_path, present
 from fxgpt_pipeline.stages import candidate, groundwork
 from tests.models.ldm4ts_data import TINY
@@ -71,3 +72,26 @@ def test_the_fit_of_a_candidate_finds_it(home: SmallHome, tmp_path: Path, monkey
     plan = plan_training(lineage.settings.seed, tmp_path)
     ENTRY.create(config).fit(dataset, plan)
     assert not epochs
+
+
+def test_a_published_autoencoder_leaves_nothing_to_make(
+    made: SmallHome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clone = made.clone(tmp_path / "clone").enter(monkeypatch)
+    small_autoencoder().save_pretrained(tmp_path / "published")
+    published = {"ldm4ts": {"latents": {"autoencoder": str(tmp_path / "published")}}}
+    clone.configure(f"assets/{SYMBOL}.yaml", {"models": published})
+    lineage = clone.lineage()
+    left = make_groundwork(lineage, ENTRY, ENTRY.groundwork[0], "run", lambda *_: None)
+    assert (left.version, left.fit, left.page) == (None, None, None)
+    assert present(lineage, KEY)
+    assert not groundwork_path(lineage, "ldm4ts", "autoencoder").exists()  # of another configuration
+    assert lineage.workspace.documents.read("groundwork_ldm4ts_autoencoder", SYMBOL) == {"version": NOTHING}
+    place_groundwork(lineage, ENTRY, tmp_path / "fit")
+    assert not (tmp_path / "fit").exists()
+
+
+def small_autoencoder() -> Any:
+    from diffusers import AutoencoderKL
+
+    return AutoencoderKL(block_out_channels=(8,), norm_num_groups=4)
