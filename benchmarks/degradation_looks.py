@@ -108,7 +108,7 @@ def main() -> None:
     given = parser.parse_args()
     rng = np.random.default_rng(1)
     usual, narrow = reaches(rng, 0.9), reaches(rng, 0.85)
-    rules = {"2 % at every look, a look an hour": (DegradationConfig(look_days=1 / 24), BEFORE)}
+    rules = {"2 % at every look, one every four hours": (DegradationConfig(look_days=1 / 6), BEFORE)}
     for days in (1.0, 3.5, 7.0):
         config = DegradationConfig(look_days=days)
         rules[f"5 % a month over looks every {days:g} days"] = (config, config)

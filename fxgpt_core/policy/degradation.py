@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import hypot
 from typing import Any, Literal
 
@@ -107,8 +107,22 @@ def _enough(entry: Comparison, config: DegradationConfig) -> bool:
     return all(one is not None and one.effective_rows >= config.min_effective for one in judged)
 
 
+def _as_uncertain(recent: MeanEstimate, reference: MeanEstimate | None) -> MeanEstimate:
+    """Return an estimate that is no more certain, row by row, than the reference.
+
+    Days of misjudged volatility come in clusters that last for days. A short window lies within one of them and shows
+    nothing of it; the long reference does, and a model that is as good as ever errs in the same clusters.
+    """
+    if reference is None:
+        return recent
+    share = recent.rows / reference.rows
+    error = max(recent.error, reference.error / share**0.5)
+    return replace(recent, error=error, effective_rows=min(recent.effective_rows, reference.effective_rows * share))
+
+
 def _worse(entry: Comparison, level: float, config: DegradationConfig) -> str:
-    where, recent, reference = horizon_name(entry.horizon), entry.recent, entry.reference
+    where, reference = horizon_name(entry.horizon), entry.reference
+    recent = _as_uncertain(entry.recent, reference)
     evidence = f"{recent.effective_rows:.0f} effective outcomes"
     if entry.measure == "coverage":
         low, high = share_interval(recent.mean, recent.effective_rows, 1 - 2 * level, recent.terms)
