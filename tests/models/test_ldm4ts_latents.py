@@ -87,6 +87,23 @@ def test_a_training_repeats_itself_bit_for_bit_and_follows_its_seed(fitted):
     assert other.identity != fitted[0].identity
 
 
+def test_an_interrupted_training_goes_on_and_ends_with_the_same_bits(fitted, tmp_path, monkeypatch):
+    plan, seen, judge = TrainingPlan(3, checkpoints=tmp_path), [], PictureLesson.validate
+
+    def stopping(lesson, parts):
+        seen.append(1)
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        return judge(lesson, parts)
+
+    monkeypatch.setattr(PictureLesson, "validate", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        fit_vae(images(), TAUGHT, JUDGED, CONFIG, plan)
+    again, _ = fit_vae(images(), TAUGHT, JUDGED, CONFIG, plan)
+    assert len(seen) == 2 + CONFIG.epochs - 1  # the first epoch is not done again
+    assert again.identity == fitted[0].identity
+
+
 def test_bars_after_the_last_window_change_nothing(fitted):
     longer = images(bars=900)
     longer = WindowImages(torch.cat([walk(700), 50 + walk(200, 9)]), longer.length, longer.config)
