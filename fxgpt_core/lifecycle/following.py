@@ -172,15 +172,15 @@ def missed(
 ) -> tuple[Times, int]:
     """Return which of the base closes (increasing) a version still owes a forecast, and how many it skips.
 
-    Owed are those after its last logged one and since it `entered` its place; where it has forecast none of these, at
-    least the newest. Of these the ones older than `backfill_hours` of open market before the newest are skipped.
+    Owed are those after its last logged one; before its first, those since it `entered` its place, at least the newest.
+    Of these the ones older than `backfill_hours` of open market before the newest are skipped.
     """
     if not len(closes):
         return closes, 0
-    known = [moment for moment in (logged, entered) if moment is not None]
-    owed = closes[closes > max(known)] if known else closes[-1:]
-    if not len(owed) and (logged is None or (entered is not None and logged < entered)):
-        owed = closes[-1:] if logged is None or closes[-1] > logged else owed
+    after = logged if logged is not None else entered
+    owed = closes if after is None else closes[closes > after]
+    if logged is None and (after is None or not len(owed)):
+        owed = closes[-1:]
     age = calendar.trading_minutes_between(owed, closes[-1])
     kept = owed[age <= config.backfill_hours * 60]
     return kept, len(owed) - len(kept)
