@@ -43,6 +43,26 @@ def test_a_silent_feed_is_told_of_and_retrains_nothing(tmp_path: Path) -> None:
     assert done.forecasts > 3 * 20  # what the silence kept back is made up for when the bars come
 
 
+@pytest.mark.deep
+@pytest.mark.timeout(2400)
+def test_a_calm_market_retrains_by_age_alone_and_a_broken_one_once_by_drift(tmp_path: Path) -> None:
+    calm, broken = (part for part in PARTS if part.what != "outage")
+    script = Script(days=9, happens_after=1, retrain_days=7.0, parts=(calm, broken), families=("ewma", "seasonal_ewma"))
+    done = played(script, tmp_path)
+    causes = {part.symbol: [event.text.split(":")[0] for event in done.of(part.symbol, "retraining")]
+              for part in script.parts}  # fmt: skip
+    assert causes[calm.symbol] == ["first training (done)", "schedule"]
+    assert done.of(calm.symbol, "drift") == []
+    assert causes[broken.symbol][:2] == ["first training (done)", "drift"]
+    assert causes[broken.symbol].count("drift") == 1
+    began = done.of(broken.symbol, "drift")[0].at
+    assert timedelta(0) < began - script.happens_at < timedelta(days=4)
+    shadows = [event for event in done.of(broken.symbol, "alias") if event.text.startswith("shadow")]
+    assert shadows[0].at >= began  # what the broken market brought runs beside the champion and replaces nothing
+    champions = [event for event in done.of(broken.symbol, "alias") if event.text.startswith("champion")]
+    assert [event.at for event in champions] == [script.begin]
+
+
 def test_a_market_that_turns_is_the_same_until_then_and_wilder_after() -> None:
     start = np.datetime64("2024-01-01", "ns")
     turn = Turn.model_validate({"since": "2024-03-01", "volatility": 3.0, "rhythm_hours": 12})
