@@ -22,7 +22,9 @@ _FIT = "fit.json"
 
 def fingerprint(config: Config, dataset: Dataset, split: Split, plan: TrainingPlan) -> str:
     """Return a hash of everything that decides a fit: configuration, data, split, seed, precision."""
-    arrays = [dataset.targets, split.train, split.validation, dataset.last_known]
+    bars = dataset.candles
+    arrays = [dataset.targets, dataset.yardstick, dataset.label_end, dataset.last_known, split.train, split.validation]
+    arrays += [bars.ts_utc, bars.open, bars.high, bars.low, bars.close, bars.volume, bars.spread]
     arrays += [table.values for table in dataset.tables.values()]
     return stable_hash(
         {
@@ -30,6 +32,7 @@ def fingerprint(config: Config, dataset: Dataset, split: Split, plan: TrainingPl
             "data": [dataset.symbol, dataset.definition_hash, list(dataset.horizons), list(dataset.tables)],
             "arrays": [bytes_hash(np.ascontiguousarray(values).tobytes()) for values in arrays],
             "trained_until": str(split.trained_until),
+            "restarts": list(split.restarts),
             "plan": [plan.seed, plan.precision],
         }
     )

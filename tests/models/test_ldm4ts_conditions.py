@@ -46,6 +46,13 @@ def test_a_path_ends_with_its_label_and_needs_it(data: Dataset) -> None:
     np.testing.assert_array_equal(future_paths(replace(data, candles=bars), np.array([400]), 32), paths[:1])
 
 
+def test_a_path_after_which_no_bar_closes_ends_with_the_one_before_as_its_label_does(data: Dataset) -> None:
+    ends = data.label_end.copy()
+    ends[400, 1] = data.known_at[404] - np.timedelta64(30, "m")
+    closes, path = np.log(data.candles.close), future_paths(replace(data, label_end=ends), np.array([400]), 32)[0]
+    assert path[-1] == pytest.approx((closes[403] - closes[400]) / data.yardstick[400, 1], rel=1e-5)
+
+
 def test_a_picture_of_the_future_keeps_its_size(data: Dataset) -> None:
     vision = tiny().vision
     calm = torch.from_numpy(future_paths(data, ROWS[:8], vision.size))
@@ -109,3 +116,28 @@ def test_embeddings_of_equal_meaning_lie_near_each_other_and_are_kept(tmp_path: 
     np.testing.assert_array_equal(known.embed(["volatility is low"])[0], calm)
     with pytest.raises(ModelError, match=r"gone cannot be read .* conditions\.encoder"):
         known.embed(["something else"])
+
+
+def test_another_encoder_than_that_of_the_training_embeds_nothing_new(tmp_path: Path) -> None:
+    config = ConditionsConfig(cache=str(tmp_path))
+    made = TextEncoder(config).embed(["volatility is low"])[0]
+    loaded = TextEncoder(config, {"volatility is low": made}, expected="another")
+    np.testing.assert_array_equal(loaded.embed(["volatility is low"])[0], made)
+    assert loaded.identity == "another"
+    with pytest.raises(ModelError, match="not the one that the model was trained with"):
+        loaded.embed(["volatility is high"])
+
+
+def test_an_embedding_cut_off_while_being_written_is_made_again(tmp_path: Path) -> None:
+    config = ConditionsConfig(cache=str(tmp_path))
+    made = TextEncoder(config).embed(["volatility is low"])[0]
+    (kept,) = tmp_path.rglob("*.npy")
+    for content in (b"", kept.read_bytes()[:90]):
+        kept.write_bytes(content)
+        np.testing.assert_array_equal(TextEncoder(config).embed(["volatility is low"])[0], made)
+
+
+def test_ranks_are_those_of_the_training_bars_whatever_came_later(data: Dataset) -> None:
+    wilder = data.yardstick.copy()
+    wilder[ROWS[-1] + 1 :] *= 10
+    assert Wording.fit(replace(data, yardstick=wilder), ROWS, 48) == Wording.fit(data, ROWS, 48)

@@ -1,4 +1,5 @@
 import copy
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -112,6 +113,20 @@ def test_a_condition_withheld_says_nothing(place: int) -> None:
         assert not torch.allclose(network.expected(one), network.expected(rows.context))
 
 
+def test_what_is_withheld_in_a_step_teaches_what_stands_in_its_place_and_nothing_else() -> None:
+    network = awake(untrained(TOLD))
+    rows, others = rows_of(network), rows_of(network, seed=9)
+    with torch.no_grad():
+        blind = [float(losses(network, one, torch.zeros(8, 3)).denoising) for one in (rows, others)]
+        told = [float(losses(network, one).denoising) for one in (rows, others)]
+    assert blind[0] == blind[1]
+    assert told[0] != told[1]
+    losses(network, rows, torch.zeros(8, 3)).denoising.backward()
+    head = cast(Any, network.denoiser.head)
+    assert all(float(part.grad.abs().sum()) > 0 for part in (head.unseen, head.no_bands, head.no_words))
+    assert gradient(head.words) == gradient(head.bands) == gradient(head.see) == 0
+
+
 def test_every_block_attends_to_every_token() -> None:
     network = awake(untrained(TOLD))
     seen: list[Tensor] = []
@@ -167,8 +182,9 @@ def test_draws_told_conditions_keep_mean_and_scale_of_the_features() -> None:
     np.testing.assert_allclose(alone[0], drawn[3], atol=1e-4)
 
 
-def test_the_bank_holds_draws_of_the_reverse_chain_without_conditions() -> None:
-    network = awake(untrained(TOLD))
+@pytest.mark.parametrize("sampler", ["ddim", "ddpm", "dpm++"])
+def test_the_bank_holds_draws_of_the_reverse_chain_without_conditions(sampler: str) -> None:
+    network = awake(untrained(tiny(conditions={"text": True}, diffusion={"sampler": sampler})))
     sampling.fill_bank(network, seed=1)
     first = network.bank.clone()
     with torch.no_grad():

@@ -33,8 +33,9 @@ _FOLDS = 4  # of the segmentation of a path: a path has no period of its own
 def future_paths(dataset: Dataset, rows: NDArray[np.int64], points: int) -> NDArray[np.float32]:
     """Return the standardised paths (rows, points) after base bars `rows`, up to the end of the longest label.
 
-    NaN throughout where that label or the yardstick is not known. At the time of a horizon a path is that horizon's
-    standardised target, but for what gaps in trading move.
+    NaN throughout where that label or the yardstick is not known; where no bar closes with the label a path ends, as
+    the label does, with the last bar before. At the time of a horizon a path is that horizon's standardised target, but
+    for what gaps in trading move.
     """
     longest = int(np.argmax(dataset.horizons))
     known = np.isfinite(dataset.targets[rows, longest]) & np.isfinite(dataset.yardstick[rows]).all(axis=1)
@@ -44,7 +45,7 @@ def future_paths(dataset: Dataset, rows: NDArray[np.int64], points: int) -> NDAr
         return out
     spans = np.array(sorted(dataset.horizons), dtype=np.float64)
     shares = np.geomspace(min(dataset.base.minutes, spans[0]) / spans[-1], 1.0, points)
-    ends = np.searchsorted(dataset.known_at, dataset.label_end[at, longest])
+    ends = np.searchsorted(dataset.known_at, dataset.label_end[at, longest], side="right") - 1
     where = at[:, None] + shares * (ends - at)[:, None]
     logs = np.log(dataset.candles.close)
     low = np.minimum(where.astype(np.int64), len(logs) - 1)

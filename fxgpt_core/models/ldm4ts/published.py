@@ -34,6 +34,11 @@ class PublishedAutoencoder(nn.Module):
                 f"The autoencoder {source} has pictures of {config.in_channels} and {config.out_channels} channels: "
                 f"expected {COLOURS}; choose one for colour pictures."
             )
+        if config.get("latents_mean") is not None or config.get("latents_std") is not None:
+            raise ModelError(
+                f"The autoencoder {source} scales its latents channel by channel (latents_mean, latents_std), which is "
+                "not supported: choose one with scaling_factor alone."
+            )
         self.channels = int(config.latent_channels)
         self.factor = 2 ** (len(config.block_out_channels) - 1)
         self.scaling = float(config.scaling_factor)

@@ -76,9 +76,13 @@ def fill_bank(network: Network, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     nothing = network.bank.new_zeros(1, network.layout.width)
     parts = []
+
+    def noise(_: int) -> Tensor:
+        return torch.randn(start.shape, generator=generator).to(nothing)
+
     for at in range(0, count, size):
         start = torch.randn(1, min(size, count - at), network.layout.latent, generator=generator)
-        drawn = network.draw(nothing, start.to(nothing), network.config.diffusion.sampling_steps)
+        drawn = network.draw(nothing, start.to(nothing), network.config.diffusion.sampling_steps, noise)
         parts.append(drawn[0])
     network.bank.copy_(torch.cat(parts))
 

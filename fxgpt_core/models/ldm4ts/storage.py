@@ -63,6 +63,7 @@ def write(
         "config": config.model_dump(mode="json"),
         "perception": perception.to_dict(),
         "sentences": sentences,
+        "encoder": perception.texts.identity if sentences else None,
         "autoencoder": network.latents.identity,
         "adjustment": {"shrink": adjustment.shrink.tolist(), "scale": adjustment.scale.tolist()},
         "horizons": list(horizons),
@@ -93,9 +94,10 @@ def read(folder: Path) -> Stored:
         )
     sentences = values["sentences"]
     known = dict(zip(sentences, load_arrays(folder / _TEXTS)["embeddings"], strict=True)) if sentences else {}
+    texts = TextEncoder(config.conditions, known, values["encoder"])
     return Stored(
         config,
-        Perception.from_dict(values["perception"], config, latents, TextEncoder(config.conditions, known)),
+        Perception.from_dict(values["perception"], config, latents, texts),
         latents,
         Adjustment(*(np.asarray(values["adjustment"][name], dtype=np.float64) for name in ("shrink", "scale"))),
         tuple(values["horizons"]),
