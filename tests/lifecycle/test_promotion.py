@@ -44,8 +44,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> SmallRegistry:
 
 
 def moves(home: SmallRegistry) -> list[tuple[str | None, str]]:
+    """Every move in the order in which it was recorded: processes beside each other have clocks of their own."""
     rows = promotions_between(home.database, NOON - HOUR, NOON + 99 * HOUR)
-    return [(row.from_version, row.to_version) for row in rows]
+    return [(row.from_version, row.to_version) for row in sorted(rows, key=lambda row: row.id)]
 
 
 def refuse(*_: Any, **__: Any) -> None:
