@@ -93,7 +93,8 @@ class Ours:
 
 
 def table(pair: str, seed: int, dataset: Dataset, ours: Ours, out: Path) -> list[str]:
-    """Return the rows of one pair and seed: skill in percent with p-values, coverage of 90 % raw and calibrated."""
+    """Return the rows of one pair and seed: skill in percent with p-values, coverage of 90 % and uniformity of the PIT
+    raw and calibrated, and how many signs were right."""
     splits = tuple(walk_forward(dataset, WalkForwardConfig()))[: ours.folds]
     rivals = _RIVALS | {name: (name,) for name in ours.beside}
     parts: dict[str, list[Forecast]] = {}
@@ -121,18 +122,24 @@ def table(pair: str, seed: int, dataset: Dataset, ours: Ours, out: Path) -> list
         raw_rival = min(_EWMAS, key=lambda one: float(np.nanmean(before[one][:, column])))
         cells.append(f"raw, best EWMA {_skill(before[label][:, column], before[raw_rival][:, column], overlap)}")
         covered = [_coverage(one[label], truth, column) for one in (raw, calibrated)]
-        judged = _judged(calibrated[label], truth, column, overlap)
-        lines.append(f"| {horizon} | " + " | ".join(cells) + f" | {covered[0]:.1f} -> {covered[1]:.1f} | {judged} |")
+        uniform = [_uniformity(one[label], truth, column, overlap) for one in (raw, calibrated)]
+        cells += [f"{covered[0]:.1f} -> {covered[1]:.1f}", f"PIT p {uniform[0]:.3f} -> {uniform[1]:.3f}"]
+        right = _right_signs(calibrated[label], truth, column)
+        lines.append(f"| {horizon} | " + " | ".join(cells) + f" | signs {right:.1f} |")
     return lines
 
 
-def _judged(forecast: Forecast, truth: NDArray[np.float64], column: int, overlap: int) -> str:
-    """Return the p-value of the PIT's uniformity on rows whose labels do not overlap, and the share of right signs."""
+def _uniformity(forecast: Forecast, truth: NDArray[np.float64], column: int, overlap: int) -> float:
+    """Return the Kolmogorov-Smirnov p-value of the PIT's uniformity on rows whose labels do not overlap."""
     known = np.flatnonzero(np.isfinite(truth[:, column]))
     value = pit(truth[known, column], forecast.quantiles[known, column], forecast.levels)
-    p_value = stats.kstest(value[:: max(overlap, 1)], "uniform").pvalue
-    right = np.mean(0.5 + 0.5 * np.sign(forecast.mean[known, column]) * np.sign(truth[known, column]))
-    return f"PIT p {p_value:.3f}, signs {100 * right:.1f}"
+    return float(stats.kstest(value[:: max(overlap, 1)], "uniform").pvalue)
+
+
+def _right_signs(forecast: Forecast, truth: NDArray[np.float64], column: int) -> float:
+    """Return the share of outcomes, in percent, whose sign the mean told; a mean of zero counts half."""
+    known = np.isfinite(truth[:, column])
+    return 100 * float(np.mean(0.5 + 0.5 * np.sign(forecast.mean[known, column]) * np.sign(truth[known, column])))
 
 
 def _file(label: str) -> str:
