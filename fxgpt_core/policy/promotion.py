@@ -53,11 +53,11 @@ def decide_champion(
 
     Without a champion, the challenger (a family that is no baseline) with the lowest pooled CRPS among those that
     pass the gate becomes `champion`; when none passes, the best baseline does, and the reasons say so. With a
-    champion, nothing replaces it here: the best new candidate without a leakage alarm, a challenger or the champion's
-    own family trained anew, enters as `shadow`, to be judged on what it forecasts live; with no such candidate the
-    decision is `keep`. `evidence["family"]` is the chosen
-    family (None for `keep`), `evidence["gate"]` every challenger's result. `acknowledged` are the leakage alarms that a
-    person has looked into; their reasons are among the decision's.
+    champion, nothing replaces it here: the best new candidate without a leakage alarm enters as `shadow`, to be judged
+    on what it forecasts live, be it a challenger, the champion's own family trained anew, or a baseline that does
+    better than both by now; with no such candidate the decision is `keep`. `evidence["family"]` is the chosen family
+    (None for `keep`), `evidence["gate"]` every challenger's result. `acknowledged` are the leakage alarms that a person
+    has looked into; their reasons are among the decision's.
 
     Raises DataError when a candidate was not evaluated or there is neither champion nor baseline to fall back on.
     """
@@ -78,9 +78,7 @@ def decide_champion(
         f"{name} failed the gate: {'; '.join(gate[name].failures)}." for name in challengers if gate[name].failures
     ] + [f"{name}: {note}." for name in challengers for note in gate[name].notes]
     if current is not None:
-        # A baseline that serves must be renewed as well: the market moves on, and models expire.
-        fresh = [name for name in candidates if name in challengers or name == current]
-        return decision(*_shadow(evaluation, fresh, current, acknowledged), *failed)
+        return decision(*_shadow(evaluation, candidates, current, acknowledged), *failed)
     passed = [name for name in challengers if gate[name].passed]
     if passed:
         chosen = _best(evaluation, passed)
@@ -138,14 +136,14 @@ def _reaches(low: float, high: float, config: GateConfig) -> bool:
 
 
 def _shadow(
-    evaluation: Evaluation, fresh: Sequence[str], current: str, acknowledged: Sequence[AcknowledgedAlarm]
+    evaluation: Evaluation, candidates: Sequence[str], current: str, acknowledged: Sequence[AcknowledgedAlarm]
 ) -> tuple[str, str | None, str]:
-    sound = [n for n in fresh if not any(alarm.open for alarm in raised_alarms(evaluation, n, acknowledged))]
+    sound = [n for n in candidates if not any(alarm.open for alarm in raised_alarms(evaluation, n, acknowledged))]
     if not sound:
         return KEEP, None, f"{current} stays champion and no new model is fit to be its shadow."
     chosen = _best(evaluation, sound)
     relative = evaluation.pooled_of(chosen).relative_crps
-    which = f"{chosen} trained anew" if chosen == current else f"the best challenger, {chosen}"
+    which = f"{chosen} trained anew" if chosen == current else f"the best new model, {chosen}"
     said = f"{current} stays champion; {which} (CRPS {relative:.4f} of the best baselines'), enters as shadow."
     return SHADOW, chosen, said
 

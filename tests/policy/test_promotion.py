@@ -122,7 +122,7 @@ def test_an_acknowledgement_silences_neither_a_larger_nor_another_alarm(other: t
     assert decision.evidence["family"] == "seasonal_ewma"
     assert any("suspect leakage" in reason and "EURUSD-sssd-1h-skill" in reason for reason in decision.reasons)
     beside = decide_champion(found, found.families, "ewma", AT, GATE, other)
-    assert (beside.what, beside.evidence["family"]) == ("shadow", "ewma")  # its own family, trained anew
+    assert (beside.what, beside.evidence["family"]) == ("shadow", "seasonal_ewma")
     assert decide_champion(found, ["sssd"], "ewma", AT, GATE, other).what == "keep"
 
 
@@ -134,13 +134,15 @@ def test_a_second_alarm_stays_open_beside_an_acknowledged_one_and_one_without_fi
     assert raised_alarms(old, "sssd", acknowledgement())[0].open
 
 
-def test_a_baseline_that_serves_is_renewed_and_other_baselines_never_enter() -> None:
+def test_a_baseline_that_serves_is_renewed_by_itself_or_by_a_better_one() -> None:
     found = evaluation(family("ridge", 1.001, 0.6))
     decision = decide_champion(found, found.families, "seasonal_ewma", AT, GATE)
     assert (decision.what, decision.evidence["family"]) == ("shadow", "seasonal_ewma")
     assert "seasonal_ewma trained anew" in decision.reasons[0]
+    other = decide_champion(found, found.families, "ewma", AT, GATE)
+    assert (other.what, other.evidence["family"]) == ("shadow", "seasonal_ewma")
     without = [name for name in found.families if name != "seasonal_ewma"]
-    assert decide_champion(found, without, "seasonal_ewma", AT, GATE).evidence["family"] == "ridge"
+    assert decide_champion(found, without, "ewma", AT, GATE).evidence["family"] == "ridge"
 
 
 def test_beside_a_champion_the_best_sound_challenger_enters_as_shadow_and_nothing_is_replaced() -> None:
