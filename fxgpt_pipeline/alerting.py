@@ -16,8 +16,8 @@ from fxgpt_core.lifecycle.alerts.delivery import Delivered, deliver
 from fxgpt_core.lifecycle.alerts.digest import due_digest
 from fxgpt_core.lifecycle.alerts.news import audited_news, retraining_cause
 from fxgpt_core.store.alerts import Alert, record_alert
+from fxgpt_core.store.audit import fail_retraining
 from fxgpt_core.store.database import Database
-from fxgpt_core.store.records import fail_retraining
 from fxgpt_pipeline.drifting import DOCUMENT as DRIFT_DOCUMENT
 from fxgpt_pipeline.freshness import judge_freshness
 from fxgpt_pipeline.performing import expiry_alert, performance_alerts

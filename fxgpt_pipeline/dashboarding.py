@@ -18,9 +18,9 @@ from fxgpt_core.models.registry import FAMILIES
 from fxgpt_core.policy.alarms import raised_alarms
 from fxgpt_core.policy.serving import expiry
 from fxgpt_core.reports.dashboard_page import DashboardRow, DecisionLine, LiveFigures, render_dashboard
+from fxgpt_core.store.audit import recent_decisions
 from fxgpt_core.store.clock import to_datetime64
 from fxgpt_core.store.documents import write_atomically
-from fxgpt_core.store.records import recent_decisions
 from fxgpt_core.store.track import performance_of
 from fxgpt_pipeline.evaluating import EVALUATION
 from fxgpt_pipeline.freshness import judge_freshness

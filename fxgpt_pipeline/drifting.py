@@ -30,7 +30,7 @@ from fxgpt_core.models.forecaster import Provenance
 from fxgpt_core.models.walk_forward import read_walk_forward
 from fxgpt_core.store.alerts import alerts_between
 from fxgpt_core.store.clock import to_datetime64
-from fxgpt_core.store.records import aware
+from fxgpt_core.store.rows import aware
 from fxgpt_pipeline.lineage import Lineage
 from fxgpt_pipeline.outputs import report_path
 from fxgpt_pipeline.serving import dataset_of

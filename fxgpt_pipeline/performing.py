@@ -33,7 +33,7 @@ from fxgpt_core.policy.serving import expired
 from fxgpt_core.store.alerts import Alert
 from fxgpt_core.store.clock import to_datetime64
 from fxgpt_core.store.live_log import failures_between
-from fxgpt_core.store.records import aware
+from fxgpt_core.store.rows import aware
 from fxgpt_core.store.track import save_performance
 from fxgpt_pipeline.lineage import Lineage
 

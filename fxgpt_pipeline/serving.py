@@ -27,8 +27,9 @@ from fxgpt_core.lifecycle.registry import ALIASES, CHAMPION, SHADOW, ModelVersio
 from fxgpt_core.models.forecaster import Drawing, Exportable, Provenance
 from fxgpt_core.models.session import chosen, newest, select
 from fxgpt_core.policy.serving import expired, unusual
+from fxgpt_core.store.audit import finish_retraining, last_retraining, record_retraining
 from fxgpt_core.store.clock import to_datetime64
-from fxgpt_core.store.records import aware, finish_retraining, last_retraining, record_retraining
+from fxgpt_core.store.rows import aware
 from fxgpt_pipeline.evaluating import EVALUATION
 from fxgpt_pipeline.lineage import Lineage
 from fxgpt_pipeline.stages import CHAMPION as CHAMPION_STAGE

@@ -17,9 +17,9 @@ from datetime import datetime
 from fxgpt_core.common.errors import FxgptError
 from fxgpt_core.lifecycle.registry import CHAMPION, SHADOW, ModelRegistry, ModelVersion
 from fxgpt_core.policy.decision import Decision
+from fxgpt_core.store.audit import promotion_at, record_promotion
 from fxgpt_core.store.database import Database
 from fxgpt_core.store.exclusive import exclusively
-from fxgpt_core.store.records import promotion_at, record_promotion
 
 Changes = Mapping[str, str | None]
 """Alias -> the version that holds it, None: nobody."""

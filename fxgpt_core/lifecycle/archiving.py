@@ -7,8 +7,8 @@ from datetime import datetime
 from fxgpt_core.lifecycle.alias_moves import moving
 from fxgpt_core.lifecycle.registry import SHADOW, ModelRegistry, ModelVersion
 from fxgpt_core.policy.decision import Decision
+from fxgpt_core.store.audit import record_decision
 from fxgpt_core.store.database import Database
-from fxgpt_core.store.records import record_decision
 
 _EVIDENCE = 4000  # characters that MLflow takes in a tag, with room to spare
 

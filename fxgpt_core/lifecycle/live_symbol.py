@@ -20,8 +20,9 @@ from fxgpt_core.policy.live_config import LiveConfig
 from fxgpt_core.policy.serving import expired, shadow_answers, unusual
 from fxgpt_core.store.clock import Clock, to_datetime64
 from fxgpt_core.store.database import Database
+from fxgpt_core.store.forecast_log import LoggedForecast, save_forecasts
 from fxgpt_core.store.live_log import Realised, awaited, last_logged, record_failure, record_outcomes
-from fxgpt_core.store.records import LoggedForecast, aware, save_forecasts
+from fxgpt_core.store.rows import aware
 
 _JOINED_WITHIN = timedelta(days=45)
 """How long an outcome is waited for, counted in bars; forecasts leave the database after 30 days by default."""

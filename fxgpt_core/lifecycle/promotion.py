@@ -15,9 +15,9 @@ from fxgpt_core.policy.config import GateConfig
 from fxgpt_core.policy.decision import Decision
 from fxgpt_core.policy.promotion import KEEP, decide_champion
 from fxgpt_core.store.asset_config import AcknowledgedAlarm
+from fxgpt_core.store.audit import recent_decisions
 from fxgpt_core.store.clock import to_datetime64
 from fxgpt_core.store.database import Database
-from fxgpt_core.store.records import recent_decisions
 
 Smoke = Callable[[Bundle], object]
 

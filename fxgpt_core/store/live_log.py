@@ -14,7 +14,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from fxgpt_core.store.clock import to_datetime64
 from fxgpt_core.store.database import Database
 from fxgpt_core.store.models import Base, ForecastFailure, LiveForecast, Model, OutcomeRow
-from fxgpt_core.store.records import aware
+from fxgpt_core.store.rows import aware
 
 
 @dataclass(frozen=True)

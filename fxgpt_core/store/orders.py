@@ -16,7 +16,7 @@ from sqlalchemy import select
 from fxgpt_core.common.errors import BadInputError
 from fxgpt_core.store.database import Database
 from fxgpt_core.store.models import AdherenceRow, FillRow, OrderRow
-from fxgpt_core.store.records import aware, upsert
+from fxgpt_core.store.rows import aware, upsert
 
 _ORDER = (
     "position", "symbol", "decided_at", "purpose", "kind", "direction", "units", "signal_price", "stop", "target",

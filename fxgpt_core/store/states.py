@@ -19,7 +19,7 @@ from fxgpt_core.common.errors import StoreError
 from fxgpt_core.store.clock import to_datetime64
 from fxgpt_core.store.database import Database
 from fxgpt_core.store.models import StateRow
-from fxgpt_core.store.records import aware
+from fxgpt_core.store.rows import aware
 
 _KEPT = 2
 """Newest states that are always kept; of older ones the last of each day (UTC), for replays and questions."""

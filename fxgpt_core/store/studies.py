@@ -17,7 +17,7 @@ from fxgpt_core.common.errors import BadInputError, StoreError
 from fxgpt_core.common.hashing import stable_hash
 from fxgpt_core.store.database import Database
 from fxgpt_core.store.models import StudyRow, StudyTrialRow
-from fxgpt_core.store.records import insert_once
+from fxgpt_core.store.rows import insert_once
 
 Direction = Literal["minimize", "maximize"]
 TrialStatus = Literal["done", "pruned", "failed"]

@@ -16,7 +16,8 @@ from sqlalchemy import select, update
 
 from fxgpt_core.store.database import Database
 from fxgpt_core.store.models import Checkpoint, Model, TrainingRun
-from fxgpt_core.store.records import aware, index_model, insert_once, upsert
+from fxgpt_core.store.rows import aware, insert_once, upsert
+from fxgpt_core.store.version_index import index_model
 
 _ERROR = 4000
 Moment = datetime | np.datetime64

@@ -20,7 +20,7 @@ from fxgpt_core.common.errors import StoreError
 from fxgpt_core.store.clock import to_datetime64
 from fxgpt_core.store.database import Database
 from fxgpt_core.store.models import TrialRow
-from fxgpt_core.store.records import aware
+from fxgpt_core.store.rows import aware
 
 Floats = NDArray[np.float64]
 Times = NDArray[np.datetime64]

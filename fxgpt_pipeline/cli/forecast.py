@@ -23,7 +23,7 @@ def forecast(symbol: str, model: str, as_json: bool) -> None:
     import numpy as np
 
     from fxgpt_core.common.timeframes import horizon_name
-    from fxgpt_core.store.records import LoggedForecast, save_forecasts
+    from fxgpt_core.store.forecast_log import LoggedForecast, save_forecasts
     from fxgpt_pipeline.cli.calibration_table import calibration_note, calibration_summaries
     from fxgpt_pipeline.homes import prepare
     from fxgpt_pipeline.serving import forecast_now, resolve

@@ -219,7 +219,7 @@ def decide(
 
     `requested`: retrainings of other symbols that were asked for a moment ago and are no runs yet.
     """
-    from fxgpt_core.store.records import last_retraining
+    from fxgpt_core.store.audit import last_retraining
     from fxgpt_pipeline.performing import stored_news
 
     # A training counts when its candidates were settled: one that died half-way has answered nothing.

@@ -9,15 +9,17 @@ from typing import Any
 
 from sqlalchemy import and_, select
 
+from fxgpt_core.lifecycle.registry import SHADOW
+from fxgpt_core.policy.shadow import ARCHIVE
 from fxgpt_core.store.alerts import alerts_between
+from fxgpt_core.store.audit import decisions_between, promotions_between, retrainings_between
 from fxgpt_core.store.database import Database
 from fxgpt_core.store.models import LiveForecast, Model, OutcomeRow
-from fxgpt_core.store.records import promotions_between, retrainings_between
 
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened at a time of the rehearsal; `kind`: retraining, alias, or that of an alert."""
+    """Something that happened at a time of the rehearsal; `kind`: retraining, alias, archive, or that of an alert."""
 
     at: datetime
     symbol: str
@@ -46,6 +48,9 @@ def _events(database: Database, since: datetime, until: datetime) -> Iterator[Ev
         before = f"v{moved.from_version}" if moved.from_version else "nobody"
         after = f"v{moved.to_version}" if moved.to_version else "nobody"
         yield Event(moved.at, moved.symbol, "alias", f"{moved.alias}: {before} -> {after}")
+    for decided in decisions_between(database, SHADOW, since, until):
+        if decided.what == ARCHIVE:
+            yield Event(decided.at, decided.symbol, "archive", f"shadow: {' '.join(decided.reasons)}")
     for told in alerts_between(database, since, until):
         if told.kind in ("drift", "degraded", "stale_data", "failed_run", "expired"):
             yield Event(told.at, told.symbol, told.kind, told.title)

@@ -23,9 +23,9 @@ from fxgpt_core.lifecycle.alerts.delivery import deliver
 from fxgpt_core.lifecycle.alerts.digest import due_digest, last_due
 from fxgpt_core.lifecycle.alerts.news import audited_news
 from fxgpt_core.store.alerts import SENT, Alert, alerts_between, deliveries, record_alert
+from fxgpt_core.store.audit import finish_retraining, record_decision, record_promotion, record_retraining
 from fxgpt_core.store.database import Database
 from fxgpt_core.store.migrate import upgrade
-from fxgpt_core.store.records import finish_retraining, record_promotion, record_retraining
 
 NOON = datetime(2024, 3, 7, 12, tzinfo=UTC)
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
@@ -166,6 +166,16 @@ def test_promotions_rollbacks_and_retrainings_are_told_from_their_rows(database:
     assert second[:4] == first[:4]
     assert (second[4].kind, second[4].severity) == ("retraining_failed", "error")
     assert second[4].cause != first[4].cause
+    assert list(audited_news(database, NOON, NOON + HOUR)) == []
+
+
+def test_a_shadow_that_is_archived_is_told_with_its_reasons_and_one_that_waits_is_not(database: Database) -> None:
+    for what in ("wait", "archive"):
+        record_decision(
+            database, kind="shadow", symbol="EURUSD", what=what, reasons=["It is worse."], at=NOON, cause=what
+        )
+    (told,) = audited_news(database, NOON - HOUR, NOON)
+    assert (told.kind, told.title, told.body) == ("shadow", "EURUSD: the shadow is archived", "It is worse.")
     assert list(audited_news(database, NOON, NOON + HOUR)) == []
 
 

@@ -12,9 +12,9 @@ from fxgpt_core.common.forecast import LEVELS, Forecast
 from fxgpt_core.lifecycle.forecast_archive import DATASET, archive_forecasts
 from fxgpt_core.market.lake import Lake
 from fxgpt_core.store import records
+from fxgpt_core.store.forecast_log import LoggedForecast
 from fxgpt_core.store.migrate import upgrade
 from fxgpt_core.store.models import LiveForecast
-from fxgpt_core.store.records import LoggedForecast
 from tests.lifecycle.small_registry import NOON, SYMBOL, SmallRegistry, dies, killed_at, register_and_die
 
 HORIZONS, HOURS = (60, 240), 6

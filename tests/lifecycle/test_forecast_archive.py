@@ -17,10 +17,9 @@ from fxgpt_core.common.forecast import LEVELS, Forecast
 from fxgpt_core.lifecycle.forecast_archive import DATASET, SCHEMA, archive_forecasts, archived_rows
 from fxgpt_core.market.lake import Lake
 from fxgpt_core.store.database import Database
-from fxgpt_core.store.forecast_log import delete_forecasts
+from fxgpt_core.store.forecast_log import delete_forecasts, save_forecast
 from fxgpt_core.store.migrate import upgrade
 from fxgpt_core.store.models import LiveForecast
-from fxgpt_core.store.records import save_forecast
 from tests.speed import computed_within
 
 START = datetime(2024, 1, 30, 22, tzinfo=UTC)

@@ -17,8 +17,8 @@ from fxgpt_core.lifecycle.promotion import enter_shadow, promote, rollback, sett
 from fxgpt_core.lifecycle.registry import ModelRegistry
 from fxgpt_core.policy.config import GateConfig
 from fxgpt_core.policy.decision import Decision
+from fxgpt_core.store.audit import promotions_between, recent_decisions
 from fxgpt_core.store.clock import to_datetime64
-from fxgpt_core.store.records import promotions_between, recent_decisions
 from tests.lifecycle.small_registry import (
     NOON,
     SYMBOL,

@@ -11,8 +11,8 @@ import dagster as dg
 import pytest
 
 from fxgpt_core.store.alerts import alerts_between
+from fxgpt_core.store.audit import finish_retraining, last_retraining, record_retraining, retrainings_between
 from fxgpt_core.store.clock import FixedClock
-from fxgpt_core.store.records import finish_retraining, last_retraining, record_retraining, retrainings_between
 from fxgpt_pipeline.definitions import build_definitions
 from fxgpt_pipeline.homes import prepare
 from fxgpt_pipeline.runs import RETRAIN_JOB

@@ -12,9 +12,9 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from fxgpt_core.store.audit import finish_retraining, record_retraining
 from fxgpt_core.store.clock import FixedClock
 from fxgpt_core.store.migrate import upgrade
-from fxgpt_core.store.records import finish_retraining, record_retraining
 from fxgpt_pipeline.cli.main import run
 from fxgpt_pipeline.definitions import build_definitions
 from fxgpt_pipeline.runs import CAUSE_TAG, PROCESS_TAG

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from fxgpt_core.lifecycle.registry import CHAMPION, PREVIOUS
-from fxgpt_core.store.records import recent_decisions
+from fxgpt_core.store.audit import recent_decisions
 from fxgpt_pipeline.champions import promote_by_hand
 from fxgpt_pipeline.cli.main import run
 from fxgpt_pipeline.definitions import build_definitions

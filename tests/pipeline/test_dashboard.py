@@ -56,7 +56,7 @@ def test_the_asset_writes_a_page_that_needs_nothing_else(clone: SmallHome) -> No
     workspace = at_last_bar(clone)
     champion = workspace.registry.holder(SYMBOL, CHAMPION)
     assert champion is not None
-    from fxgpt_core.store.records import save_forecast
+    from fxgpt_core.store.forecast_log import save_forecast
     from fxgpt_pipeline.serving import forecast_now
 
     lineage = workspace.lineage(SYMBOL)

@@ -12,10 +12,10 @@ from sqlalchemy import select
 from fxgpt_core.lifecycle.alias_moves import SERVING_SINCE
 from fxgpt_core.lifecycle.forecast_archive import archive_forecasts
 from fxgpt_core.store.alerts import alerts_between
+from fxgpt_core.store.audit import last_retraining
 from fxgpt_core.store.clock import FixedClock, to_datetime64
 from fxgpt_core.store.live_log import forget_outcomes, record_failure
 from fxgpt_core.store.models import LiveForecast, PerformanceRow
-from fxgpt_core.store.records import last_retraining
 from fxgpt_pipeline.alerting import tell
 from fxgpt_pipeline.cli.main import run
 from fxgpt_pipeline.definitions import build_definitions

@@ -14,7 +14,7 @@ from fxgpt_core.features.stored import update_tables, update_targets
 from fxgpt_core.lifecycle.bundle import load_bundle
 from fxgpt_core.lifecycle.registry import SHADOW
 from fxgpt_core.market.candles import Candles
-from fxgpt_core.store.records import last_retraining
+from fxgpt_core.store.audit import last_retraining
 from fxgpt_pipeline.lineage import Lineage
 from fxgpt_pipeline.pinning import data_version, latest
 from fxgpt_pipeline.runs import RETRAIN_JOB

@@ -18,10 +18,11 @@ from fxgpt_core.lifecycle.promotion import enter_shadow
 from fxgpt_core.lifecycle.registry import ModelVersion
 from fxgpt_core.models.forecaster import Provenance
 from fxgpt_core.policy.decision import Decision
+from fxgpt_core.store.audit import recent_decisions
 from fxgpt_core.store.clock import FixedClock, to_datetime64
+from fxgpt_core.store.forecast_log import save_forecast
 from fxgpt_core.store.live_log import Realised, record_failure, record_outcomes
 from fxgpt_core.store.models import ForecastFailure
-from fxgpt_core.store.records import recent_decisions, save_forecast
 from fxgpt_pipeline.champions import roll_back
 from fxgpt_pipeline.definitions import build_definitions
 from fxgpt_pipeline.living import LakeBars

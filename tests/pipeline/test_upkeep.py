@@ -12,7 +12,7 @@ import pytest
 from fxgpt_core.common.forecast import LEVELS, Forecast
 from fxgpt_core.lifecycle.forecast_archive import DATASET
 from fxgpt_core.store.clock import FixedClock
-from fxgpt_core.store.records import save_forecast
+from fxgpt_core.store.forecast_log import save_forecast
 from fxgpt_pipeline.cli.main import run
 from fxgpt_pipeline.definitions import build_definitions
 from fxgpt_pipeline.homes import prepare

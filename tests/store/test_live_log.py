@@ -9,7 +9,7 @@ import numpy as np
 from fxgpt_core.common.forecast import LEVELS, Forecast
 from fxgpt_core.store.clock import to_datetime64
 from fxgpt_core.store.database import Database
-from fxgpt_core.store.forecast_log import delete_forecasts, oldest_forecasts
+from fxgpt_core.store.forecast_log import LoggedForecast, delete_forecasts, oldest_forecasts, save_forecasts
 from fxgpt_core.store.live_log import (
     Realised,
     awaited,
@@ -19,7 +19,6 @@ from fxgpt_core.store.live_log import (
     record_failure,
     record_outcomes,
 )
-from fxgpt_core.store.records import LoggedForecast, save_forecasts
 from fxgpt_core.store.track import performance_of, save_performance, track_rows
 
 AT = datetime(2024, 3, 1, 12, tzinfo=UTC)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from fxgpt_core.store import alerts, ensembles, forecast_log, live_log, orders, records, studies, trainings, trials
+from fxgpt_core.store import alerts, audit, ensembles, forecast_log, live_log, orders, studies, trainings, trials
 from fxgpt_core.store.database import Database
 from fxgpt_core.store.models import StudyRow
 from fxgpt_core.store.states import StateStore
@@ -66,12 +66,13 @@ def queries(database: Database, end: datetime) -> dict[str, Callable[[], object]
     """Return every reading of the database by name."""
     pair, hour, now = "PAIR13", timedelta(hours=1), np.datetime64("2024-03-08", "ns")
     return {
-        "last_retraining": lambda: records.last_retraining(database, pair),
-        "recent_decisions": lambda: records.recent_decisions(database, pair),
-        "promotion_at": lambda: records.promotion_at(database, pair, "champion", "1", end),
-        "promotions_between": lambda: records.promotions_between(database, end - hour, end),
-        "retrainings_between": lambda: records.retrainings_between(database, end - hour, end),
-        "alias_holders": lambda: records.alias_holders(database, "champion"),
+        "last_retraining": lambda: audit.last_retraining(database, pair),
+        "recent_decisions": lambda: audit.recent_decisions(database, pair),
+        "decisions_between": lambda: audit.decisions_between(database, "shadow", end - hour, end),
+        "promotion_at": lambda: audit.promotion_at(database, pair, "champion", "1", end),
+        "promotions_between": lambda: audit.promotions_between(database, end - hour, end),
+        "retrainings_between": lambda: audit.retrainings_between(database, end - hour, end),
+        "alias_holders": lambda: audit.alias_holders(database, "champion"),
         "last_training": lambda: trainings.last_training(database, pair),
         "trainings": lambda: trainings.trainings(database, pair),
         "oldest_forecasts": lambda: forecast_log.oldest_forecasts(database, START + hour, 100),

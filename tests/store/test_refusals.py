@@ -10,9 +10,9 @@ import sqlalchemy as sa
 
 from fxgpt_core.common.errors import StoreError
 from fxgpt_core.store.alerts import Alert, record_alert
+from fxgpt_core.store.audit import recent_decisions, record_decision
 from fxgpt_core.store.database import Database
 from fxgpt_core.store.migrate import upgrade
-from fxgpt_core.store.records import recent_decisions, record_decision
 
 NOON = datetime(2024, 3, 8, 12, tzinfo=UTC)
 

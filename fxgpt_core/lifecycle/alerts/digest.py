@@ -11,9 +11,9 @@ from fxgpt_core.lifecycle.alerts.config import AlertsConfig
 from fxgpt_core.lifecycle.alerts.delivery import DIGEST
 from fxgpt_core.lifecycle.registry import CHAMPION
 from fxgpt_core.store.alerts import SENT, Alert, alerts_between, deliveries
+from fxgpt_core.store.audit import alias_holders, retrainings_between
 from fxgpt_core.store.database import Database
 from fxgpt_core.store.models import AlertRow
-from fxgpt_core.store.records import alias_holders, retrainings_between
 
 _NEW_YORK = ZoneInfo("America/New_York")
 _WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")

@@ -15,7 +15,11 @@ class DecisionRow(Base):
     """One decision of `policy` with its evidence; `cause` makes a repeated record of the same decision harmless."""
 
     __tablename__ = "decisions"
-    __table_args__ = (UniqueConstraint("symbol", "kind", "cause"), Index(None, "symbol", "at"))
+    __table_args__ = (
+        UniqueConstraint("symbol", "kind", "cause"),
+        Index(None, "symbol", "at"),
+        Index(None, "kind", "at"),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     symbol: Mapped[str] = mapped_column(String(6))

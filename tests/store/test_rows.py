@@ -12,17 +12,17 @@ import sqlalchemy as sa
 
 from fxgpt_core.common.errors import StoreError
 from fxgpt_core.common.forecast import LEVELS, Forecast
-from fxgpt_core.store.database import Database
-from fxgpt_core.store.models import Checkpoint, LiveForecast, Model, RetrainingEvent, TrainingRun
-from fxgpt_core.store.records import (
+from fxgpt_core.store.audit import (
     finish_retraining,
     last_retraining,
     recent_decisions,
     record_decision,
     record_promotion,
     record_retraining,
-    save_forecast,
 )
+from fxgpt_core.store.database import Database
+from fxgpt_core.store.forecast_log import save_forecast
+from fxgpt_core.store.models import Checkpoint, LiveForecast, Model, RetrainingEvent, TrainingRun
 from fxgpt_core.store.trainings import Fitted, begin_training, fail_training, last_training, record_training, trainings
 
 NOON = datetime(2024, 3, 8, 12, tzinfo=UTC)

@@ -1,27 +1,22 @@
-"""Writing and reading rows of the operational database, each call one transaction.
+"""What was decided and what became of it, in the operational database: retrainings, decisions, moves of aliases.
 
-Every recording is idempotent: a step that is repeated after a crash finds its row and changes nothing. Times are
-aware datetimes, or datetime64 meaning UTC as in arrays.
+Each call is one transaction, and every recording is idempotent: a step that is repeated after a crash finds its row
+and changes nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any, TypeVar
+from datetime import datetime
+from typing import Any
 
 import numpy as np
-from sqlalchemy import ColumnElement, func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.orm import Session
+from sqlalchemy import func, select, update
 
 from fxgpt_core.common.errors import StoreError
-from fxgpt_core.common.forecast import Forecast
 from fxgpt_core.store.database import Database
-from fxgpt_core.store.models import Base, DecisionRow, LiveForecast, Model, Promotion, RetrainingEvent
-
-_Row = TypeVar("_Row", bound=Base)
+from fxgpt_core.store.models import DecisionRow, Model, Promotion, RetrainingEvent
+from fxgpt_core.store.rows import aware, insert_once
 
 
 def record_retraining(
@@ -110,6 +105,13 @@ def recent_decisions(database: Database, symbol: str, limit: int = 20) -> list[D
         return list(session.scalars(newest))
 
 
+def decisions_between(database: Database, kind: str, since: datetime, until: datetime) -> list[DecisionRow]:
+    """Return the decisions of one kind after `since` and up to `until`, oldest first."""
+    made = select(DecisionRow).where(DecisionRow.kind == kind, DecisionRow.at > since, DecisionRow.at <= until)
+    with database.reading() as session:
+        return list(session.scalars(made.order_by(DecisionRow.at, DecisionRow.id)))
+
+
 def record_promotion(
     database: Database,
     *,
@@ -182,120 +184,3 @@ def alias_holders(database: Database, alias: str) -> list[tuple[Promotion, str]]
     held = select(Promotion, Model.family).outerjoin(Model, indexed).where(Promotion.id.in_(last))
     with database.reading() as session:
         return [(moved, family or "") for moved, family in session.execute(held.order_by(Promotion.symbol))]
-
-
-def save_forecast(
-    database: Database, forecast: Forecast, latency_ms: float, config: Mapping[str, Any] | None = None
-) -> int:
-    """Log live forecasts, one row per decision and horizon; returns how many rows were new.
-
-    The model version is indexed where it was not yet; `EURUSD/3` and `3` name the same version.
-    """
-    return save_forecasts(database, [LoggedForecast(forecast, latency_ms)], config)
-
-
-@dataclass(frozen=True)
-class LoggedForecast:
-    """A forecast as it is logged; the others as in `LiveForecast`."""
-
-    forecast: Forecast
-    latency_ms: float
-    served: bool = True
-    novelty: float | None = None
-    timeframe: str = ""
-    device: str = ""
-    context: Mapping[str, Any] = field(default_factory=dict)
-
-
-def save_forecasts(
-    database: Database, entries: Sequence[LoggedForecast], config: Mapping[str, Any] | None = None
-) -> int:
-    """Log what several versions said, all or nothing; returns how many rows were new."""
-    with database.session() as session:
-        return sum(_log(session, entry, config or {}) for entry in entries)
-
-
-def _log(session: Session, entry: LoggedForecast, config: Mapping[str, Any]) -> int:
-    forecast, new = entry.forecast, 0
-    frame = forecast.to_frame()
-    levels = [name for name in frame.columns if name.startswith("q")]
-    for row in frame.to_dict("records"):
-        version = str(row["model_version"]).rpartition("/")[2]
-        model = index_model(session, forecast.symbol, forecast.family, version, row["trained_until"], config)
-        values = {
-            "model_id": model.id,
-            "decided_at": aware(row["decided_at"]),
-            "made_at": aware(row["made_at"]),
-            "horizon": int(row["horizon"]),
-            "mean": float(row["mean"]),
-            "std": float(row["std"]),
-            "quantiles": {name[1:]: float(row[name]) for name in levels},
-            "latency_ms": entry.latency_ms,
-            "origin": str(row["origin"]),
-            "served": entry.served,
-            "calibration": str(row["calibration_version"]),
-            "novelty": entry.novelty,
-            "timeframe": entry.timeframe,
-            "device": entry.device,
-            "batch": len(forecast),
-            "context": dict(entry.context),
-        }
-        new += insert_once(session, LiveForecast, values, ("model_id", "decided_at", "horizon"))[1]
-    return new
-
-
-def index_model(
-    session: Session,
-    symbol: str,
-    family: str,
-    version: str,
-    trained_until: datetime | np.datetime64,
-    config: Mapping[str, Any],
-) -> Model:
-    """Return the row of a registered version, made where there is none; raises StoreError where it is another's."""
-    values = {
-        "symbol": symbol,
-        "family": family,
-        "mlflow_version": str(version),
-        "trained_until": aware(trained_until),
-        "config": dict(config),
-    }
-    model = insert_once(session, Model, values, ("symbol", "mlflow_version"))[0]
-    if model.family != family:
-        raise StoreError(f"Version {version} of {symbol} is indexed as {model.family}, not {family}: MLflow was reset?")
-    return model
-
-
-def insert_once(session: Session, table: type[_Row], values: dict[str, Any], key: Sequence[str]) -> tuple[_Row, bool]:
-    """Insert a row unless its key is there; return the row and whether it is new. Safe against a concurrent twin."""
-    adding = _insert(session, table).values(**values).on_conflict_do_nothing(index_elements=list(key))
-    made = session.scalar(adding.returning(table.id))  # type: ignore[attr-defined]
-    found = select(table).where(*(getattr(table, name) == values[name] for name in key))
-    return session.scalars(found).one(), made is not None
-
-
-def upsert(
-    session: Session,
-    table: type[Base],
-    values: dict[str, Any],
-    key: Sequence[str],
-    where: ColumnElement[bool] | None = None,
-    only: Sequence[str] | None = None,
-) -> None:
-    """Insert a row, or change the one that has its key: all columns given, or `only` some, where `where` holds."""
-    changed = {name: value for name, value in values.items() if name not in key and (only is None or name in only)}
-    adding = _insert(session, table).values(**values)
-    session.execute(adding.on_conflict_do_update(index_elements=list(key), set_=changed, where=where))
-
-
-def _insert(session: Session, table: type[Base]) -> Any:
-    """Return an INSERT that knows conflicts; SQLite and PostgreSQL each have their own."""
-    return (sqlite if session.get_bind().dialect.name == "sqlite" else postgresql).insert(table)
-
-
-def aware(moment: datetime | np.datetime64) -> datetime:
-    """Return array time (UTC by convention) as an aware datetime; a naive datetime passes on and is refused."""
-    if isinstance(moment, np.datetime64):
-        made: datetime = moment.astype("datetime64[us]").astype(datetime)
-        return made.replace(tzinfo=UTC)
-    return moment
