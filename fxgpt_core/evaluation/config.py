@@ -40,6 +40,13 @@ class EvaluationConfig(Config):
     contradiction_margin: float = Field(
         0.05, ge=0.0, lt=0.5, description="|P(up) - 0.5| from which two opposite horizons contradict each other surely"
     )
+    recent_days: float = Field(
+        14.0,
+        gt=0,
+        le=365,
+        description="days before the last decision over which families are compared once more, pair "
+        "by pair: what was best for a year need not be in a market that has changed",
+    )
     release_minutes: int = Field(
         30, ge=1, le=1440, description="a decision so soon after a scheduled release counts as after it"
     )

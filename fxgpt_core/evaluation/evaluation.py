@@ -86,6 +86,8 @@ def evaluate(
         consistency=tuple(pair for name in raw for pair in contradictions(name, after[name], truth, table.config)),
         levels=next(iter(after.values())).levels,
         degradation=degradations(found, in_sample or {}, baselines),
+        recent=tuple(entry for name in raw for entry in table.recent(name)),
+        recent_days=config.recent_days,
     )
 
 

@@ -176,6 +176,21 @@ class PooledScores:
 
 
 @dataclass(frozen=True)
+class Recent:
+    """One family against another, `rival`, over the newest days alone, all horizons weighted as in pooled figures.
+
+    `gain`: 1 − CRPS / CRPS of the rival; `p_value`: one-sided, better than the rival.
+    """
+
+    family: str
+    rival: str
+    gain: Estimate
+    p_value: float
+    rows: int
+    effective_rows: float
+
+
+@dataclass(frozen=True)
 class Consistency:
     """How often one family's forecasts of two horizons, `shorter` and `longer` minutes, contradict each other (SPEC 9).
 
@@ -240,7 +255,8 @@ class Evaluation:
     """Scores of all families of one symbol on the same out-of-sample rows.
 
     `start`, `end`: ISO times (UTC) of the first and last decision; `weights`: of the horizons in pooled figures;
-    `levels`: of the quantiles, in the order of `FamilyScores.pinball`.
+    `levels`: of the quantiles, in the order of `FamilyScores.pinball`; `recent`: every family against every other over
+    the last `recent_days`.
     """
 
     symbol: str
@@ -258,6 +274,8 @@ class Evaluation:
     consistency: tuple[Consistency, ...] = ()
     levels: tuple[float, ...] = ()
     degradation: tuple[Degradation, ...] = ()
+    recent: tuple[Recent, ...] = ()
+    recent_days: float = 0.0
 
     def of(self, family: str, horizon: int) -> FamilyScores:
         """Return the scores of one family at one horizon; raises DataError when there are none."""
@@ -292,6 +310,10 @@ class Evaluation:
     def degradations(self, family: str) -> tuple[Degradation, ...]:
         """Return what one family loses out of sample, by horizon; none where it was not measured."""
         return tuple(entry for entry in self.degradation if entry.family == family)
+
+    def lately(self, family: str, rival: str) -> Recent | None:
+        """Return how one family did against another over the newest days; None where too little was decided in them."""
+        return next((entry for entry in self.recent if (entry.family, entry.rival) == (family, rival)), None)
 
     def flags(self, family: str) -> tuple[str, ...]:
         """Return all alarms of a family."""

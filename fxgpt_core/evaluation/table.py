@@ -21,7 +21,7 @@ from fxgpt_core.evaluation.config import EvaluationConfig
 from fxgpt_core.evaluation.point import point_errors
 from fxgpt_core.evaluation.reliability import ks_distance, ks_p_value, pit_histogram
 from fxgpt_core.evaluation.residuals import autocorrelations
-from fxgpt_core.evaluation.result import Alarm, Coverage, Estimate, FamilyScores, PooledScores, Resampled, Skill
+from fxgpt_core.evaluation.result import Alarm, Coverage, Estimate, FamilyScores, PooledScores, Recent, Resampled, Skill
 from fxgpt_core.evaluation.significance import compare
 from fxgpt_core.features.outcomes import Outcomes
 
@@ -157,6 +157,23 @@ class Table:
             skills=tuple(skills),
             bootstrap=self._resampled(loss, self._relative[_BEST], overlap),
         )
+
+    def recent(self, name: str) -> tuple[Recent, ...]:
+        """Return one family against each other one over the newest days; nothing where those hold too few rows."""
+        decided_at = self.truth.decided_at[self.known.all(axis=1)]
+        days = np.timedelta64(round(self.config.recent_days * 86_400), "s")
+        newest = decided_at > decided_at[-1] - days
+        if newest.sum() < FEWEST:
+            return ()
+        overlap = max(self.truth.overlap(c) for c in range(len(self.weights)))
+        found = []
+        for rival in self.crps:
+            if rival != name:
+                ours, theirs = self._relative[name][newest], self._relative[rival][newest]
+                one = compare(ours, theirs, overlap, self.config.confidence, self.config.terms)
+                gain = Estimate(one.value, one.low, one.high)
+                found.append(Recent(name, rival, gain, one.p_value, len(ours), one.effective_rows))
+        return tuple(found)
 
     @cached_property
     def _relative(self) -> dict[str, Floats]:

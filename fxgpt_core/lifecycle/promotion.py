@@ -13,7 +13,7 @@ from fxgpt_core.lifecycle.bundle import Bundle, load_bundle
 from fxgpt_core.lifecycle.registry import CHAMPION, PREVIOUS, SHADOW, ModelRegistry, ModelVersion
 from fxgpt_core.policy.config import GateConfig
 from fxgpt_core.policy.decision import Decision
-from fxgpt_core.policy.promotion import KEEP, decide_champion
+from fxgpt_core.policy.promotion import KEEP, beats, decide_champion
 from fxgpt_core.store.asset_config import AcknowledgedAlarm
 from fxgpt_core.store.audit import recent_decisions
 from fxgpt_core.store.clock import to_datetime64
@@ -121,7 +121,8 @@ def settle(
     Doing it again with the same versions, after a crash say, changes nothing: the champion found among them is the
     one that this decision made, or one that a person chose since, and stays either way; a shadow that entered goes on
     with its trial, and one that was archived, or promoted and rolled back, does not come back. `cause` names the
-    decision in the audit table. A shadow that entered less than `trial` ago keeps its place against new ones.
+    decision in the audit table. A shadow that entered less than `trial` ago keeps its place against new ones, unless
+    the family of the new one is shown to be better than its own over the newest days.
     """
     with moving(registry, database, evaluation.symbol):
         return _settle(registry, database, evaluation, versions, config, at, smoke, cause, acknowledged, trial)
@@ -160,7 +161,12 @@ def _settle(
         reasons = (f"{versions[family].label} had its turn as shadow after this very training.", *decision.reasons)
         return replace(decision, what=KEEP, reasons=reasons)
     tried = registry.holder(symbol, SHADOW)
-    if decision.what == SHADOW and tried is not None and _entered(tried, at) > at - trial:
+    if (
+        decision.what == SHADOW
+        and tried is not None
+        and _entered(tried, at) > at - trial
+        and beats(evaluation, family, tried.family, len(versions), config) is None
+    ):
         reasons = (f"{tried.label} is shadow, and its trial goes on.", *decision.reasons)
         return replace(decision, what=KEEP, reasons=reasons)
     if decision.what == CHAMPION:

@@ -10,7 +10,7 @@ import numpy as np
 
 from fxgpt_core.common.errors import DataError
 from fxgpt_core.common.timeframes import horizon_name
-from fxgpt_core.evaluation.result import Evaluation
+from fxgpt_core.evaluation.result import Evaluation, Recent
 from fxgpt_core.policy.alarms import raised_alarms
 from fxgpt_core.policy.config import GateConfig
 from fxgpt_core.policy.decision import Decision
@@ -54,10 +54,11 @@ def decide_champion(
     Without a champion, the challenger (a family that is no baseline) with the lowest pooled CRPS among those that
     pass the gate becomes `champion`; when none passes, the best baseline does, and the reasons say so. With a
     champion, nothing replaces it here: the best new candidate without a leakage alarm enters as `shadow`, to be judged
-    on what it forecasts live, be it a challenger, the champion's own family trained anew, or a baseline that does
-    better than both by now; with no such candidate the decision is `keep`. `evidence["family"]` is the chosen family
-    (None for `keep`), `evidence["gate"]` every challenger's result. `acknowledged` are the leakage alarms that a person
-    has looked into; their reasons are among the decision's.
+    on what it forecasts live, be it a challenger, the champion's own family trained anew, or a baseline. Best is the
+    lowest pooled CRPS over all rows, unless another candidate is shown to be better over the newest days (`beats`): a
+    year of history says little about a market that changed last week. With no candidate the decision is `keep`.
+    `evidence["family"]` is the chosen family (None for `keep`), `evidence["gate"]` every challenger's result.
+    `acknowledged` are the leakage alarms that a person has looked into; their reasons are among the decision's.
 
     Raises DataError when a candidate was not evaluated or there is neither champion nor baseline to fall back on.
     """
@@ -78,7 +79,7 @@ def decide_champion(
         f"{name} failed the gate: {'; '.join(gate[name].failures)}." for name in challengers if gate[name].failures
     ] + [f"{name}: {note}." for name in challengers for note in gate[name].notes]
     if current is not None:
-        return decision(*_shadow(evaluation, candidates, current, acknowledged), *failed)
+        return decision(*_shadow(evaluation, candidates, current, config, acknowledged), *failed)
     passed = [name for name in challengers if gate[name].passed]
     if passed:
         chosen = _best(evaluation, passed)
@@ -135,13 +136,35 @@ def _reaches(low: float, high: float, config: GateConfig) -> bool:
     return high >= config.coverage - config.coverage_tolerance and low <= config.coverage + config.coverage_tolerance
 
 
+def beats(evaluation: Evaluation, family: str, rival: str, tried: int, config: GateConfig) -> Recent | None:
+    """Return the comparison by which `family` is better than `rival` over the newest days, None where it is not shown.
+
+    `tried`: how many families are compared with the rival, by which the p-value is multiplied (Bonferroni).
+    """
+    found = evaluation.lately(family, rival)
+    if found is None or found.effective_rows < config.min_effective_rows:
+        return None
+    return found if found.p_value * max(1, tried) < config.p_value else None
+
+
 def _shadow(
-    evaluation: Evaluation, candidates: Sequence[str], current: str, acknowledged: Sequence[AcknowledgedAlarm]
+    evaluation: Evaluation,
+    candidates: Sequence[str],
+    current: str,
+    config: GateConfig,
+    acknowledged: Sequence[AcknowledgedAlarm],
 ) -> tuple[str, str | None, str]:
     sound = [n for n in candidates if not any(alarm.open for alarm in raised_alarms(evaluation, n, acknowledged))]
     if not sound:
         return KEEP, None, f"{current} stays champion and no new model is fit to be its shadow."
     chosen = _best(evaluation, sound)
+    better = {name: beats(evaluation, name, chosen, len(sound) - 1, config) for name in sound if name != chosen}
+    lately = [(found.gain.value, name) for name, found in better.items() if found is not None]
+    if lately:
+        gain, newest = max(lately)
+        told = f"{newest} (CRPS {gain:.2%} below that of {chosen}, the best of all history, in the last "
+        told += f"{evaluation.recent_days:g} days), enters as shadow."
+        return SHADOW, newest, f"{current} stays champion; {told}"
     relative = evaluation.pooled_of(chosen).relative_crps
     which = f"{chosen} trained anew" if chosen == current else f"the best new model, {chosen}"
     said = f"{current} stays champion; {which} (CRPS {relative:.4f} of the best baselines'), enters as shadow."

@@ -160,9 +160,32 @@ def test_energy_across_horizons_is_best_for_the_truth_where_the_past_is_known() 
     assert RESULT.pooled_of("true").relative_energy is None  # nothing was known before the first decision
 
 
+def test_a_family_that_fell_behind_in_the_newest_days_is_seen_beside_all_history() -> None:
+    late = TIMES[-1] - np.timedelta64(28, "D") < TIMES
+    mean = np.where(late[:, None], 0.0, LEAK)  # it knew the future until four weeks ago
+    turned = replace(forecast("turned", mean=mean), std=forecast("turned").std)
+    config = PLAIN.model_copy(update={"recent_days": 21.0})
+    every = {"wide": forecast("wide", 1.4), "true": forecast("true"), "turned": turned, "late": forecast("late", 2.0)}
+    result = evaluate("EURUSD", every, every, OUTCOMES, ("wide",), config)
+    assert result.pooled_of("turned").relative_crps < 0.95 * result.pooled_of("true").relative_crps
+    level = result.lately("turned", "true")
+    assert level is not None
+    assert level.gain.value == pytest.approx(0.0, abs=1e-12)
+    better = result.lately("true", "late")
+    assert better is not None
+    assert better.p_value < 0.01
+    assert 0 < better.gain.low < better.gain.value < better.gain.high
+    assert 21 * 24 - 5 <= better.rows <= 21 * 24
+    assert better.effective_rows <= better.rows / 4 + 1  # the longest label lasts four bars
+    assert result.lately("late", "true").p_value > 0.99
+    assert result.recent_days == 21.0
+    short = evaluate("EURUSD", every, every, OUTCOMES, ("wide",), PLAIN.model_copy(update={"recent_days": 0.2}))
+    assert short.recent == ()
+
+
 def test_results_of_earlier_versions_can_still_be_read() -> None:
     values = RESULT.to_dict()
-    del values["groups"], values["consistency"], values["levels"]
+    del values["groups"], values["consistency"], values["levels"], values["recent"], values["recent_days"]
     for entry in values["pooled"]:
         del entry["skills"], entry["bootstrap"]
     for entry in values["scores"]:
@@ -176,6 +199,7 @@ def test_results_of_earlier_versions_can_still_be_read() -> None:
             del column["interval_score"]
     old = Evaluation.from_dict(values)
     assert old.confidence_set(60) == ()
+    assert old.lately("true", "wide") is None
     assert old.of("true", 60).crps == RESULT.of("true", 60).crps
 
 

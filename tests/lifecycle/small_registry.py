@@ -36,7 +36,7 @@ from fxgpt_core.market.providers.simulator import simulate
 from fxgpt_core.models.forecaster import Provenance
 from fxgpt_core.models.registry import family
 from fxgpt_core.policy.decision import Decision
-from fxgpt_core.store import records
+from fxgpt_core.store import forecast_log
 from fxgpt_core.store.clock import to_datetime64
 from fxgpt_core.store.database import Database
 from fxgpt_core.store.migrate import upgrade
@@ -142,7 +142,7 @@ def killed_at(point: str, number: int = 1) -> None:
         "moves": alias_moves,
         "client": mlflow.MlflowClient,
         "pyfunc": mlflow.pyfunc,
-        "records": records,
+        "log": forecast_log,
         "archive": forecast_archive,
         "lake": Lake,
         "training": training,

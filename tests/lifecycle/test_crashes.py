@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from fxgpt_core.common.forecast import LEVELS, Forecast
 from fxgpt_core.lifecycle.forecast_archive import DATASET, archive_forecasts
 from fxgpt_core.market.lake import Lake
-from fxgpt_core.store import records
+from fxgpt_core.store import forecast_log
 from fxgpt_core.store.forecast_log import LoggedForecast
 from fxgpt_core.store.migrate import upgrade
 from fxgpt_core.store.models import LiveForecast
@@ -46,7 +46,7 @@ def forecast(version: str, hours: int = HOURS) -> Forecast:
 
 def log(home: SmallRegistry) -> None:
     """Log what champion and shadow say, as the live loop does: both or none."""
-    records.save_forecasts(home.database, [LoggedForecast(forecast(version), 3.0) for version in ("1", "2")])
+    forecast_log.save_forecasts(home.database, [LoggedForecast(forecast(version), 3.0) for version in ("1", "2")])
 
 
 def log_and_die(root: Path, point: str, number: int) -> None:
@@ -105,17 +105,17 @@ def log_again(root: Path, point: str, number: int, kept: int) -> None:
 
 
 def test_forecasts_whose_logging_is_killed_are_logged_whole_by_the_next(tmp_path: Path) -> None:
-    log_again(tmp_path, "after records._log", 1, 0)
+    log_again(tmp_path, "after log._log", 1, 0)
 
 
 @pytest.mark.deep
 @pytest.mark.parametrize(
     ("point", "number", "kept"),
     [
-        ("before records._log", 1, 0),
-        ("before records.insert_once", 5, 0),
-        ("after records._log", 2, 0),
-        ("after records.save_forecasts", 1, 2 * HOURS * len(HORIZONS)),
+        ("before log._log", 1, 0),
+        ("before log.insert_once", 5, 0),
+        ("after log._log", 2, 0),
+        ("after log.save_forecasts", 1, 2 * HOURS * len(HORIZONS)),
     ],
 )
 def test_forecasts_whose_logging_is_killed_anywhere_are_logged_whole(

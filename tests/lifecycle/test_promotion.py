@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from fxgpt_core.common.errors import BadInputError, StoreError
+from fxgpt_core.evaluation.result import Evaluation
 from fxgpt_core.lifecycle import alias_moves
 from fxgpt_core.lifecycle.archiving import archive_shadow
 from fxgpt_core.lifecycle.promotion import enter_shadow, promote, rollback, settle
@@ -30,7 +32,7 @@ from tests.lifecycle.small_registry import (
     register_together,
     smoke,
 )
-from tests.policy.test_promotion import evaluation, family
+from tests.policy.test_promotion import evaluation, family, lately
 
 HOUR = timedelta(hours=1)
 
@@ -186,6 +188,26 @@ def test_a_trial_goes_on_while_trainings_by_age_make_newer_ones(home: SmallRegis
     assert settled("3", 15, timedelta(0)).what == "shadow"  # drift, or a person, does not wait
     assert home.registry.get(SYMBOL, "3").aliases == ("shadow",)
     assert settled("2", 43, month).what == "shadow"
+    home.registry.delete_alias(SYMBOL, "shadow")
+    with home.database.session() as session:
+        session.execute(sa.text("DELETE FROM promotions WHERE alias = 'shadow'"))
+
+
+def test_a_trial_ends_where_another_family_is_shown_to_do_better_in_the_newest_days(home: SmallRegistry) -> None:
+    old, month = evaluation(family("ridge", 0.99, 0.001)), timedelta(days=28)
+    (tried,) = {home.registry.get(SYMBOL, version).family for version in "23"}
+    newest = (lately("ridge", tried, 0.08, 0.001), lately("ewma", "ridge", -0.08, 0.999))
+    changed = replace(old, recent=newest, recent_days=14.0)
+
+    def settled(found: Evaluation, version: str, days: int) -> Decision:
+        versions = {"ridge": home.registry.get(SYMBOL, version), "ewma": home.registry.get(SYMBOL, version)}
+        at, cause = NOON + timedelta(days=days), f"training:{version}:{days}:change"
+        return settle(home.registry, home.database, found, versions, GateConfig(), at, smoke, cause=cause, trial=month)
+
+    assert settled(old, "2", 0).what == "shadow"
+    assert settled(old, "3", 14).what == "keep"
+    assert settled(changed, "3", 15).what == "shadow"
+    assert home.registry.get(SYMBOL, "3").aliases == ("shadow",)
     home.registry.delete_alias(SYMBOL, "shadow")
     with home.database.session() as session:
         session.execute(sa.text("DELETE FROM promotions WHERE alias = 'shadow'"))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from fxgpt_core.common.errors import DataError
-from fxgpt_core.evaluation.result import Alarm, Coverage, Estimate, Evaluation, FamilyScores, PooledScores
+from fxgpt_core.evaluation.result import Alarm, Coverage, Estimate, Evaluation, FamilyScores, PooledScores, Recent
 from fxgpt_core.policy.alarms import raised_alarms
 from fxgpt_core.policy.config import GateConfig
 from fxgpt_core.policy.promotion import decide_champion
@@ -153,6 +154,37 @@ def test_beside_a_champion_the_best_sound_challenger_enters_as_shadow_and_nothin
     only = evaluation(leaky)
     kept = decide_champion(only, ["lightgbm"], "ewma", AT, GATE)
     assert (kept.what, kept.evidence["family"]) == ("keep", None)
+
+
+def lately(name: str, rival: str, gain: float, p_value: float, effective: float = 100.0) -> Recent:
+    return Recent(name, rival, Estimate(gain, gain - 0.02, gain + 0.02), p_value, 240, effective)
+
+
+def test_what_is_shown_to_do_better_in_the_newest_days_enters_instead_of_the_best_of_all_history() -> None:
+    newest = (lately("ewma", "seasonal_ewma", 0.08, 0.001), lately("ridge", "seasonal_ewma", 0.05, 0.001))
+    found = replace(evaluation(family("ridge", 1.001, 0.6)), recent=newest, recent_days=14.0)
+    decision = decide_champion(found, found.families, "seasonal_ewma", AT, GATE)
+    assert (decision.what, decision.evidence["family"]) == ("shadow", "ewma")
+    assert decision.reasons[0] == (
+        "seasonal_ewma stays champion; ewma (CRPS 8.00% below that of seasonal_ewma, the best of all history, in the "
+        "last 14 days), enters as shadow."
+    )
+    first = decide_champion(found, found.families, None, AT, GATE)
+    assert first.evidence["family"] == "seasonal_ewma"  # the champion's place asks for more than two weeks
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        lately("ewma", "seasonal_ewma", 0.08, 0.03),  # one of two candidates beside it: 0.06
+        lately("ewma", "seasonal_ewma", 0.08, 0.001, effective=12.0),
+        lately("seasonal_ewma", "ewma", -0.08, 0.999),
+    ],
+)
+def test_newest_days_that_show_nothing_leave_the_best_of_all_history(entry: Recent) -> None:
+    found = replace(evaluation(family("ridge", 1.001, 0.6)), recent=(entry,), recent_days=14.0)
+    decision = decide_champion(found, found.families, "seasonal_ewma", AT, GATE)
+    assert (decision.what, decision.evidence["family"]) == ("shadow", "seasonal_ewma")
 
 
 def test_without_baseline_or_passing_model_there_is_no_champion() -> None:
