@@ -95,14 +95,15 @@ class ChampionWatch:
             complain(said)
 
     def _tell(self, found: OnlineVerdict) -> None:
-        """Put each alarm that is on into the outbox, once, whichever process saw its first bar."""
-        for stream in found.streams:
-            cause = f"{CAUSE}{found.model} {stream.name} since {stream.since}"
-            if stream.since is None or cause in self._alerted:
+        """Put what is in alarm into the outbox, once, whichever process saw its first bar; what began with the same bar
+        is one piece of news."""
+        for since in sorted({stream.since for stream in found.streams if stream.since is not None}):
+            cause = f"{CAUSE}{found.model} since {since}"
+            if cause in self._alerted:
                 continue
             title, now = f"{self._symbol}: drift begins, seen bar by bar", self._clock.now()
-            alert = Alert(ALERT, self._symbol, cause, "warning", title, _sentence(found, stream), now)
-            record_alert(self._database, alert, _REPEATS)
+            body = "\n".join(_sentence(found, stream) for stream in found.streams if stream.since == since)
+            record_alert(self._database, Alert(ALERT, self._symbol, cause, "warning", title, body, now), _REPEATS)
             self._alerted.add(cause)
 
 

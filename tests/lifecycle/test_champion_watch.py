@@ -45,7 +45,7 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 
 @dataclass
 class Noted:
-    """A watch that writes down what it is asked; `since`: its alarm; `fails`: its error."""
+    """A watch that writes down what it is asked; `since`: its alarm, in both of its detectors; `fails`: its error."""
 
     fails: Exception | None = None
     since: str | None = None
@@ -62,8 +62,9 @@ class Noted:
         self.seen.append(bars.known_at[-1])
         if self.fails is not None:
             raise self.fails
-        stream = StreamDrift("online_mmd", 9.0, 5.0, 9.5, self.since is not None, self.since, 30)
-        return OnlineVerdict("EURUSD", f"EURUSD/{self.versions[-1]}", str(bars.known_at[-1]), 1, (stream,), ())
+        streams = tuple(StreamDrift(name, 9.0, 5.0, 9.5, self.since is not None, self.since, 30)
+                        for name in ("online_mmd", "online_cvm"))  # fmt: skip
+        return OnlineVerdict("EURUSD", f"EURUSD/{self.versions[-1]}", str(bars.known_at[-1]), 1, streams, ())
 
     def save(self) -> None:
         self.saves += 1
@@ -129,7 +130,11 @@ def test_an_alarm_goes_to_the_outbox_once_also_after_a_restart(desk: Desk) -> No
             assert loop.step().problems == ()
     (alert,) = alerts(desk)
     assert (alert.kind, alert.symbol, alert.severity) == ("drift", "EURUSD", "warning")
-    assert "2024-02-20T10:00:00Z" in alert.body
+    assert [line.split(" since ")[0] for line in alert.body.splitlines()] == [
+        "EURUSD: online_mmd is in alarm",
+        "EURUSD: online_cvm is in alarm",
+    ]
+    assert alert.body.count("2024-02-20T10:00:00Z") == 2
     watch.since = "2024-03-01T10:00:00Z"
     desk.at(TRAINED + 24)
     with loop_of(desk, watch) as loop:
