@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -36,6 +37,37 @@ def fingerprint(config: Config, dataset: Dataset, split: Split, plan: TrainingPl
             "plan": [plan.seed, plan.precision],
         }
     )
+
+
+class Kept(Protocol):
+    """What a fit leaves and a folder keeps."""
+
+    def save(self, folder: Path) -> None: ...
+
+    def load(self, folder: Path) -> None: ...
+
+    def to(self, device: str) -> None: ...
+
+
+def fit_once(
+    model: Kept, config: Config, dataset: Dataset, split: Split, plan: TrainingPlan, train: Callable[[], FitReport]
+) -> FitReport:
+    """Let `train` fit the model, going on with an interrupted fit of the same kind in `plan.checkpoints`, or load the
+    finished one that lies there; what lies there of another fit is removed. Without such a folder nothing is kept."""
+    folder = plan.checkpoints
+    if folder is None:
+        return train()
+    wanted = fingerprint(config, dataset, split, plan)
+    done = finished(folder, wanted)
+    if done is not None:
+        model.load(folder / FINISHED)
+        model.to(plan.device)
+        return done
+    prepare(folder, wanted)
+    report = train()
+    model.save(folder / FINISHED)
+    finish(folder, wanted, report)
+    return report
 
 
 def prepare(folder: Path, wanted: str) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fxgpt_core.training.course_config import CourseConfig
+
 
 @dataclass(frozen=True)
 class RunOptions:
@@ -22,3 +24,18 @@ class RunOptions:
     checkpoint_every: int
     lr_min: float = 0.0
     betas: tuple[float, float] = (0.9, 0.999)
+
+    @classmethod
+    def of(cls, name: str, config: CourseConfig) -> RunOptions:
+        """Return what a configuration asks for."""
+        return cls(
+            name,
+            config.epochs,
+            config.patience,
+            config.min_delta,
+            config.average_decay,
+            config.gradient_clip,
+            config.checkpoint_every,
+            config.lr_min,
+            config.betas,
+        )

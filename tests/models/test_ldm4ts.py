@@ -1,3 +1,4 @@
+import copy
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -48,10 +49,25 @@ def test_a_forecast_is_a_joint_sample_over_horizons(model: LDM4TS, data: Dataset
     np.testing.assert_allclose(made.samples.std(axis=1), made.std, rtol=0.15)
 
 
-def test_an_untrained_model_says_what_the_yardstick_says(model: LDM4TS, data: Dataset) -> None:
+def test_a_scale_that_nobody_trusts_leaves_the_yardstick_times_one_number(model: LDM4TS, data: Dataset) -> None:
     rows = np.flatnonzero(data.split.test)[:30]
-    made = model.forecast(data, rows, MADE)
-    np.testing.assert_allclose(made.std / data.yardstick[rows], 1.0, atol=0.5)
+    plain = copy.deepcopy(model)
+    assert plain.network is not None
+    plain.network.trust.zero_()
+    plain.network.lean.zero_()
+    plain.network.informed.zero_()
+    made = plain.forecast(data, rows, MADE)
+    width = made.std / data.yardstick[rows]
+    np.testing.assert_allclose(width, np.broadcast_to(width[0], width.shape), rtol=1e-5)
+    assert 0.5 < width.min() < width.max() < 2
+    plain.network.trust.fill_(1.0)
+    trusted = plain.forecast(data, rows, MADE).std / data.yardstick[rows]
+    assert trusted.std(axis=0).min() > 1e-3
+
+
+def test_no_rows_make_an_empty_forecast(model: LDM4TS, data: Dataset) -> None:
+    made = model.forecast(data, np.array([], dtype=np.int64), MADE)
+    assert (len(made), made.horizons, made.samples.shape) == (0, (60, 240), (0, 20, 2))
 
 
 def test_rows_do_not_depend_on_each_other(model: LDM4TS, data: Dataset) -> None:

@@ -75,6 +75,11 @@ def test_equal_seeds_give_equal_forecasts_however_rows_are_batched(data: Dataset
     assert not np.allclose(fitted.forecast(data, rows, MADE, seed=6).samples, whole.samples)
 
 
+def test_no_rows_make_an_empty_forecast(data: Dataset, fitted: SSSD) -> None:
+    made = fitted.forecast(data, np.array([], dtype=np.int64), MADE)
+    assert (len(made), made.horizons) == (0, data.horizons)
+
+
 def test_future_features_change_no_context(data: Dataset, fitted: SSSD) -> None:
     cut = 700
     moment = data.known_at[cut]

@@ -13,7 +13,7 @@ from fxgpt_core.models import presets
 from fxgpt_core.models.adjustment import AdjustmentConfig
 from fxgpt_core.models.ldm4ts.vae_config import LatentsConfig
 from fxgpt_core.models.ldm4ts.vision_config import VisionConfig
-from fxgpt_core.training.wishes import Wishes
+from fxgpt_core.training.course_config import Average, CourseConfig, Epochs, Patience
 
 
 class ConditionsConfig(Config):
@@ -88,22 +88,16 @@ class FusionConfig(Config):
     )
 
 
-class TrainingConfig(Config):
+class TrainingConfig(CourseConfig):
     """Optimiser, rows, early stopping."""
 
-    epochs: int = Field(60, ge=1, le=2000, description="Upper limit of epochs.")
-    patience: int = Field(10, ge=1, le=500, description="Epochs without a better validation score before stopping.")
-    min_delta: float = Field(1e-4, ge=0, le=0.1, description="Smallest gain of the score that counts.")
+    epochs: Epochs = 60
+    patience: Patience = 10
+    average_decay: Average = 0.995
     lr: float = Field(3e-4, gt=0, le=0.1, description="Learning rate of the denoiser.")
     head_lr: float = Field(1e-3, gt=0, le=0.1, description="Learning rate of projection, fusion and scale.")
-    lr_min: float = Field(1e-6, ge=0, le=0.1, description="End of the cosine annealing.")
-    weight_decay: float = Field(0.01, ge=0, le=10, description="AdamW weight decay of matrices.")
-    betas: tuple[float, float] = Field((0.9, 0.999), description="AdamW betas.")
-    gradient_clip: float = Field(1.0, gt=0, le=100, description="Largest gradient norm.")
-    average_decay: float = Field(0.995, ge=0, lt=1, description="Decay of the averaged weights.")
     stride: int = Field(6, ge=1, le=1000, description="Base bars between training rows: neighbours say the same.")
     batch: int = Field(64, ge=1, le=4096, description="Rows per step.")
-    horizon_weights: tuple[float, ...] | None = Field(None, description="Loss weights; default n, n-1, ..., 1.")
     scale_weight: float = Field(1.0, ge=0, le=100, description="Weight of the forecast loss beside the denoising loss.")
     reading_weight: float = Field(1.0, ge=0, le=100, description="Weight of reading true outcomes off true pictures.")
     denoising_score: float = Field(
@@ -118,8 +112,6 @@ class TrainingConfig(Config):
         10, ge=0, le=1000, description="Epochs of gate and read-outs over every training bar after training; 0: none."
     )
     finishing_lr: float = Field(3e-3, gt=0, le=0.1, description="Learning rate of these.")
-    checkpoint_every: int = Field(10, ge=1, le=1000, description="Epochs between kept checkpoints.")
-    hardware: Wishes = Field(Wishes(), description="What to ask of the hardware plan; everything may be left to it.")
 
 
 class LDM4TSConfig(Config):

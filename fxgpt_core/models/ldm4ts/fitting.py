@@ -72,17 +72,7 @@ def fit_network(config: LDM4TSConfig, dataset: Dataset, plan: TrainingPlan, prog
     stride = float(np.median(np.diff(judged))) if len(judged) > 1 else 1.0
     overlap = np.maximum(label_overlap(dataset) / stride, 1.0)
     lesson = Lesson(network, labels[0], labels[1], overlap)
-    options = RunOptions(
-        "ldm4ts",
-        training.epochs,
-        training.patience,
-        training.min_delta,
-        training.average_decay,
-        training.gradient_clip,
-        training.checkpoint_every,
-        training.lr_min,
-        training.betas,
-    )
+    options = RunOptions.of("ldm4ts", training)
     stream = RowStream(torch.arange(len(taught)), training.batch, plan.seed)
     trained = run_training(lesson, stream, plan, options, progress)
     network.load_state_dict(trained.best)

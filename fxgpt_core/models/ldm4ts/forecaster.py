@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from fxgpt_core.common.errors import ModelError
 from fxgpt_core.common.forecast import Forecast, from_standardised
@@ -19,6 +17,7 @@ from fxgpt_core.features.dataset import Dataset, Split
 from fxgpt_core.features.feed import Feed
 from fxgpt_core.models import fit_folder
 from fxgpt_core.models.adjustment import Adjustment
+from fxgpt_core.models.drawing import with_draws
 from fxgpt_core.models.examples import show_examples
 from fxgpt_core.models.forecaster import FitReport, Provenance
 from fxgpt_core.models.ldm4ts import sampling, storage
@@ -27,7 +26,7 @@ from fxgpt_core.models.ldm4ts.latents import Latents
 from fxgpt_core.models.ldm4ts.network import Network
 from fxgpt_core.models.ldm4ts.perception import Perception
 from fxgpt_core.models.margins import standing_law
-from fxgpt_core.models.output import check_horizons, split_of
+from fxgpt_core.models.output import check_horizons, empty_forecast, labelled_split
 from fxgpt_core.models.session import BulkSession, Session
 from fxgpt_core.models.summary import summarise
 from fxgpt_core.training.plan import TrainingPlan
@@ -58,34 +57,24 @@ class LDM4TS:
         With `plan.checkpoints`, an interrupted fit of the same data, configuration and seed continues there, and a
         finished one is loaded; a folder with anything else is started afresh. Raises ModelError without labels.
         """
+        split, plan = labelled_split(dataset, self.family), plan.wished(self.config.training.hardware)
+        report = fit_folder.fit_once(
+            self, self.config, dataset, split, plan, lambda: self._train(dataset, split, plan, progress)
+        )
+        show_examples(self, dataset, split, plan)
+        return report
+
+    def _train(self, dataset: Dataset, split: Split, plan: TrainingPlan, progress: Progress) -> FitReport:
         from fxgpt_core.models.ldm4ts.fitting import fit_network
 
-        split, plan = split_of(dataset, self.family), plan.wished(self.config.training.hardware)
         began = time.perf_counter()
-        fingerprint = fit_folder.fingerprint(self.config, dataset, split, plan)
-        folder = plan.checkpoints
-        if folder is not None:
-            done = fit_folder.finished(folder, fingerprint)
-            if done is not None:
-                self.load(folder / fit_folder.FINISHED)
-                self.to(plan.device)
-                return done
-            fit_folder.prepare(folder, fingerprint)
         self.horizons, self.trained_until = dataset.horizons, split.trained_until.astype("datetime64[ns]")
         fitted = fit_network(self.config, dataset, plan, progress)
         self.network, self.perception, self.adjustment = fitted.network, fitted.perception, fitted.adjustment
         self.to(fitted.device)
-        report = FitReport(
+        return FitReport(
             fitted.rows, time.perf_counter() - began, fitted.metrics, fitted.curves, fitted.notes, fitted.plan
         )
-        if folder is not None:
-            self.save(folder / fit_folder.FINISHED)
-            fit_folder.finish(folder, fingerprint, report)
-        self._show(dataset, split, plan)
-        return report
-
-    def _show(self, dataset: Dataset, split: Split, plan: TrainingPlan) -> None:
-        show_examples(self, dataset, split, plan)
 
     def forecast(self, dataset: Dataset, rows: NDArray[np.int64], provenance: Provenance, seed: int = 0) -> Forecast:
         """Forecast base bars `rows`; equal seeds give equal forecasts, however rows are batched.
@@ -94,6 +83,9 @@ class LDM4TS:
         """
         network, perception = self.fitted()
         check_horizons(dataset, self.horizons, self.family)
+        if not len(rows):
+            draws = self.config.diffusion.samples
+            return empty_forecast(self.family, dataset, provenance, self.trained_until, draws)
         raw = perception.design(dataset, rows)
         self._missing.tell(f"{self.family} of {dataset.symbol}", perception.columns.unknown(raw))
         seen = perception.rows(dataset, rows, network.latents, self.device, raw=raw)
@@ -140,15 +132,7 @@ class LDM4TS:
 
     def with_draws(self, draws: int) -> LDM4TS:
         """Return the same model with another number of draws per forecast; raises ModelError out of 10..2000."""
-        values = self.config.model_dump()
-        try:
-            config = LDM4TSConfig.model_validate({**values, "diffusion": {**values["diffusion"], "samples": draws}})
-        except ValidationError as error:
-            raise ModelError(f"{draws} draws were asked for: a forecast has 10 to 2000.") from error
-        other = copy.copy(self)
-        other.config, other.network = config, copy.copy(self.fitted()[0])
-        other.network.config = config
-        return other
+        return with_draws(self, draws)
 
     def to(self, device: torch.device | str) -> None:
         """Move network and autoencoder to a torch device and set them to inference."""

@@ -14,7 +14,7 @@ from fxgpt_core.features.likeness import LikenessConfig
 from fxgpt_core.features.scaler import ScalingConfig
 from fxgpt_core.models import presets
 from fxgpt_core.models.adjustment import AdjustmentConfig
-from fxgpt_core.training.wishes import Wishes
+from fxgpt_core.training.course_config import CourseConfig
 
 
 class EncoderConfig(Config):
@@ -132,20 +132,12 @@ class DiffusionConfig(Config):
         return self
 
 
-class TrainingConfig(Config):
+class TrainingConfig(CourseConfig):
     """Optimiser, segments, early stopping."""
 
-    epochs: int = Field(100, ge=1, le=2000, description="Upper limit of epochs.")
-    patience: int = Field(15, ge=1, le=500, description="Epochs without a better validation CRPS before stopping.")
-    min_delta: float = Field(1e-4, ge=0, le=0.1, description="Smallest CRPS gain that counts.")
     lr: float = Field(1e-4, gt=0, le=0.1, description="Learning rate of encoder and scale.")
     head_lr: float = Field(1e-4, gt=0, le=0.1, description="Learning rate of the diffusion head.")
     dynamics_lr: float = Field(1e-4, gt=0, le=0.1, description="Learning rate of A and dt (never decayed).")
-    lr_min: float = Field(1e-6, ge=0, le=0.1, description="End of the cosine annealing.")
-    weight_decay: float = Field(0.01, ge=0, le=10, description="AdamW weight decay of matrices.")
-    betas: tuple[float, float] = Field((0.9, 0.999), description="AdamW betas.")
-    gradient_clip: float = Field(1.0, gt=0, le=100, description="Largest gradient norm.")
-    average_decay: float = Field(0.999, ge=0, lt=1, description="Decay of the averaged weights.")
     segment: int = Field(1024, ge=16, le=65536, description="Supervised base bars per segment.")
     burn_in: int = Field(64, ge=0, le=65536, description="Own bars of each timeframe before a segment.")
     carry: bool = Field(
@@ -155,7 +147,6 @@ class TrainingConfig(Config):
     )
     carry_every: int = Field(256, ge=1, le=65536, description="Own bars between kept states; memory falls with them.")
     batch: int = Field(4, ge=1, le=256, description="Segments per step.")
-    horizon_weights: tuple[float, ...] | None = Field(None, description="Loss weights; default n, n-1, ..., 1.")
     blind: float = Field(
         0.5,
         ge=0,
@@ -170,11 +161,9 @@ class TrainingConfig(Config):
         description="Optimiser steps of the head alone after training, where all rows share one law; 0: none.",
     )
     scale_weight: float = Field(1.0, ge=0, le=100, description="Weight of the scale likelihood beside the diffusion.")
-    checkpoint_every: int = Field(10, ge=1, le=1000, description="Epochs between kept checkpoints.")
     validation_rows: int = Field(400, ge=20, le=100_000, description="Validation rows sampled after each epoch.")
     validation_samples: int = Field(32, ge=8, le=1000, description="Draws per row after each epoch.")
     validation_steps: int = Field(10, ge=4, le=1000, description="Sampler steps after each epoch.")
-    hardware: Wishes = Field(Wishes(), description="What to ask of the hardware plan; everything may be left to it.")
 
 
 class InputsConfig(Config):

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from fxgpt_core.common.errors import ModelError
 from fxgpt_core.common.forecast import Forecast, from_standardised
@@ -21,8 +20,10 @@ from fxgpt_core.features.dataset import Dataset, Split
 from fxgpt_core.features.feed import Feed
 from fxgpt_core.models import fit_folder
 from fxgpt_core.models.adjustment import Adjustment, label_overlap
+from fxgpt_core.models.drawing import with_draws
 from fxgpt_core.models.examples import show_examples
 from fxgpt_core.models.forecaster import FitReport, Provenance
+from fxgpt_core.models.output import check_horizons, empty_forecast, labelled_split
 from fxgpt_core.models.session import Session
 from fxgpt_core.models.sssd import bulk, storage
 from fxgpt_core.models.sssd.config import SSSDConfig
@@ -65,31 +66,20 @@ class SSSD:
         With `plan.checkpoints`, an interrupted fit of the same data, configuration and seed continues there, and a
         finished one is loaded; a folder with anything else is started afresh. Raises ModelError without labels.
         """
-        split, plan = _usable_split(dataset), plan.wished(self.config.training.hardware)
-        began = time.perf_counter()
-        fingerprint = fit_folder.fingerprint(self.config, dataset, split, plan)
-        folder = plan.checkpoints
-        if folder is not None:
-            done = fit_folder.finished(folder, fingerprint)
-            if done is not None:
-                self.load(folder / fit_folder.FINISHED)
-                self.to(plan.device)
-                return done
-            fit_folder.prepare(folder, fingerprint)
-        report = self._train(dataset, split, plan, progress, began)
-        if folder is not None:
-            self.save(folder / fit_folder.FINISHED)
-            fit_folder.finish(folder, fingerprint, report)
+        split, plan = labelled_split(dataset, self.family), plan.wished(self.config.training.hardware)
+        report = fit_folder.fit_once(
+            self, self.config, dataset, split, plan, lambda: self._train(dataset, split, plan, progress)
+        )
         show_examples(self, dataset, split, plan)
         return report
 
-    def _train(self, dataset: Dataset, split: Split, plan: TrainingPlan, progress: Progress, began: float) -> FitReport:
+    def _train(self, dataset: Dataset, split: Split, plan: TrainingPlan, progress: Progress) -> FitReport:
         from fxgpt_core.models.sssd.lesson import Labels, Lesson
         from fxgpt_core.training.options import RunOptions
         from fxgpt_core.training.run import run_training
         from fxgpt_core.training.segments import SegmentStream
 
-        training = self.config.training
+        began, training = time.perf_counter(), self.config.training
         supervised = (split.train & np.isfinite(dataset.targets)).any(axis=1)
         self.horizons, self.trained_until = dataset.horizons, split.trained_until.astype("datetime64[ns]")
         self.scaling = Scaling.fit(dataset, supervised, self.config.scaling, self.config.inputs)
@@ -110,17 +100,7 @@ class SSSD:
             restarts=split.restarts,
             burn_in=training.burn_in,
         )
-        options = RunOptions(
-            self.family,
-            training.epochs,
-            training.patience,
-            training.min_delta,
-            training.average_decay,
-            training.gradient_clip,
-            training.checkpoint_every,
-            training.lr_min,
-            training.betas,
-        )
+        options = RunOptions.of(self.family, training)
         lesson = Lesson(self.network, inputs, labels, dataset)
         trained = run_training(lesson, segments, plan, options, progress)
         self.network.load_state_dict(trained.best)
@@ -155,11 +135,10 @@ class SSSD:
         Raises ModelError when unfitted, or when horizons or feature names are not those of the fit.
         """
         network, scaling = self.fitted()
-        if dataset.horizons != self.horizons:
-            raise ModelError(
-                f"SSSD was trained for horizons {self.horizons} minutes, the dataset of {dataset.symbol} has "
-                f"{dataset.horizons}: build it with the model's horizons or train again."
-            )
+        check_horizons(dataset, self.horizons, self.family)
+        if not len(rows):
+            draws = self.config.diffusion.samples
+            return empty_forecast(self.family, dataset, provenance, self.trained_until, draws)
         self._missing.tell(f"sssd of {dataset.symbol}", scaling.unknown(dataset, rows))
         contexts = self._history(Inputs.build(dataset, scaling, self.device), rows)
         samples = bulk.draw_all(network, contexts, dataset.known_at[rows], seed, self.by_student)
@@ -236,15 +215,7 @@ class SSSD:
 
     def with_draws(self, draws: int) -> SSSD:
         """Return the same model with another number of draws per forecast; raises ModelError out of 10..2000."""
-        values = self.config.model_dump()
-        try:
-            config = SSSDConfig.model_validate({**values, "diffusion": {**values["diffusion"], "samples": draws}})
-        except ValidationError as error:
-            raise ModelError(f"{draws} draws were asked for: a forecast has 10 to 2000.") from error
-        other = copy.copy(self)
-        other.config, other.network = config, copy.copy(self.fitted()[0])
-        other.network.config = config
-        return other
+        return with_draws(self, draws)
 
     def load(self, folder: Path) -> None:
         """Read what `save` wrote, configuration included; the model lands on the CPU."""
@@ -336,14 +307,3 @@ class SSSD:
         self.adjustment = Adjustment.fit(
             samples, dataset.targets[rows], mask[rows], overlap, self.config.adjustment, judged
         )
-
-
-def _usable_split(dataset: Dataset) -> Split:
-    split = dataset.split
-    if split is None:
-        raise ModelError(f"SSSD cannot train on the dataset of {dataset.symbol}: it has no split.")
-    known = np.isfinite(dataset.targets)
-    for name, mask in (("training", split.train), ("validation", split.validation)):
-        if not (mask & known).any():
-            raise ModelError(f"SSSD cannot train on split {split.name} of {dataset.symbol}: no {name} labels.")
-    return split
