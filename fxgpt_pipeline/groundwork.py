@@ -64,7 +64,9 @@ def make_groundwork(lineage: Lineage, entry: FamilyEntry, part: Groundwork, run_
         groundwork_path(lineage, entry.name, part.name).unlink(missing_ok=True)
         workspace.documents.write(document, lineage.symbol, {"version": NOTHING}, fingerprint)
         return Made(None, None, None)
-    version = versions.register(scratch / part.name, _record(lineage, config, fit, fingerprint, run_id, started))
+    version = versions.register(
+        scratch / part.name, _record(lineage, dataset, config, fit, fingerprint, run_id, started)
+    )
     page = _write_page(lineage, entry, part, dataset, plan, fit, version)
     workspace.documents.write(document, lineage.symbol, {"version": version.label}, fingerprint)
     shutil.rmtree(scratch, ignore_errors=True)
@@ -88,12 +90,18 @@ def _versions(lineage: Lineage, entry: FamilyEntry, part: Groundwork) -> Groundw
 
 
 def _record(
-    lineage: Lineage, config: Any, fit: FitReport, fingerprint: str, run_id: str, started: datetime
+    lineage: Lineage,
+    dataset: Dataset,
+    config: Any,
+    fit: FitReport,
+    fingerprint: str,
+    run_id: str,
+    started: datetime,
 ) -> TrainingRecord:
-    dataset = lineage.dataset()
+    assert dataset.split is not None  # given by the caller
     tags = {
         "fingerprint": fingerprint,
-        "trained_until": str(final_split(dataset, lineage.settings.walk_forward).trained_until),
+        "trained_until": str(dataset.split.trained_until),
         "data_start": str(dataset.candles.ts_utc[0]),
         "config_hash": stable_hash(config.model_dump(mode="json")),
         "dagster_run": run_id,

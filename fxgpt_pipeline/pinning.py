@@ -49,14 +49,12 @@ def outdated_inputs(lineage: Lineage, instance: DagsterInstance, run_id: str, ke
     before it began; of everything else the newest.
     """
     deps = lineage.stages[key].deps if key in lineage.stages else ()
-    own, symbol = made_by(instance, run_id, lineage.symbol) if deps else {}, lineage.symbol
-    found = {
-        dep: own.get(dep) or latest(instance, dep, symbol, _began(instance, run_id))
-        if dep in _APPENDED
-        else latest(instance, dep, symbol)
-        for dep in deps
-    }
-    return [dep for dep, made in found.items() if data_version(made) != lineage.fingerprint(dep)]
+    shared, symbol = [dep for dep in deps if dep in _APPENDED], lineage.symbol
+    found = {dep: latest(instance, dep, symbol) for dep in deps if dep not in shared}
+    if shared:
+        own, began = made_by(instance, run_id, symbol), _began(instance, run_id)
+        found |= {dep: own.get(dep) or latest(instance, dep, symbol, began) for dep in shared}
+    return [dep for dep in deps if data_version(found[dep]) != lineage.fingerprint(dep)]
 
 
 def made_by(instance: DagsterInstance, run_id: str, symbol: str) -> Mapping[Key, AssetMaterialization]:
