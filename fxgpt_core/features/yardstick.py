@@ -245,8 +245,3 @@ def _spread(choice: _Choice, levels: Floats, ahead: Floats, parts: Floats | None
     if choice.weights is not None and parts is not None:
         variance = har_variance(variance, variance / ahead, parts, choice.weights)
     return np.asarray(np.maximum(np.sqrt(variance), FLOOR))
-
-
-def plain(config: YardstickConfig) -> Yardstick:
-    """Return the yardstick without seasonality: the weaker baseline."""
-    return Yardstick(config.model_copy(update={"seasonal": False}))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from fxgpt_core.features.seasonality import Shape, bucket_count, trading_position
 from fxgpt_core.features.spec import YardstickConfig
 from fxgpt_core.features.targets import make_labels
-from fxgpt_core.features.yardstick import Yardstick, plain
+from fxgpt_core.features.yardstick import Yardstick
 from fxgpt_core.market.candles import Candles
 from fxgpt_core.market.providers.simulator import simulate
 
@@ -26,7 +26,7 @@ def test_standardised_returns_have_unit_variance_at_every_horizon() -> None:
 
 
 def test_it_knows_the_time_of_day_and_beats_the_plain_ewma() -> None:
-    blind = plain(CONFIG).forecast(CANDLES, LABELS)
+    blind = Yardstick(CONFIG.model_copy(update={"seasonal": False})).forecast(CANDLES, LABELS)
     late = slice(2500, None)
     size = np.abs(LABELS.log_return)[late]
     loss = [np.nanmean(np.log(p[late]) + size / p[late] * np.sqrt(2), axis=0) for p in (PATH, blind)]

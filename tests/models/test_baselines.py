@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from fxgpt_core.common.errors import ModelError
 from fxgpt_core.common.forecast import LEVELS
 from fxgpt_core.evaluation.scores import crps
 from fxgpt_core.features.assemble import build_dataset
+from fxgpt_core.features.feed import Feed
+from fxgpt_core.features.yardstick import Yardstick
 from fxgpt_core.models.baselines.student import Student, fit_student
 from fxgpt_core.models.forecaster import Forecaster, Provenance
 from fxgpt_core.models.registry import FAMILIES, family
@@ -89,6 +92,29 @@ def test_bars_after_the_decision_change_nothing(name: str) -> None:
     cut = build_dataset(DATA.candles.take(slice(0, last + 1)), DATA.timeframes, DATA.horizons)
     alone = forecaster.forecast(cut, np.array([last]), MADE)
     np.testing.assert_array_equal(alone.quantiles, forecaster.forecast(DATA, ROWS[:101], MADE).quantiles[100:])
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_a_session_says_at_each_bar_what_a_batch_says(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over the turn of a month, where yardsticks learn; in between none of them goes over history again."""
+    forecaster, months = fitted(name), DATA.candles.ts_utc.astype("datetime64[M]")
+    turn = int(np.flatnonzero(np.diff(months[ROWS]))[0]) + int(ROWS[0]) + 1
+    feed = Feed(DATA.candles.take(slice(0, turn - 3)), DATA.timeframes, DATA.horizons)
+    session = forecaster.open(feed)
+    whole = forecaster.forecast(DATA, np.arange(turn - 3, turn + 3), MADE)
+    passes, begin = [], Yardstick.begin
+
+    def counted(self: Yardstick, *given: Any) -> Any:
+        passes.append(self)
+        return begin(self, *given)
+
+    monkeypatch.setattr(Yardstick, "begin", counted)
+    for at, bar in enumerate(range(turn - 3, turn + 3)):
+        session.update(DATA.candles.take(slice(bar, bar + 1)))
+        found = session.forecast(MADE)
+        np.testing.assert_array_equal(found.quantiles, whole.quantiles[at : at + 1])
+        np.testing.assert_array_equal(session.forecast(MADE, [60]).quantiles, found.quantiles[:, :1])
+    assert len(passes) == (2 if name in ("ewma", "har") else 1)  # with the month: the feed's own, and the family's
 
 
 def test_only_training_labels_are_learned_from() -> None:

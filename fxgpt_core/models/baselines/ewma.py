@@ -5,11 +5,8 @@ from __future__ import annotations
 from pydantic import Field
 
 from fxgpt_core.common.config import Config as BaseConfig
-from fxgpt_core.features.dataset import Dataset
 from fxgpt_core.features.spec import YardstickConfig
-from fxgpt_core.features.targets import make_labels
-from fxgpt_core.features.yardstick import Floats, plain
-from fxgpt_core.models.baselines.walk import Walk
+from fxgpt_core.models.baselines.yardstick_walk import YardstickWalk
 
 
 class Config(BaseConfig):
@@ -18,10 +15,6 @@ class Config(BaseConfig):
     volatility: YardstickConfig = Field(default=YardstickConfig(), description="Half-lives and mixture of the EWMA.")
 
 
-def create(config: Config) -> Walk:
+def create(config: Config) -> YardstickWalk:
     """Return an unfitted baseline."""
-
-    def volatility(dataset: Dataset) -> Floats:
-        return plain(config.volatility).forecast(dataset.candles, make_labels(dataset.candles, dataset.horizons))
-
-    return Walk("ewma", volatility)
+    return YardstickWalk("ewma", config.volatility.model_copy(update={"seasonal": False}))

@@ -5,11 +5,8 @@ from __future__ import annotations
 from pydantic import Field
 
 from fxgpt_core.common.config import Config as BaseConfig
-from fxgpt_core.features.dataset import Dataset
 from fxgpt_core.features.spec import YardstickConfig
-from fxgpt_core.features.targets import make_labels
-from fxgpt_core.features.yardstick import Yardstick
-from fxgpt_core.models.baselines.walk import Floats, Walk
+from fxgpt_core.models.baselines.yardstick_walk import YardstickWalk
 
 
 class Config(BaseConfig):
@@ -18,11 +15,6 @@ class Config(BaseConfig):
     volatility: YardstickConfig = Field(default=YardstickConfig(), description="Seasonality, EWMAs and spans.")
 
 
-def create(config: Config) -> Walk:
+def create(config: Config) -> YardstickWalk:
     """Return an unfitted baseline."""
-    settings = config.volatility.model_copy(update={"level": "har"})
-
-    def volatility(dataset: Dataset) -> Floats:
-        return Yardstick(settings).forecast(dataset.candles, make_labels(dataset.candles, dataset.horizons))
-
-    return Walk("har", volatility)
+    return YardstickWalk("har", config.volatility.model_copy(update={"level": "har"}))

@@ -96,7 +96,12 @@ class Walk:
     def forecast(self, dataset: Dataset, rows: NDArray[np.int64], provenance: Provenance, seed: int = 0) -> Forecast:
         """Return the forecasts of the chosen rows; raises ModelError where the volatility is not known."""
         check_horizons(dataset, self._horizons, self.family)
-        path = self._volatility(dataset)[rows]  # (rows, horizons)
+        return self.along(self._volatility(dataset), dataset, rows, provenance)
+
+    def along(self, path: Floats, dataset: Dataset, rows: NDArray[np.int64], provenance: Provenance) -> Forecast:
+        """Return the forecasts of the chosen rows along a volatility path (bars, horizons); errors as of `forecast`."""
+        check_horizons(dataset, self._horizons, self.family)
+        path = path[rows]  # (rows, horizons)
         unknown = int((~np.isfinite(path)).any(axis=1).sum())
         if unknown:
             raise ModelError(
