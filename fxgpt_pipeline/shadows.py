@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from fxgpt_core.lifecycle.archiving import archive_shadow
+from fxgpt_core.lifecycle.archiving import archive_shadow, finish_archiving
 from fxgpt_core.lifecycle.promotion import promote
 from fxgpt_core.lifecycle.registry import CHAMPION, SHADOW, ModelVersion
 from fxgpt_core.lifecycle.shadowing import Pairs, paired, shadow_evidence
 from fxgpt_core.lifecycle.tracking import Track, track_of
 from fxgpt_core.policy.decision import Decision
 from fxgpt_core.policy.serving import expiry
-from fxgpt_core.policy.shadow import ARCHIVE, PROMOTE, decide_shadow
+from fxgpt_core.policy.shadow import ARCHIVE, PROMOTE, decide_shadow, trial_cause
 from fxgpt_core.reports.shadow_page import render_shadow
 from fxgpt_core.store.clock import to_datetime64
 from fxgpt_core.store.documents import write_atomically
@@ -60,6 +60,10 @@ def judge_shadow(lineage: Lineage) -> ShadowVerdict:
     if "shadow_at" not in shadow.tags:
         return _none(lineage, f"Nothing says since when {shadow.label} is shadow: its alias was set by hand.")
     since = datetime.fromisoformat(shadow.tags["shadow_at"])
+    cause = trial_cause(shadow.label, champion.label, to_datetime64(since), ARCHIVE)
+    left = finish_archiving(workspace.registry, workspace.database, shadow, cause, now)
+    if left is not None:
+        return ShadowVerdict(lineage.symbol, left, "")
     tracks = [track_of(workspace.database, version, since, now) for version in (champion, shadow)]
     newest = None if tracks[1] is None else tracks[1].forecast.decided_at[-1]
     days_left = None if newest is None else _days_left(lineage, champion, newest)

@@ -87,7 +87,8 @@ def evaluate(
         levels=next(iter(after.values())).levels,
         degradation=degradations(found, in_sample or {}, baselines),
         recent=tuple(entry for name in raw for entry in table.recent(name)),
-        recent_days=config.recent_days,
+        recent_since=table.newest_span[0],
+        recent_until=table.newest_span[1],
     )
 
 

@@ -256,7 +256,7 @@ class Evaluation:
 
     `start`, `end`: ISO times (UTC) of the first and last decision; `weights`: of the horizons in pooled figures;
     `levels`: of the quantiles, in the order of `FamilyScores.pinball`; `recent`: every family against every other over
-    the last `recent_days`.
+    the last days, from `recent_since` to `recent_until` (ISO times, UTC; empty where there are too few rows).
     """
 
     symbol: str
@@ -275,7 +275,8 @@ class Evaluation:
     levels: tuple[float, ...] = ()
     degradation: tuple[Degradation, ...] = ()
     recent: tuple[Recent, ...] = ()
-    recent_days: float = 0.0
+    recent_since: str = ""
+    recent_until: str = ""
 
     def of(self, family: str, horizon: int) -> FamilyScores:
         """Return the scores of one family at one horizon; raises DataError when there are none."""

@@ -160,9 +160,7 @@ class Table:
 
     def recent(self, name: str) -> tuple[Recent, ...]:
         """Return one family against each other one over the newest days; nothing where those hold too few rows."""
-        decided_at = self.truth.decided_at[self.known.all(axis=1)]
-        days = np.timedelta64(round(self.config.recent_days * 86_400), "s")
-        newest = decided_at > decided_at[-1] - days
+        newest = self._newest
         if newest.sum() < FEWEST:
             return ()
         overlap = max(self.truth.overlap(c) for c in range(len(self.weights)))
@@ -174,6 +172,21 @@ class Table:
                 gain = Estimate(one.value, one.low, one.high)
                 found.append(Recent(name, rival, gain, one.p_value, len(ours), one.effective_rows))
         return tuple(found)
+
+    @property
+    def newest_span(self) -> tuple[str, str]:
+        """First and last of the newest decisions that `recent` compares, empty where they are too few."""
+        if self._newest.sum() < FEWEST:
+            return "", ""
+        decided_at = self.truth.decided_at[self.known.all(axis=1)][self._newest]
+        return str(decided_at[0]), str(decided_at[-1])
+
+    @cached_property
+    def _newest(self) -> NDArray[np.bool_]:
+        """Which of the rows known at all horizons lie in the newest days: (rows known at all,)."""
+        decided_at = self.truth.decided_at[self.known.all(axis=1)]
+        days = np.timedelta64(round(self.config.recent_days * 86_400), "s")
+        return np.asarray(decided_at > decided_at[-1] - days)
 
     @cached_property
     def _relative(self) -> dict[str, Floats]:

@@ -7,9 +7,12 @@ from datetime import datetime
 from fxgpt_core.lifecycle.alias_moves import moving
 from fxgpt_core.lifecycle.registry import SHADOW, ModelRegistry, ModelVersion
 from fxgpt_core.policy.decision import Decision
-from fxgpt_core.store.audit import record_decision
+from fxgpt_core.store.audit import find_decision, record_decision
+from fxgpt_core.store.clock import to_datetime64
 from fxgpt_core.store.database import Database
 
+ARCHIVED = "archived"
+"""Tag of a version that was shadow and did not prove itself."""
 _EVIDENCE = 4000  # characters that MLflow takes in a tag, with room to spare
 
 
@@ -18,7 +21,8 @@ def archive_shadow(
 ) -> bool:
     """Take the alias `shadow` from `version` and say why in its tags; the version stays. False where it lost it before.
 
-    The decision is recorded first and the alias goes last, so that a process that dies in between is repeated whole.
+    The decision is recorded first and the alias goes last; a process that dies in between is finished by
+    `finish_archiving`.
     """
     with moving(registry, database, version.symbol):
         held = registry.holder(version.symbol, SHADOW)
@@ -35,6 +39,21 @@ def archive_shadow(
             evidence=decision.evidence,
         )
         why = " ".join(decision.reasons)[:_EVIDENCE]
-        registry.tag(version, {"archived": "true", "archived_at": at.isoformat(), "archived_reason": why})
+        registry.tag(version, {ARCHIVED: "true", "archived_at": at.isoformat(), "archived_reason": why})
         registry.delete_alias(version.symbol, SHADOW)
     return True
+
+
+def finish_archiving(
+    registry: ModelRegistry, database: Database, version: ModelVersion, cause: str, at: datetime
+) -> Decision | None:
+    """Take off a shadow whose archiving for `cause` was recorded and not carried out; the decision, None without one.
+
+    What is recorded has been told: later outcomes do not change it.
+    """
+    row = find_decision(database, version.symbol, SHADOW, cause)
+    if row is None:
+        return None
+    decision = Decision(row.symbol, row.what, tuple(row.reasons), to_datetime64(row.at), row.cause, row.evidence)
+    archive_shadow(registry, database, version, decision, at)
+    return decision

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
+
+import numpy as np
 
 from fxgpt_core.common.errors import BadInputError
 from fxgpt_core.evaluation.result import Evaluation
 from fxgpt_core.lifecycle.alias_moves import move, moving
+from fxgpt_core.lifecycle.archiving import ARCHIVED
 from fxgpt_core.lifecycle.bundle import Bundle, load_bundle
 from fxgpt_core.lifecycle.registry import CHAMPION, PREVIOUS, SHADOW, ModelRegistry, ModelVersion
 from fxgpt_core.policy.config import GateConfig
 from fxgpt_core.policy.decision import Decision
-from fxgpt_core.policy.promotion import KEEP, beats, decide_champion
+from fxgpt_core.policy.promotion import KEEP, decide_champion, in_words, outdone
 from fxgpt_core.store.asset_config import AcknowledgedAlarm
 from fxgpt_core.store.audit import recent_decisions
 from fxgpt_core.store.clock import to_datetime64
@@ -121,8 +124,8 @@ def settle(
     Doing it again with the same versions, after a crash say, changes nothing: the champion found among them is the
     one that this decision made, or one that a person chose since, and stays either way; a shadow that entered goes on
     with its trial, and one that was archived, or promoted and rolled back, does not come back. `cause` names the
-    decision in the audit table. A shadow that entered less than `trial` ago keeps its place against new ones, unless
-    the family of the new one is shown to be better than its own over the newest days.
+    decision in the audit table. A shadow that entered less than `trial` ago keeps its place against new ones, unless it
+    is `outdone`.
     """
     with moving(registry, database, evaluation.symbol):
         return _settle(registry, database, evaluation, versions, config, at, smoke, cause, acknowledged, trial)
@@ -155,25 +158,44 @@ def _settle(
     if settled and champion is not None and family != champion.family:
         reasons = (f"{champion.label} ({champion.family}) stays champion: it was chosen since.", *decision.reasons)
         return replace(decision, what=KEEP, reasons=reasons)
-    if decision.what == SHADOW and decided:
-        if SHADOW in registry.get(symbol, versions[family].version).aliases:
-            return decision
-        reasons = (f"{versions[family].label} had its turn as shadow after this very training.", *decision.reasons)
-        return replace(decision, what=KEEP, reasons=reasons)
-    tried = registry.holder(symbol, SHADOW)
-    if (
-        decision.what == SHADOW
-        and tried is not None
-        and _entered(tried, at) > at - trial
-        and beats(evaluation, family, tried.family, len(versions), config) is None
-    ):
-        reasons = (f"{tried.label} is shadow, and its trial goes on.", *decision.reasons)
-        return replace(decision, what=KEEP, reasons=reasons)
+    if decision.what == SHADOW and SHADOW in registry.get(symbol, versions[family].version).aliases and decided:
+        return decision
+    if decision.what == SHADOW:
+        decision = _in_turn(registry, evaluation, versions, decision, decided, config, at, trial)
     if decision.what == CHAMPION:
         _promote(registry, database, versions[family], decision, at, smoke)
     elif decision.what == SHADOW:
         _enter_shadow(registry, database, versions[family], decision, at, smoke)
     return decision
+
+
+def _in_turn(
+    registry: ModelRegistry,
+    evaluation: Evaluation,
+    versions: Mapping[str, ModelVersion],
+    decision: Decision,
+    decided: bool,
+    config: GateConfig,
+    at: datetime,
+    trial: timedelta,
+) -> Decision:
+    """Return the decision to let a shadow in, or why it has to wait: it had its turn, or another one has it."""
+    family, symbol = decision.evidence["family"], evaluation.symbol
+    version = registry.get(symbol, versions[family].version)
+    if decided or version.tags.get(ARCHIVED) == "true":
+        reasons = (f"{version.label} had its turn as shadow after this very training.", *decision.reasons)
+        return replace(decision, what=KEEP, reasons=reasons)
+    tried = registry.holder(symbol, SHADOW)
+    if tried is None or _entered(tried, at) <= at - trial:
+        return decision
+    stamp, until = to_datetime64(at), np.datetime64(tried.tags["trained_until"])
+    found = outdone(evaluation, family, tried.family, until, list(versions), stamp, config)
+    if found is None:
+        reasons = (f"{tried.label} is shadow, and its trial goes on.", *decision.reasons)
+        return replace(decision, what=KEEP, reasons=reasons)
+    ends = f"The trial of {tried.label} ends for {family}: {in_words(found, evaluation)}."
+    evidence = {**decision.evidence, "ends": {"trial": tried.label, **asdict(found)}}
+    return replace(decision, reasons=(ends, *decision.reasons), evidence=evidence)
 
 
 def _entered(shadow: ModelVersion, at: datetime) -> datetime:

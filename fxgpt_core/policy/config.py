@@ -101,6 +101,12 @@ class GateConfig(Config):
     coverage_tolerance: float = Field(
         default=0.03, ge=0, le=0.5, description="The coverage's confidence interval must reach this near to nominal."
     )
+    min_recent_rows: float = Field(
+        default=8.0,
+        ge=4,
+        description="Fewest effective observations on which a model is called better than another over the newest "
+        "days; labels of a day leave ten in two weeks.",
+    )
     min_effective_rows: float = Field(
         default=30.0, ge=1, description="Fewest effective observations on which anything may be promoted."
     )

@@ -65,12 +65,13 @@ def decide_champion(
     challengers = [name for name in candidates if name not in evaluation.baselines]
     gate = {name: judge(evaluation, name, len(challengers), config, acknowledged) for name in challengers}
 
-    def decision(what: str, family: str | None, *reasons: str) -> Decision:
+    def decision(what: str, family: str | None, *reasons: str, recent: Recent | None = None) -> Decision:
         evidence: dict[str, Any] = {
             "family": family,
             "current": current,
             "gate": {name: {**asdict(result), "passed": result.passed} for name, result in gate.items()},
             "relative_crps": {name: evaluation.pooled_of(name).relative_crps for name in candidates},
+            "recent": None if recent is None else asdict(recent),
             "limits": config.model_dump(mode="json"),
         }
         return Decision(evaluation.symbol, what, reasons, at, evidence=evidence)
@@ -79,7 +80,8 @@ def decide_champion(
         f"{name} failed the gate: {'; '.join(gate[name].failures)}." for name in challengers if gate[name].failures
     ] + [f"{name}: {note}." for name in challengers for note in gate[name].notes]
     if current is not None:
-        return decision(*_shadow(evaluation, candidates, current, config, acknowledged), *failed)
+        what, family, said, recent = _shadow(evaluation, candidates, current, at, config, acknowledged)
+        return decision(what, family, said, *failed, recent=recent)
     passed = [name for name in challengers if gate[name].passed]
     if passed:
         chosen = _best(evaluation, passed)
@@ -136,39 +138,69 @@ def _reaches(low: float, high: float, config: GateConfig) -> bool:
     return high >= config.coverage - config.coverage_tolerance and low <= config.coverage + config.coverage_tolerance
 
 
-def beats(evaluation: Evaluation, family: str, rival: str, tried: int, config: GateConfig) -> Recent | None:
+def beats(
+    evaluation: Evaluation, family: str, rival: str, candidates: Sequence[str], at: np.datetime64, config: GateConfig
+) -> Recent | None:
     """Return the comparison by which `family` is better than `rival` over the newest days, None where it is not shown.
 
-    `tried`: how many families are compared with the rival, by which the p-value is multiplied (Bonferroni).
+    Its p-value is multiplied by how many of the `candidates` are compared with the rival (Bonferroni). Days that ended
+    longer before `at` than they lasted say nothing of now. Forecasts are those of the walk-forward, whose models
+    stopped learning where their fold begins: what adapts by itself is favoured over what has to be trained.
     """
     found = evaluation.lately(family, rival)
-    if found is None or found.effective_rows < config.min_effective_rows:
+    if found is None or found.effective_rows < config.min_recent_rows:
         return None
-    return found if found.p_value * max(1, tried) < config.p_value else None
+    since, until = np.datetime64(evaluation.recent_since), np.datetime64(evaluation.recent_until)
+    if at - until > until - since:
+        return None
+    return found if found.p_value * max(1, len(set(candidates) - {rival})) < config.p_value else None
+
+
+def outdone(
+    evaluation: Evaluation,
+    family: str,
+    rival: str,
+    trained_until: np.datetime64,
+    candidates: Sequence[str],
+    at: np.datetime64,
+    config: GateConfig,
+) -> Recent | None:
+    """Return the comparison that ends the trial of a shadow of family `rival`, None where none does.
+
+    It must be shown on days that the shadow has learned nothing of: else the fold's model is judged in its place.
+    """
+    found = beats(evaluation, family, rival, candidates, at, config)
+    return found if found is not None and trained_until <= np.datetime64(evaluation.recent_since) else None
 
 
 def _shadow(
     evaluation: Evaluation,
     candidates: Sequence[str],
     current: str,
+    at: np.datetime64,
     config: GateConfig,
     acknowledged: Sequence[AcknowledgedAlarm],
-) -> tuple[str, str | None, str]:
+) -> tuple[str, str | None, str, Recent | None]:
     sound = [n for n in candidates if not any(alarm.open for alarm in raised_alarms(evaluation, n, acknowledged))]
     if not sound:
-        return KEEP, None, f"{current} stays champion and no new model is fit to be its shadow."
+        return KEEP, None, f"{current} stays champion and no new model is fit to be its shadow.", None
     chosen = _best(evaluation, sound)
-    better = {name: beats(evaluation, name, chosen, len(sound) - 1, config) for name in sound if name != chosen}
-    lately = [(found.gain.value, name) for name, found in better.items() if found is not None]
+    better = [beats(evaluation, name, chosen, candidates, at, config) for name in sound if name != chosen]
+    lately = [found for found in better if found is not None]
     if lately:
-        gain, newest = max(lately)
-        told = f"{newest} (CRPS {gain:.2%} below that of {chosen}, the best of all history, in the last "
-        told += f"{evaluation.recent_days:g} days), enters as shadow."
-        return SHADOW, newest, f"{current} stays champion; {told}"
+        newest = max(lately, key=lambda found: found.gain.value)
+        said = f"{current} stays champion; {newest.family} enters as shadow: {in_words(newest, evaluation)}, which is "
+        return SHADOW, newest.family, said + "the best of all history.", newest
     relative = evaluation.pooled_of(chosen).relative_crps
     which = f"{chosen} trained anew" if chosen == current else f"the best new model, {chosen}"
     said = f"{current} stays champion; {which} (CRPS {relative:.4f} of the best baselines'), enters as shadow."
-    return SHADOW, chosen, said
+    return SHADOW, chosen, said, None
+
+
+def in_words(found: Recent, evaluation: Evaluation) -> str:
+    """Return a comparison over the newest days for a person."""
+    span = f"{evaluation.recent_since[:10]} to {evaluation.recent_until[:10]}"
+    return f"from {span} its CRPS was {found.gain.value:.2%} below that of {found.rival} (p = {found.p_value:.3f})"
 
 
 def _best(evaluation: Evaluation, names: Sequence[str]) -> str:

@@ -105,6 +105,11 @@ class ShadowEvidence:
         return values
 
 
+def trial_cause(shadow: str, champion: str, entered: np.datetime64, what: str) -> str:
+    """Name what is decided of one trial: a shadow beside a champion since it entered."""
+    return f"shadow:{shadow}:{champion}:{np.datetime_as_string(entered, unit='s')}:{what}"
+
+
 def decide_shadow(symbol: str, evidence: ShadowEvidence, config: ShadowConfig) -> Decision:
     """Return `promote`, `archive` or `wait` with reasons.
 
@@ -114,10 +119,9 @@ def decide_shadow(symbol: str, evidence: ShadowEvidence, config: ShadowConfig) -
     better point estimate decides. A champion that has expired forecasts nothing any more, so no comparison will ever
     come: its shadow follows it as soon as its coverage holds.
     """
-    cause = f"shadow:{evidence.shadow}:{evidence.champion}"
 
     def decision(what: str, *reasons: str) -> Decision:
-        named = f"{cause}:{what}"
+        named = trial_cause(evidence.shadow, evidence.champion, evidence.entered, what)
         return Decision(symbol, what, reasons, evidence.now, named, {**evidence.to_dict(), "limits": _limits(config)})
 
     against = _against(evidence, config)

@@ -105,6 +105,15 @@ def recent_decisions(database: Database, symbol: str, limit: int = 20) -> list[D
         return list(session.scalars(newest))
 
 
+def find_decision(database: Database, symbol: str, kind: str, cause: str) -> DecisionRow | None:
+    """Return the decision of that kind and cause, None where none was recorded."""
+    query = select(DecisionRow).where(
+        DecisionRow.symbol == symbol, DecisionRow.kind == kind, DecisionRow.cause == cause
+    )
+    with database.reading() as session:
+        return session.scalars(query).first()
+
+
 def decisions_between(database: Database, kind: str, since: datetime, until: datetime) -> list[DecisionRow]:
     """Return the decisions of one kind after `since` and up to `until`, oldest first."""
     made = select(DecisionRow).where(DecisionRow.kind == kind, DecisionRow.at > since, DecisionRow.at <= until)

@@ -178,14 +178,17 @@ def test_a_family_that_fell_behind_in_the_newest_days_is_seen_beside_all_history
     assert 21 * 24 - 5 <= better.rows <= 21 * 24
     assert better.effective_rows <= better.rows / 4 + 1  # the longest label lasts four bars
     assert result.lately("late", "true").p_value > 0.99
-    assert result.recent_days == 21.0
+    known = OUTCOMES.decided_at[np.isfinite(OUTCOMES.returns).all(axis=1)]
+    assert np.datetime64(result.recent_until) == known[-1]
+    assert np.datetime64(result.recent_since) == known[-1] - np.timedelta64(21 * 24 - 1, "h")
     short = evaluate("EURUSD", every, every, OUTCOMES, ("wide",), PLAIN.model_copy(update={"recent_days": 0.2}))
-    assert short.recent == ()
+    assert (short.recent, short.recent_since) == ((), "")
 
 
 def test_results_of_earlier_versions_can_still_be_read() -> None:
     values = RESULT.to_dict()
-    del values["groups"], values["consistency"], values["levels"], values["recent"], values["recent_days"]
+    for name in ("groups", "consistency", "levels", "recent", "recent_since", "recent_until"):
+        del values[name]
     for entry in values["pooled"]:
         del entry["skills"], entry["bootstrap"]
     for entry in values["scores"]:

@@ -14,11 +14,12 @@ import sqlalchemy as sa
 from fxgpt_core.common.errors import BadInputError, StoreError
 from fxgpt_core.evaluation.result import Evaluation
 from fxgpt_core.lifecycle import alias_moves
-from fxgpt_core.lifecycle.archiving import archive_shadow
+from fxgpt_core.lifecycle.archiving import ARCHIVED, archive_shadow, finish_archiving
 from fxgpt_core.lifecycle.promotion import enter_shadow, promote, rollback, settle
 from fxgpt_core.lifecycle.registry import ModelRegistry
 from fxgpt_core.policy.config import GateConfig
 from fxgpt_core.policy.decision import Decision
+from fxgpt_core.policy.shadow import ARCHIVE, trial_cause
 from fxgpt_core.store.audit import promotions_between, recent_decisions
 from fxgpt_core.store.clock import to_datetime64
 from tests.lifecycle.small_registry import (
@@ -49,6 +50,13 @@ def moves(home: SmallRegistry) -> list[tuple[str | None, str]]:
     """Every move in the order in which it was recorded: processes beside each other have clocks of their own."""
     rows = promotions_between(home.database, NOON - HOUR, NOON + 99 * HOUR)
     return [(row.from_version, row.to_version) for row in sorted(rows, key=lambda row: row.id)]
+
+
+def forget_trials(home: SmallRegistry, version: str) -> None:
+    """Let the next test find no trace of a shadow."""
+    home.registry.tag(home.registry.get(SYMBOL, version), {ARCHIVED: "false"})
+    with home.database.session() as session:
+        session.execute(sa.text("DELETE FROM promotions WHERE alias = 'shadow'"))
 
 
 def refuse(*_: Any, **__: Any) -> None:
@@ -157,9 +165,9 @@ def test_settling_again_neither_prolongs_a_trial_nor_repeats_it(home: SmallRegis
     found = evaluation(family("ridge", 0.99, 0.001))
     versions = {"ridge": home.registry.get(SYMBOL, "2"), "ewma": home.registry.get(SYMBOL, "3")}
 
-    def settled(hours: int) -> Decision:
+    def settled(hours: int, cause: str = "training:once") -> Decision:
         at = NOON + hours * HOUR
-        return settle(home.registry, home.database, found, versions, GateConfig(), at, smoke, cause="training:once")
+        return settle(home.registry, home.database, found, versions, GateConfig(), at, smoke, cause=cause)
 
     assert settled(1).what == "shadow"
     entered = home.registry.get(SYMBOL, "2").tags["shadow_at"]
@@ -168,9 +176,27 @@ def test_settling_again_neither_prolongs_a_trial_nor_repeats_it(home: SmallRegis
     again = settled(101)
     assert archive_shadow(home.registry, home.database, home.registry.get(SYMBOL, "2"), again, NOON)
     assert settled(200).what == "keep"
+    assert settled(201, "training:the same under other settings").what == "keep"
     assert home.registry.holder(SYMBOL, "shadow") is None
-    with home.database.session() as session:
-        session.execute(sa.text("DELETE FROM promotions WHERE alias = 'shadow'"))
+    forget_trials(home, "2")
+
+
+def test_an_archiving_that_was_recorded_is_carried_out_whatever_came_after(
+    home: SmallRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shadow, at = home.registry.get(SYMBOL, "2"), to_datetime64(NOON)
+    enter_shadow(home.registry, home.database, shadow, Decision(SYMBOL, "shadow", ("Best.",), at), NOON, smoke)
+    cause = trial_cause("EURUSD/2", "EURUSD/1", at, ARCHIVE)
+    assert finish_archiving(home.registry, home.database, shadow, cause, NOON) is None
+    verdict = Decision(SYMBOL, ARCHIVE, ("It is worse.",), at, cause, {"blocks": 9})
+    with monkeypatch.context() as patch:
+        patch.setattr(ModelRegistry, "tag", refuse)
+        with pytest.raises(StoreError):
+            archive_shadow(home.registry, home.database, shadow, verdict, NOON)
+    assert home.registry.get(SYMBOL, "2").aliases == ("shadow",)
+    assert finish_archiving(home.registry, home.database, shadow, cause, NOON) == verdict
+    assert home.registry.get(SYMBOL, "2").aliases == ()
+    forget_trials(home, "2")
 
 
 def test_a_trial_goes_on_while_trainings_by_age_make_newer_ones(home: SmallRegistry) -> None:
@@ -197,7 +223,8 @@ def test_a_trial_ends_where_another_family_is_shown_to_do_better_in_the_newest_d
     old, month = evaluation(family("ridge", 0.99, 0.001)), timedelta(days=28)
     (tried,) = {home.registry.get(SYMBOL, version).family for version in "23"}
     newest = (lately("ridge", tried, 0.08, 0.001), lately("ewma", "ridge", -0.08, 0.999))
-    changed = replace(old, recent=newest, recent_days=14.0)
+    since = (NOON + timedelta(days=1)).isoformat()[:19]
+    changed = replace(old, recent=newest, recent_since=since, recent_until=(NOON + timedelta(days=15)).isoformat()[:19])
 
     def settled(found: Evaluation, version: str, days: int) -> Decision:
         versions = {"ridge": home.registry.get(SYMBOL, version), "ewma": home.registry.get(SYMBOL, version)}
@@ -206,7 +233,10 @@ def test_a_trial_ends_where_another_family_is_shown_to_do_better_in_the_newest_d
 
     assert settled(old, "2", 0).what == "shadow"
     assert settled(old, "3", 14).what == "keep"
-    assert settled(changed, "3", 15).what == "shadow"
+    ends = settled(changed, "3", 15)
+    assert ends.what == "shadow"
+    assert ends.reasons[0].startswith("The trial of EURUSD/2 ends for ridge: from ")
+    assert ends.evidence["ends"]["gain"]["value"] == 0.08
     assert home.registry.get(SYMBOL, "3").aliases == ("shadow",)
     home.registry.delete_alias(SYMBOL, "shadow")
     with home.database.session() as session:

@@ -12,7 +12,7 @@ from fxgpt_core.common.errors import DataError
 from fxgpt_core.evaluation.result import Alarm, Coverage, Estimate, Evaluation, FamilyScores, PooledScores, Recent
 from fxgpt_core.policy.alarms import raised_alarms
 from fxgpt_core.policy.config import GateConfig
-from fxgpt_core.policy.promotion import decide_champion
+from fxgpt_core.policy.promotion import decide_champion, outdone
 from fxgpt_core.store.asset_config import AcknowledgedAlarm
 
 AT = np.datetime64("2024-01-01T00:00", "ns")
@@ -156,19 +156,24 @@ def test_beside_a_champion_the_best_sound_challenger_enters_as_shadow_and_nothin
     assert (kept.what, kept.evidence["family"]) == ("keep", None)
 
 
-def lately(name: str, rival: str, gain: float, p_value: float, effective: float = 100.0) -> Recent:
+NEWEST = {"recent_since": "2023-12-18T00:00:00", "recent_until": "2023-12-31T22:00:00"}
+
+
+def lately(name: str, rival: str, gain: float, p_value: float, effective: float = 10.0) -> Recent:
     return Recent(name, rival, Estimate(gain, gain - 0.02, gain + 0.02), p_value, 240, effective)
 
 
 def test_what_is_shown_to_do_better_in_the_newest_days_enters_instead_of_the_best_of_all_history() -> None:
     newest = (lately("ewma", "seasonal_ewma", 0.08, 0.001), lately("ridge", "seasonal_ewma", 0.05, 0.001))
-    found = replace(evaluation(family("ridge", 1.001, 0.6)), recent=newest, recent_days=14.0)
+    found = replace(evaluation(family("ridge", 1.001, 0.6)), recent=newest, **NEWEST)
     decision = decide_champion(found, found.families, "seasonal_ewma", AT, GATE)
     assert (decision.what, decision.evidence["family"]) == ("shadow", "ewma")
     assert decision.reasons[0] == (
-        "seasonal_ewma stays champion; ewma (CRPS 8.00% below that of seasonal_ewma, the best of all history, in the "
-        "last 14 days), enters as shadow."
+        "seasonal_ewma stays champion; ewma enters as shadow: from 2023-12-18 to 2023-12-31 its CRPS was 8.00% below "
+        "that of seasonal_ewma (p = 0.001), which is the best of all history."
     )
+    assert decision.evidence["recent"]["rows"] == 240
+    json.dumps(decision.to_dict(), allow_nan=False)
     first = decide_champion(found, found.families, None, AT, GATE)
     assert first.evidence["family"] == "seasonal_ewma"  # the champion's place asks for more than two weeks
 
@@ -177,14 +182,29 @@ def test_what_is_shown_to_do_better_in_the_newest_days_enters_instead_of_the_bes
     "entry",
     [
         lately("ewma", "seasonal_ewma", 0.08, 0.03),  # one of two candidates beside it: 0.06
-        lately("ewma", "seasonal_ewma", 0.08, 0.001, effective=12.0),
+        lately("ewma", "seasonal_ewma", 0.08, 0.001, effective=7.0),
         lately("seasonal_ewma", "ewma", -0.08, 0.999),
     ],
 )
 def test_newest_days_that_show_nothing_leave_the_best_of_all_history(entry: Recent) -> None:
-    found = replace(evaluation(family("ridge", 1.001, 0.6)), recent=(entry,), recent_days=14.0)
+    found = replace(evaluation(family("ridge", 1.001, 0.6)), recent=(entry,), **NEWEST)
     decision = decide_champion(found, found.families, "seasonal_ewma", AT, GATE)
     assert (decision.what, decision.evidence["family"]) == ("shadow", "seasonal_ewma")
+
+
+def test_newest_days_that_are_long_over_say_nothing_of_now() -> None:
+    found = replace(evaluation(), recent=(lately("ewma", "seasonal_ewma", 0.08, 0.001),), **NEWEST)
+    for days, chosen in ((10, "ewma"), (20, "seasonal_ewma")):
+        decision = decide_champion(found, found.families, "seasonal_ewma", AT + np.timedelta64(days, "D"), GATE)
+        assert decision.evidence["family"] == chosen
+
+
+def test_a_trial_is_ended_on_days_alone_that_its_model_has_not_learned_from() -> None:
+    found = replace(evaluation(), recent=(lately("ewma", "seasonal_ewma", 0.08, 0.001),), **NEWEST)
+    for until, ends in (("2023-12-17", True), ("2023-12-20", False)):
+        trained = np.datetime64(until, "ns")
+        against = outdone(found, "ewma", "seasonal_ewma", trained, found.families, AT, GATE)
+        assert (against is not None) == ends
 
 
 def test_without_baseline_or_passing_model_there_is_no_champion() -> None:

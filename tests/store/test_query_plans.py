@@ -68,6 +68,7 @@ def queries(database: Database, end: datetime) -> dict[str, Callable[[], object]
     return {
         "last_retraining": lambda: audit.last_retraining(database, pair),
         "recent_decisions": lambda: audit.recent_decisions(database, pair),
+        "find_decision": lambda: audit.find_decision(database, pair, "shadow", "training:1"),
         "decisions_between": lambda: audit.decisions_between(database, "shadow", end - hour, end),
         "promotion_at": lambda: audit.promotion_at(database, pair, "champion", "1", end),
         "promotions_between": lambda: audit.promotions_between(database, end - hour, end),

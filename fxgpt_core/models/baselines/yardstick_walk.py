@@ -14,6 +14,7 @@ from fxgpt_core.features.running_targets import RunningTargets
 from fxgpt_core.features.spec import YardstickConfig
 from fxgpt_core.features.targets import make_labels
 from fxgpt_core.features.yardstick import Yardstick
+from fxgpt_core.market.candles import Candles
 from fxgpt_core.models.baselines.walk import Floats, Walk
 from fxgpt_core.models.forecaster import Provenance
 from fxgpt_core.models.session import BulkSession, Session, chosen, newest, select
@@ -41,6 +42,12 @@ class YardstickSession(BulkSession):
         super().__init__(walk, feed)
         self._walk, self._running = walk, RunningTargets(feed.horizons, walk.config)
         self._running.update(feed.dataset.candles)
+
+    def update(self, candles: Candles) -> tuple[str, ...]:
+        """See `Session.update`."""
+        gaps = super().update(candles)
+        self._running.update(self.feed.dataset.candles)
+        return gaps
 
     def forecast(self, provenance: Provenance, horizons: Sequence[int] | None = None, seed: int = 0) -> Forecast:
         """See `Session.forecast`."""
