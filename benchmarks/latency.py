@@ -103,6 +103,8 @@ def _live(models: dict[str, Forecaster], candles: Candles, steps: int) -> dict[s
     }
     found = {name: {"update": Spent(), "forecast": Spent()} for name in models}
     for at in range(len(before), len(candles)):
+        if at == len(before) + 1:  # the first bar finds nothing begun
+            found = {name: {"update": Spent(), "forecast": Spent()} for name in models}
         bar = candles.take(slice(at, at + 1))
         for name, session in sessions.items():
             found[name]["update"].time(session.update, bar)
