@@ -44,6 +44,14 @@ def test_report_draws_the_folds_and_shows_skill_against_every_baseline(base: Sma
     assert f"{against.value:+.2%} <small>p {against.p_value:.3f}</small>" in page
 
 
+def test_report_shows_how_models_do_over_the_newest_days(base: SmallHome) -> None:
+    page, evaluation = (base.home.reports / SYMBOL / "overview.html").read_text(), stored(base)
+    found = evaluation.lately("ridge", "ewma")
+    assert found is not None
+    assert f"The newest days: {evaluation.recent_since[:10]} to {evaluation.end[:8]}" in page
+    assert f"{found.gain.value:+.2%} <small>p {found.p_value:.3f}</small>" in page
+
+
 def test_report_shows_contradicting_horizons_and_autocorrelation_of_residuals(base: SmallHome) -> None:
     page = (base.home.reports / SYMBOL / "overview.html").read_text()
     assert "1h and 4h" in page
