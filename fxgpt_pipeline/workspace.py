@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from fxgpt_core.common.progress import Progress
 from fxgpt_core.market.providers.registry import PROVIDERS
 from fxgpt_core.models.registry import FAMILIES
-from fxgpt_core.store.asset_config import AssetConfig, asset_for, readable_assets
+from fxgpt_core.store.asset_config import AssetConfig
+from fxgpt_core.store.asset_files import asset_for, readable_assets
 from fxgpt_core.store.clock import Clock, SystemClock
 from fxgpt_core.store.documents import Documents
 from fxgpt_core.store.paths import Home, config_dir

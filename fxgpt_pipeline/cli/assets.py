@@ -10,7 +10,8 @@ import click
 
 from fxgpt_core.common.errors import BadInputError, StoreError
 from fxgpt_core.common.symbols import normalise_symbol
-from fxgpt_core.store.asset_config import AssetConfig, asset_for, check_source, load_assets
+from fxgpt_core.store.asset_config import AssetConfig
+from fxgpt_core.store.asset_files import asset_for, check_source, load_assets
 from fxgpt_core.store.config import validate
 from fxgpt_core.store.paths import config_dir
 from fxgpt_pipeline.cli.output import console, json_option, print_json, table

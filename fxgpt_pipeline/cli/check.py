@@ -129,7 +129,7 @@ def _check_asset(path: Path, configs: Path, report: ConfigurationReport) -> None
     from fxgpt_core.features.spec import FeatureSpec
     from fxgpt_core.market.providers.registry import PROVIDERS, config_type
     from fxgpt_core.models.registry import FAMILIES, family
-    from fxgpt_core.store.asset_config import load_asset
+    from fxgpt_core.store.asset_files import load_asset
     from fxgpt_core.store.config import family_values, feature_values, validate
     from fxgpt_pipeline.settings import load_settings
 

@@ -10,7 +10,8 @@ import click
 from fxgpt_core.common.errors import BadInputError
 from fxgpt_core.common.symbols import normalise_symbol
 from fxgpt_core.common.timeframes import timeframe as parse_timeframe
-from fxgpt_core.store.asset_config import AssetConfig, load_assets
+from fxgpt_core.store.asset_config import AssetConfig
+from fxgpt_core.store.asset_files import load_assets
 from fxgpt_core.store.clock import SystemClock, to_datetime64
 from fxgpt_core.store.paths import Home, config_dir
 from fxgpt_pipeline.cli.output import json_option, print_json, reporter

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fxgpt_core.common.symbols import normalise_symbol
-from fxgpt_core.store.asset_config import load_assets
+from fxgpt_core.store.asset_files import load_assets
 from fxgpt_core.store.clock import SystemClock
 from fxgpt_core.store.paths import Home, config_dir
 from fxgpt_pipeline.cli.output import console, json_option, print_json, table

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fxgpt_core.store.asset_config import load_assets
+from fxgpt_core.store.asset_files import load_assets
 
 
 def test_added_asset_is_listed_and_shown(fxgpt: Callable[..., Any], home: Path) -> None:

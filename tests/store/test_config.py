@@ -8,14 +8,8 @@ from typing import Any
 import pytest
 
 from fxgpt_core.common.errors import BadInputError, ConfigError
-from fxgpt_core.store.asset_config import (
-    AssetConfig,
-    asset_for,
-    check_families,
-    load_asset,
-    load_assets,
-    readable_assets,
-)
+from fxgpt_core.store.asset_config import AssetConfig
+from fxgpt_core.store.asset_files import asset_for, check_families, load_asset, load_assets, readable_assets
 from fxgpt_core.store.config import family_values, feature_values, load_yaml, merge, validate
 from fxgpt_core.store.paths import CHECKOUT
 
