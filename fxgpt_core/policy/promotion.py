@@ -200,7 +200,8 @@ def _shadow(
 def in_words(found: Recent, evaluation: Evaluation) -> str:
     """Return a comparison over the newest days for a person."""
     span = f"{evaluation.recent_since[:10]} to {evaluation.recent_until[:10]}"
-    return f"from {span} its CRPS was {found.gain.value:.2%} below that of {found.rival} (p = {found.p_value:.3f})"
+    sure = "p < 0.001" if found.p_value < 0.001 else f"p = {found.p_value:.3f}"
+    return f"from {span} its CRPS was {found.gain.value:.2%} below that of {found.rival} ({sure})"
 
 
 def _best(evaluation: Evaluation, names: Sequence[str]) -> str:
