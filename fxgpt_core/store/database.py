@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Engine, create_engine, event, make_url
@@ -46,6 +47,11 @@ def parse_url(url: str) -> URL:
     if backend == "sqlite" and parsed.database in (None, "", ":memory:"):
         raise ConfigError("Database sqlite:// has no file: write sqlite:///path/to/fxgpt.db.")
     return parsed
+
+
+def sqlite_file(url: URL) -> Path:
+    """Return the file of a SQLite database, also where the URL names it as SQLite's own URI (`file:…?mode=ro`)."""
+    return Path(str(url.database).removeprefix("file:"))
 
 
 def make_engine(url: str, foreign_keys: bool = True) -> Engine:

@@ -8,14 +8,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from filelock import FileLock, Timeout
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from fxgpt_core.common.errors import StoreError
-from fxgpt_core.store.database import Database
+from fxgpt_core.store.database import Database, sqlite_file
 
 
 @contextmanager
@@ -29,7 +28,7 @@ def exclusively(database: Database, what: str, seconds: float = 120.0) -> Iterat
         with _advisory(database, what, seconds):
             yield
         return
-    path = Path(str(database.url.database).removeprefix("file:"))  # SQLite takes a file as a URI too
+    path = sqlite_file(database.url)
     lock = FileLock(path.with_name(f"{path.name}.{what}.lock"), timeout=seconds)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

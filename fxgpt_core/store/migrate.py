@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
@@ -12,7 +11,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from fxgpt_core.common.errors import StoreError
-from fxgpt_core.store.database import Database, make_engine
+from fxgpt_core.store.database import Database, make_engine, sqlite_file
 from fxgpt_core.store.paths import CHECKOUT
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ def current(url: str) -> str | None:
     from alembic.migration import MigrationContext
 
     database = Database(url)
-    if database.url.get_backend_name() == "sqlite" and not Path(str(database.url.database)).exists():
+    if database.url.get_backend_name() == "sqlite" and not sqlite_file(database.url).exists():
         return None
     try:
         with database.engine.connect() as connection:
@@ -96,7 +95,7 @@ def _locked(url: str) -> Iterator[Connection]:
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_KEY})
                 yield connection
             return
-        path = Path(str(database.url.database))
+        path = sqlite_file(database.url)
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_name(path.name + ".migrate.lock"), timeout=LOCK_SECONDS):
             # Write-ahead logging is a property of the file; switching it under the lock needs no retry.

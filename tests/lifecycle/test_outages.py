@@ -33,6 +33,12 @@ def unreachable(path: Path) -> Iterator[str]:
     yield f"sqlite:///{path.parent}/file/{path.name}"
 
 
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow makes a folder `file:` where it stands when a store is named by SQLite's own URI."""
+    monkeypatch.chdir(tmp_path)
+
+
 @contextmanager
 def locked(path: Path) -> Iterator[str]:
     with closing(sqlite3.connect(path, isolation_level=None)) as holder:

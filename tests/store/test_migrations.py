@@ -183,3 +183,12 @@ def test_unreachable_server_is_a_sentence() -> None:
     with pytest.raises(StoreError, match=r"postgresql.*\*\*\*.*cannot be used") as caught:
         upgrade("postgresql://someone:secret@127.0.0.1:1/fxgpt")
     assert "secret" not in str(caught.value)
+
+
+def test_a_file_named_by_sqlites_own_uri_is_found_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "home" / "fxgpt.db"
+    upgrade(f"sqlite:///{path}")
+    assert current(f"sqlite:///file:{path}?mode=ro&uri=true") == head()
+    upgrade(f"sqlite:///file:{path}?uri=true")
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["home"]
