@@ -14,7 +14,8 @@ import numpy as np
 from fxgpt_core.common.config import Config
 from fxgpt_core.common.hashing import bytes_hash, stable_hash
 from fxgpt_core.features.dataset import Dataset, Split
-from fxgpt_core.models.forecaster import FitReport
+from fxgpt_core.models.examples import show_examples
+from fxgpt_core.models.forecaster import FitReport, Forecaster
 from fxgpt_core.training.plan import TrainingPlan
 
 FINISHED = "fitted"
@@ -39,25 +40,26 @@ def fingerprint(config: Config, dataset: Dataset, split: Split, plan: TrainingPl
     )
 
 
-class Kept(Protocol):
-    """What a fit leaves and a folder keeps."""
+class Kept(Forecaster, Protocol):
+    """A model whose fit a folder keeps."""
 
-    def save(self, folder: Path) -> None: ...
-
-    def load(self, folder: Path) -> None: ...
+    config: Any
 
     def to(self, device: str) -> None: ...
 
 
 def fit_once(
-    model: Kept, config: Config, dataset: Dataset, split: Split, plan: TrainingPlan, train: Callable[[], FitReport]
+    model: Kept, dataset: Dataset, split: Split, plan: TrainingPlan, train: Callable[[], FitReport]
 ) -> FitReport:
     """Let `train` fit the model, going on with an interrupted fit of the same kind in `plan.checkpoints`, or load the
-    finished one that lies there; what lies there of another fit is removed. Without such a folder nothing is kept."""
+    finished one that lies there; what lies there of another fit is removed. Without such a folder nothing is kept.
+    What was trained shows its examples to whoever watches the plan."""
     folder = plan.checkpoints
     if folder is None:
-        return train()
-    wanted = fingerprint(config, dataset, split, plan)
+        report = train()
+        show_examples(model, dataset, split, plan)
+        return report
+    wanted = fingerprint(model.config, dataset, split, plan)
     done = finished(folder, wanted)
     if done is not None:
         model.load(folder / FINISHED)
@@ -67,6 +69,7 @@ def fit_once(
     report = train()
     model.save(folder / FINISHED)
     finish(folder, wanted, report)
+    show_examples(model, dataset, split, plan)
     return report
 
 

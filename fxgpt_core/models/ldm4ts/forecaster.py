@@ -15,10 +15,9 @@ from fxgpt_core.common.progress import Progress, silent
 from fxgpt_core.features.coverage import MissingColumns
 from fxgpt_core.features.dataset import Dataset, Split
 from fxgpt_core.features.feed import Feed
-from fxgpt_core.models import fit_folder
 from fxgpt_core.models.adjustment import Adjustment
 from fxgpt_core.models.drawing import with_draws
-from fxgpt_core.models.examples import show_examples
+from fxgpt_core.models.fit_folder import fit_once
 from fxgpt_core.models.forecaster import FitReport, Provenance
 from fxgpt_core.models.ldm4ts import sampling, storage
 from fxgpt_core.models.ldm4ts.config import LDM4TSConfig
@@ -58,11 +57,7 @@ class LDM4TS:
         finished one is loaded; a folder with anything else is started afresh. Raises ModelError without labels.
         """
         split, plan = labelled_split(dataset, self.family), plan.wished(self.config.training.hardware)
-        report = fit_folder.fit_once(
-            self, self.config, dataset, split, plan, lambda: self._train(dataset, split, plan, progress)
-        )
-        show_examples(self, dataset, split, plan)
-        return report
+        return fit_once(self, dataset, split, plan, lambda: self._train(dataset, split, plan, progress))
 
     def _train(self, dataset: Dataset, split: Split, plan: TrainingPlan, progress: Progress) -> FitReport:
         from fxgpt_core.models.ldm4ts.fitting import fit_network

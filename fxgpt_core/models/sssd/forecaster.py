@@ -18,10 +18,9 @@ from fxgpt_core.diffusion.noise import row_noise
 from fxgpt_core.features.coverage import MissingColumns
 from fxgpt_core.features.dataset import Dataset, Split
 from fxgpt_core.features.feed import Feed
-from fxgpt_core.models import fit_folder
 from fxgpt_core.models.adjustment import Adjustment, label_overlap
 from fxgpt_core.models.drawing import with_draws
-from fxgpt_core.models.examples import show_examples
+from fxgpt_core.models.fit_folder import fit_once
 from fxgpt_core.models.forecaster import FitReport, Provenance
 from fxgpt_core.models.output import check_horizons, empty_forecast, labelled_split
 from fxgpt_core.models.session import Session
@@ -67,11 +66,7 @@ class SSSD:
         finished one is loaded; a folder with anything else is started afresh. Raises ModelError without labels.
         """
         split, plan = labelled_split(dataset, self.family), plan.wished(self.config.training.hardware)
-        report = fit_folder.fit_once(
-            self, self.config, dataset, split, plan, lambda: self._train(dataset, split, plan, progress)
-        )
-        show_examples(self, dataset, split, plan)
-        return report
+        return fit_once(self, dataset, split, plan, lambda: self._train(dataset, split, plan, progress))
 
     def _train(self, dataset: Dataset, split: Split, plan: TrainingPlan, progress: Progress) -> FitReport:
         from fxgpt_core.models.sssd.lesson import Labels, Lesson
